@@ -1,0 +1,73 @@
+"""face-robustness-harness: how robust is this face model, and how good is this attack?"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from harness.catalog import catalog
+from harness.errors import HarnessError
+from harness.run import run
+from harness.specs import (
+    AnalysisSpec,
+    AttackSpec,
+    DatasetSpec,
+    MeasureSpec,
+    MetricSpec,
+    ModelSpec,
+)
+
+if TYPE_CHECKING:
+    from harness import goals
+    from harness import threat as threats
+    from harness.api import Outcome, attack
+    from harness.dataset import Dataset
+    from harness.hookspecs import hookimpl
+    from harness.model import Model, wrap_model
+    from harness.results import Results, read_results
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AnalysisSpec",
+    "AttackSpec",
+    "Dataset",
+    "DatasetSpec",
+    "HarnessError",
+    "MeasureSpec",
+    "MetricSpec",
+    "Model",
+    "ModelSpec",
+    "Outcome",
+    "Results",
+    "attack",
+    "catalog",
+    "goals",
+    "hookimpl",
+    "read_results",
+    "run",
+    "threats",
+    "wrap_model",
+]
+
+# Imported on first use: torch and pandas take seconds, and most commands need neither.
+_LAZY = {
+    "Dataset": "harness.dataset:Dataset",
+    "Model": "harness.model:Model",
+    "Outcome": "harness.api:Outcome",
+    "Results": "harness.results:Results",
+    "attack": "harness.api:attack",
+    "goals": "harness.goals:",
+    "hookimpl": "harness.hookspecs:hookimpl",
+    "read_results": "harness.results:read_results",
+    "threats": "harness.threat:",
+    "wrap_model": "harness.model:wrap_model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module harness has no attribute {name!r}")
+    module_name, _, attribute = _LAZY[name].partition(":")
+    module = importlib.import_module(module_name)
+    return getattr(module, attribute) if attribute else module

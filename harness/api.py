@@ -1,0 +1,126 @@
+"""The Python interface: one attack on one batch of images, without a suite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from torch import Tensor, nn
+
+from harness.catalog import catalog
+from harness.errors import AttackError
+from harness.goals import Goal
+from harness.model import Model
+from harness.parameters import check, keyword_parameters
+from harness.specs import ACCESS_ORDER, AttackSpec, Compute
+from harness.threat import Threat
+from harness.trial import AttackFunction, attempt
+
+GIVEN_TO_ATTACKS = ("rng",)
+"""Keyword arguments that the harness gives to every attack."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of an attack, judged; tensors are (B, ...) on the model's device."""
+
+    adversarials: Tensor
+    """(B, C, H, W) as judged: on the 8-bit grid unless the threat says otherwise."""
+    success: Tensor
+    """bool: reached and valid."""
+    reached: Tensor
+    """bool: the model decides as the goal wants."""
+    valid: Tensor
+    """bool: inside box, budget and region."""
+    distances: pd.DataFrame
+    """linf, l2 (in [0, 1]) and l0 (pixels) of each perturbation."""
+    forwards: Tensor
+    """int64: forward passes per case."""
+    backwards: Tensor
+    """int64: backward passes per case."""
+    faults: tuple[str, ...]
+    """Per case "", or which bound the image breaks."""
+    errors: tuple[str, ...]
+    """Per case "", or why there was nothing to judge."""
+    seconds: float
+    """Of the attack alone."""
+
+
+def attack(
+    name: str | AttackFunction,
+    model: Model,
+    images: Tensor,
+    *,
+    goal: Goal,
+    threat: Threat,
+    seed: int = 0,
+    compute: Compute = "float32",
+    **params: Any,
+) -> Outcome:
+    """Attack a batch and judge the outcome.
+
+    Args:
+        name: an attack of the catalogue, or a function ``(model, x, objective, threat, *, rng, **params)``.
+        model: made by ``harness.wrap_model``.
+        images: (B, C, H, W) in [0, 1]; rounded to the threat's grid first.
+        goal: from ``harness.goals``.
+        threat: from ``harness.threats``.
+        seed: with a case's row number it decides that case's random numbers.
+        compute: precision of the attack's own passes; judging is always float32.
+        params: the attack's parameters.
+
+    Raises:
+        CatalogError: the attack is unknown.
+        AttackError: it cannot do what is asked, or a parameter is wrong.
+        ContractError: it broke the contract.
+    """
+    if not isinstance(model, Model):
+        hint = "; wrap it: harness.wrap_model(module, head)" if isinstance(model, nn.Module) else ""
+        raise AttackError(f"attack needs a harness model, got {type(model).__name__}{hint}")
+    if images.ndim != 4 or not images.is_floating_point():
+        raise AttackError(f"images are {images.dtype} {tuple(images.shape)}; expected float (B, C, H, W)")
+    if len(images) and not (images.min() >= 0 and images.max() <= 1):
+        raise AttackError("images leave [0, 1], or are not finite")
+    if isinstance(name, str):
+        entry = catalog().attacks[name]
+        permitted(entry.spec, model, threat)
+        function, place = entry.load(entry.spec.run), f"attack {name}"
+    else:
+        function, place = name, f"attack {getattr(name, '__name__', 'given')}"
+    resolved = check(place, params, keyword_parameters(function, GIVEN_TO_ATTACKS), AttackError)
+    keys = [str(row) for row in range(len(images))]
+    trial = attempt(
+        model, function, images, goal, threat, seed=seed, keys=keys, parameters=resolved, compute=compute
+    )
+    verdict = trial.verdict
+    columns = {"linf": verdict.linf, "l2": verdict.l2, "l0": verdict.l0}
+    return Outcome(
+        verdict.adversarials,
+        verdict.success,
+        verdict.reached,
+        verdict.valid,
+        pd.DataFrame({column: values.cpu().numpy() for column, values in columns.items()}),
+        trial.forwards,
+        trial.backwards,
+        verdict.faults,
+        verdict.errors,
+        trial.seconds,
+    )
+
+
+def permitted(spec: AttackSpec, model: Model, threat: Threat) -> None:
+    """Whether an attack can be run on this model under this threat.
+
+    Raises:
+        AttackError: the head, the access, the norm or the budget is not the attack's.
+    """
+    if model.head not in spec.heads:
+        raise AttackError(f'attack {spec.name} does not attack the head "{model.head}"')
+    granted = min(model.access, threat.access, key=ACCESS_ORDER.index)
+    if ACCESS_ORDER.index(granted) < ACCESS_ORDER.index(spec.access):
+        raise AttackError(f"attack {spec.name} needs {spec.access}, and may see {granted}")
+    if threat.norm is not None and threat.norm not in spec.norms:
+        raise AttackError(f'attack {spec.name} has no norm "{threat.norm}"; it has {", ".join(spec.norms)}')
+    if spec.budget == "fixed" and threat.norm is not None and threat.eps is None:
+        raise AttackError(f"attack {spec.name} needs a budget, such as harness.threats.Linf(8/255)")

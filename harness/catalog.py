@@ -1,0 +1,222 @@
+"""Catalogue: what the installed plugins provide, by name, with the distribution that brings it.
+
+Entry points of the group ``harness`` are loaded one by one: a plugin that fails is listed with its reason
+and leaves the others alone. Specs name their code; it is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from harness.errors import CatalogError, nearest
+from harness.specs import AnalysisSpec, AttackSpec, DatasetSpec, MeasureSpec, MetricSpec, ModelSpec, Spec
+
+GROUP = "harness"
+KINDS: dict[str, type[Spec]] = {
+    "models": ModelSpec,
+    "attacks": AttackSpec,
+    "datasets": DatasetSpec,
+    "measures": MeasureSpec,
+    "metrics": MetricSpec,
+    "analyses": AnalysisSpec,
+}
+SINGULAR = {kind: kind[:-1] if kind != "analyses" else "analysis" for kind in KINDS}
+
+S_co = TypeVar("S_co", bound=Spec, covariant=True)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An entry point and the distribution that declares it."""
+
+    name: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
+class BrokenPlugin:
+    """A plugin that could not be loaded, and why."""
+
+    plugin: Plugin
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entry(Generic[S_co]):
+    """A spec and the plugin that provides it."""
+
+    spec: S_co
+    plugin: Plugin
+
+    @property
+    def qualified(self) -> str:
+        """ "plugin/name", which is unique."""
+        return f"{self.plugin.name}/{self.spec.name}"
+
+    @property
+    def version(self) -> str:
+        """What identifies the code: distribution, its version, and the spec's revision."""
+        return f"{self.plugin.distribution} {self.plugin.version} r{self.spec.revision}"
+
+    def load(self, target: str) -> Any:
+        """The object that a spec names as "package.module:object".
+
+        Raises:
+            CatalogError: it cannot be imported.
+        """
+        module_name, _, attribute = target.partition(":")
+        try:
+            found: Any = importlib.import_module(module_name)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except Exception as error:
+            raise CatalogError(
+                f'"{self.qualified}" of {self.plugin.distribution} {self.plugin.version}: '
+                f"{target} cannot be loaded: {type(error).__name__}: {error}"
+            ) from error
+        return found
+
+
+class Section(Mapping[str, Entry[S_co]]):
+    """The entries of one kind, by the shortest name that is unique."""
+
+    def __init__(self, kind: str, entries: Iterable[Entry[S_co]], broken: tuple[BrokenPlugin, ...]) -> None:
+        self.kind = kind
+        self._broken = broken
+        entries = tuple(entries)
+        shared = Counter(entry.spec.name for entry in entries)
+        self._entries = {
+            (entry.spec.name if shared[entry.spec.name] == 1 else entry.qualified): entry for entry in entries
+        }
+        self._qualified = {entry.qualified: entry for entry in entries}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in self._qualified
+
+    def __getitem__(self, name: str) -> Entry[S_co]:
+        """The entry of a name or "plugin/name".
+
+        Raises:
+            CatalogError: nobody provides it, or several plugins do and the name does not say which.
+        """
+        found = self._entries.get(name) or self._qualified.get(name)
+        if found is not None:
+            return found
+        one = SINGULAR[self.kind]
+        owners = [entry for entry in self._qualified.values() if entry.spec.name == name]
+        if owners:
+            choices = " or ".join(f'"{entry.qualified}" ({entry.plugin.distribution})' for entry in owners)
+            raise CatalogError(f'{one} "{name}" is provided by several plugins; write {choices}')
+        failed = "".join(
+            f'; plugin "{broken.plugin.name}" of {broken.plugin.distribution} could not be loaded: '
+            f"{broken.reason}"
+            for broken in self._broken
+        )
+        raise CatalogError(f'{one} "{name}" is unknown; {nearest(name, self._entries)}{failed}')
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything that the installed plugins provide."""
+
+    models: Section[ModelSpec]
+    attacks: Section[AttackSpec]
+    datasets: Section[DatasetSpec]
+    measures: Section[MeasureSpec]
+    metrics: Section[MetricSpec]
+    analyses: Section[AnalysisSpec]
+    plugins: tuple[Plugin, ...]
+    broken: tuple[BrokenPlugin, ...]
+
+    def section(self, kind: str) -> Section[Spec]:
+        """The section of "models", "attacks", "datasets", "measures", "metrics" or "analyses"."""
+        if kind not in KINDS:
+            raise CatalogError(f'kind "{kind}" is unknown; {nearest(kind, KINDS)}')
+        section: Section[Spec] = getattr(self, kind)
+        return section
+
+
+@cache
+def catalog() -> Catalog:
+    """The catalogue of this environment, read once per process.
+
+    Raises:
+        CatalogError: two distributions declare plugins of one name.
+    """
+    return read_catalog(tuple(entry_points(group=GROUP)))
+
+
+def read_catalog(points: Iterable[EntryPoint]) -> Catalog:
+    """The catalogue of the given entry points."""
+    import pluggy  # here: most commands start without it
+
+    from harness import hookspecs
+
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    owners: dict[str, Plugin] = {}
+    broken: list[BrokenPlugin] = []
+    found: dict[str, list[Entry[Any]]] = {kind: [] for kind in KINDS}
+    for point in sorted(points, key=lambda point: point.name):
+        distribution = point.dist
+        plugin = Plugin(
+            point.name,
+            distribution.metadata["Name"] if distribution else "an unknown distribution",
+            distribution.version if distribution else "0",
+        )
+        if plugin.name in owners:
+            other = owners[plugin.name]
+            raise CatalogError(
+                f'two plugins are named "{plugin.name}": one of {other.distribution} {other.version}, '
+                f"one of {plugin.distribution} {plugin.version}; uninstall one of them"
+            )
+        owners[plugin.name] = plugin
+        try:
+            for kind, entries in _provided(manager, point, plugin).items():
+                found[kind] += entries
+        except Exception as error:
+            if manager.has_plugin(plugin.name):
+                manager.unregister(name=plugin.name)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            broken.append(BrokenPlugin(plugin, reason))
+    names = {failed.plugin.name for failed in broken}
+    return Catalog(
+        **{kind: Section(kind, entries, tuple(broken)) for kind, entries in found.items()},
+        plugins=tuple(plugin for name, plugin in owners.items() if name not in names),
+        broken=tuple(broken),
+    )
+
+
+def _provided(manager: Any, point: EntryPoint, plugin: Plugin) -> dict[str, list[Entry[Any]]]:
+    """All specs of one plugin, checked; whatever it raises is the reason why it is broken."""
+    manager.register(point.load(), plugin.name)
+    manager.check_pending()  # a hook of a name that nobody asked for
+    provided: dict[str, list[Entry[Any]]] = {}
+    for kind, spec_type in KINDS.items():
+        entries: list[Entry[Any]] = []
+        hook = getattr(manager.hook, f"harness_{kind}")
+        for implementation in hook.get_hookimpls():
+            if implementation.plugin_name != plugin.name:
+                continue
+            for spec in implementation.function():
+                if not isinstance(spec, spec_type):
+                    raise CatalogError(f"harness_{kind} returned {spec!r} instead of a {spec_type.__name__}")
+                entries.append(Entry(spec, plugin))
+        twice = [name for name, count in Counter(entry.spec.name for entry in entries).items() if count > 1]
+        if twice:
+            raise CatalogError(f'harness_{kind} returned "{twice[0]}" twice')
+        provided[kind] = entries
+    return provided

@@ -1,0 +1,54 @@
+"""What a user can put right: each error is one line that gives the place, the fault and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class HarnessError(Exception):
+    """Base of all expected failures; the command line prints it as one line and exits with 2."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())
+
+
+class CatalogError(HarnessError):
+    """A plugin, or a name that plugins should provide, cannot be resolved."""
+
+
+class ManifestError(HarnessError):
+    """A suite manifest, or a value that overrides it, is wrong."""
+
+
+class DatasetError(HarnessError):
+    """Images or annotations are missing, malformed or contradictory."""
+
+
+class ModelError(HarnessError):
+    """A model cannot be built, trained, loaded or asked."""
+
+
+class AttackError(HarnessError):
+    """An attack was asked for something that it cannot do."""
+
+
+class ContractError(HarnessError):
+    """A plugin broke the contract: an attack changed its input, a model answered in a wrong shape."""
+
+
+class ResultsError(HarnessError):
+    """A results folder cannot be read or written."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A remedy to append to "… is unknown": the nearest valid name, or all of them where none is near."""
+    names = sorted(set(valid))
+    folded = {candidate.casefold(): candidate for candidate in names}
+    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    if close:
+        return f'did you mean "{folded[close[0]]}"?'
+    if not names:
+        return "there is none"
+    shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return f"valid: {shown}"

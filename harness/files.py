@@ -1,0 +1,80 @@
+"""Files that appear whole: written aside, flushed, then renamed; and locks that end with their holder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.errors import HarnessError
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file beside ``path``, then put it in place; nobody ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    try:
+        write(aside)
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes of this machine left half-written under ``folder``."""
+    host = socket.gethostname()
+    for left in folder.rglob(".*.tmp"):
+        owner = left.name.rsplit(".", 3)
+        if len(owner) == 4 and f".{host}." in left.name and not _alive(owner[-2]):
+            left.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold a lock file; the system releases it when the process ends, however it ends.
+
+    Raises:
+        HarnessError: another process holds it and ``wait`` is false; ``busy`` says of what.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            held.seek(0)
+            raise HarnessError(f"{busy} (process {held.read().strip() or 'unknown'})") from None
+        held.truncate(0)
+        held.write(str(os.getpid()))
+        held.flush()
+        yield
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file that appears whole."""
+
+    def fill(aside: Path) -> None:
+        aside.write_text(text, encoding="utf-8")
+
+    write_whole(path, fill)
+
+
+def digest_of_file(path: Path) -> str:
+    """sha256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError, OverflowError):
+        return True
+    return True

@@ -1,0 +1,103 @@
+"""The judge: what an attack's images are worth, by the harness's own measurement and nobody's claim.
+
+An image scores if it is finite, inside the box, inside the budget and the region, and if the victim, in
+float32 and eval mode, decides on its 8-bit rounding as the goal wants. Everything is measured from a copy
+of the originals that the attack never saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.errors import ContractError
+from harness.goals import Objective
+from harness.model import Model
+from harness.threat import FLOAT_TOLERANCE, Threat, l0, l2, linf
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Judgement of a batch, (B,) per case."""
+
+    adversarials: Tensor  # (B, C, H, W) as judged, on the threat's grid
+    valid: Tensor  # bool: finite, in box, budget and region
+    reached: Tensor  # bool: the decision is what the goal wants
+    faults: tuple[str, ...]  # "" or which bound the image breaks
+    errors: tuple[str, ...]  # "" or why there is nothing to judge: such a case counts for nobody
+    linf: Tensor
+    l2: Tensor
+    l0: Tensor
+    margin: Tensor
+    outputs: Tensor  # (B, M), of the victim
+
+    @property
+    def success(self) -> Tensor:
+        """(B,) bool: reached and valid."""
+        return self.reached & self.valid
+
+
+def judge(
+    model: Model, objective: Objective, threat: Threat, x: Tensor, x_adv: object, *, batch_size: int = 256
+) -> Verdict:
+    """Judge the images that an attack returned for ``x`` (B, C, H, W), which lies on the threat's grid.
+
+    The budget's slack: a returned image may exceed eps by what its own rounding to 8 bits can have caused
+    (``Threat.rounding_slack``); it is then pulled back, so that what is judged never exceeds eps by more
+    than 1e-5. An image, or an answer of the model, that is not finite is an error and never a success.
+
+    Raises:
+        ContractError: what was returned is not a floating-point tensor of the shape of ``x``.
+    """
+    if not isinstance(x_adv, Tensor):
+        raise ContractError(f"the attack returned {type(x_adv).__name__} instead of a tensor")
+    if x_adv.shape != x.shape:
+        raise ContractError(f"the attack returned shape {tuple(x_adv.shape)} for {tuple(x.shape)}")
+    if not x_adv.is_floating_point():
+        raise ContractError(f"the attack returned {x_adv.dtype} instead of floating-point images")
+    with torch.no_grad():
+        returned = x_adv.detach().to(x)
+        finite = returned.flatten(1).isfinite().all(1)
+        returned = torch.where(finite.view(-1, 1, 1, 1), returned, x)
+        outside = (returned.flatten(1) < -FLOAT_TOLERANCE) | (returned.flatten(1) > 1 + FLOAT_TOLERANCE)
+        in_box = ~outside.any(1)
+        in_budget = torch.ones_like(in_box)
+        if threat.eps is not None:
+            slack = threat.rounding_slack(x[0].numel() if len(x) else 0) + FLOAT_TOLERANCE
+            in_budget = threat.distance(returned - x) <= threat.eps + slack
+        honest = in_budget.view(-1, 1, 1, 1)
+        # an image that is over the budget by more than rounding is recorded as it came
+        settled = torch.where(honest, threat.settle(returned.clamp(0, 1), x), threat.round(returned))
+        delta = settled - x
+        in_region = torch.ones_like(in_box)
+        if threat.mask is not None:
+            outside_mask = delta.masked_fill(threat.mask.to(delta.device).expand_as(delta), 0)
+            in_region = linf(outside_mask) <= (0 if threat.levels else FLOAT_TOLERANCE)
+        if threat.eps is not None:
+            # settle brings back what slack let through; an image that it cannot bring back stays out
+            in_budget &= threat.distance(delta) <= threat.eps + FLOAT_TOLERANCE
+        outputs = model.scores(settled, batch_size=batch_size)
+        answered = outputs.flatten(1).isfinite().all(1)
+        reached = objective.reached(outputs) & answered & finite
+        margin = objective.margin(outputs)
+    return Verdict(
+        settled,
+        finite & in_box & in_budget & in_region & answered,
+        reached,
+        _first({"outside the box": in_box, "over the budget": in_budget, "outside the region": in_region}),
+        _first({"the attack's image is not finite": finite, "the model's answer is not finite": answered}),
+        linf(delta),
+        l2(delta),
+        l0(delta),
+        margin,
+        outputs,
+    )
+
+
+def _first(checks: dict[str, Tensor]) -> tuple[str, ...]:
+    """Per case the name of the first check that it did not pass, or ""."""
+    columns = {name: passed.tolist() for name, passed in checks.items()}
+    cases = len(next(iter(columns.values())))
+    return tuple(next((name for name in columns if not columns[name][case]), "") for case in range(cases))

@@ -1,0 +1,229 @@
+"""Manifest: a suite as TOML, read strictly; every error names the file, the key and the remedy."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ManifestError, nearest
+from harness.parameters import Parameter, check
+from harness.specs import Compute
+
+SCHEMA = 1
+TABLES = ("dataset", "model", "attack", "measure", "exclude", "analysis")
+
+_TOP = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter("schema", int),
+        Parameter("name", str),
+        Parameter("description", str, ""),
+        Parameter("seed", int, 0),
+        Parameter("keep", bool, False),
+        Parameter("compute", Compute, "float32"),
+        Parameter("batch_size", int, 64),
+        Parameter("shard_size", int, 256),
+        Parameter("device", str, "auto"),
+    )
+}
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One [[dataset]], [[model]], [[attack]], … of a manifest, not yet resolved."""
+
+    kind: str
+    place: str
+    """Where it stands, the beginning of every error: `suites/celeba.toml: attack "pgd"`."""
+    values: Mapping[str, Any]
+    unset: Mapping[str, str] = field(default_factory=dict)
+    """Keys whose environment variable is unset, and the variable."""
+
+    @property
+    def use(self) -> str:
+        """The catalogue's name."""
+        return str(self.values["use"])
+
+    @property
+    def id(self) -> str | None:
+        """The name that the manifest gives it."""
+        return self.values.get("id")
+
+    def answers_to(self, name: str) -> bool:
+        """Whether --set or [[exclude]] mean this table by that name."""
+        return name in (self.id, self.use, self.use.rpartition("/")[2])
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A manifest, read and checked for form; names and parameters are resolved by the planner."""
+
+    place: str
+    name: str
+    seed: int
+    datasets: tuple[Table, ...]
+    models: tuple[Table, ...]
+    attacks: tuple[Table, ...]
+    measures: tuple[Table, ...] = ()
+    excludes: tuple[Table, ...] = ()
+    analyses: tuple[Table, ...] = ()
+    description: str = ""
+    keep: bool = False
+    compute: Compute = "float32"
+    batch_size: int = 64
+    shard_size: int = 256
+    device: str = "auto"
+
+
+def read_suite(
+    source: str | Path | Mapping[str, Any],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Suite:
+    """A suite from a TOML file, or from a mapping of the same form.
+
+    Args:
+        overrides: values by "seed" or "dataset.celeba.root" (kind, `use` or `id`, key).
+        environment: for `$VARIABLES`; the process's own by default.
+
+    Raises:
+        ManifestError: the file is missing or malformed, or a key or value is wrong.
+    """
+    if isinstance(source, Mapping):
+        place, document = "suite", copy.deepcopy(dict(source))
+    else:
+        place, document = str(source), _parse(Path(source))
+    for path, value in (overrides or {}).items():
+        _override(place, document, path, value)
+    tables = {kind: _tables(place, document, kind, environment) for kind in TABLES}
+    top = {key: value for key, value in document.items() if key not in TABLES}
+    for key in top:
+        if key not in _TOP:
+            raise ManifestError(f'{place}: "{key}" is unknown; {nearest(key, (*_TOP, *TABLES))}')
+    checked = check(place, top, _TOP, ManifestError)
+    if checked.pop("schema") != SCHEMA:
+        raise ManifestError(f"{place}: schema = {top['schema']} is not known here; this version reads 1")
+    for key in ("batch_size", "shard_size"):
+        if checked[key] < 1:
+            raise ManifestError(f"{place}: {key} = {checked[key]} must be at least 1")
+    if not _NAME.fullmatch(checked["name"]):
+        raise ManifestError(
+            f'{place}: name = "{checked["name"]}" names a folder: use letters, digits, ".", "_" and "-"'
+        )
+    for kind in ("dataset", "model", "attack"):
+        if not tables[kind]:
+            raise ManifestError(
+                f"{place}: there is no [[{kind}]] table; a suite crosses at least one of each"
+            )
+    return Suite(
+        place=place,
+        datasets=tables["dataset"],
+        models=tables["model"],
+        attacks=tables["attack"],
+        measures=tables["measure"],
+        excludes=tables["exclude"],
+        analyses=tables["analysis"],
+        **checked,
+    )
+
+
+def parse_value(text: str) -> Any:
+    """A value as --set takes it: TOML where it is TOML ("3", "[88, 72]", "true"), else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        folder = path.parent if path.parent.is_dir() else Path()
+        there = [str(found) for found in folder.glob("*.toml")] or [
+            str(p) for p in Path().glob("suites/*.toml")
+        ]
+        raise ManifestError(f"{path}: no such suite; {nearest(str(path), there)}") from None
+    except IsADirectoryError:
+        raise ManifestError(f"{path} is a folder; name a manifest in it") from None
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} is not valid TOML: {error}") from None
+
+
+def _tables(
+    place: str, document: Mapping[str, Any], kind: str, environment: Mapping[str, str] | None
+) -> tuple[Table, ...]:
+    found = document.get(kind, [])
+    if not isinstance(found, Sequence) or not all(isinstance(table, Mapping) for table in found):
+        raise ManifestError(f"{place}: {kind} must be written as [[{kind}]] tables")
+    return tuple(_table(place, kind, number, table, environment) for number, table in enumerate(found, 1))
+
+
+def _table(
+    place: str, kind: str, number: int, table: Mapping[str, Any], environment: Mapping[str, str] | None
+) -> Table:
+    here = f"{place}: {kind} {number}"
+    if kind != "exclude":
+        if "use" not in table:
+            remedy = nearest(next(iter(table), "use"), ["use"]) if table else 'write use = "…"'
+            raise ManifestError(f'{here}: "use" is missing; {remedy}')
+        for key in ("use", "id"):
+            if key in table and not isinstance(table[key], str):
+                raise ManifestError(f"{here}.{key} = {table[key]!r} must be a string")
+        here = f'{place}: {kind} "{table.get("id", table["use"])}"'
+    variables = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    unset: dict[str, str] = {}
+    for key, value in table.items():
+        values[key] = _expand(key, value, variables, unset)
+    return Table(kind, here, values, unset)
+
+
+def _expand(key: str, value: Any, variables: Mapping[str, str], unset: dict[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_expand(key, item, variables, unset) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if not variables.get(name):  # an empty variable says as little as none
+            unset[key] = name
+            return match[0]
+        return variables[name]
+
+    return _VARIABLE.sub(replace, value)
+
+
+def _override(place: str, document: dict[str, Any], path: str, value: Any) -> None:
+    parts = path.split(".")
+    if len(parts) == 1:
+        if path not in _TOP:
+            raise ManifestError(f'--set {path}: "{path}" is unknown; {nearest(path, _TOP)}, or KIND.NAME.KEY')
+        document[path] = value
+        return
+    kind, name, key = parts[0], ".".join(parts[1:-1]), parts[-1]
+    if kind not in TABLES or not name:
+        raise ManifestError(f"--set {path}: write KIND.NAME.KEY=VALUE; {nearest(kind, TABLES)}")
+    tables = document.get(kind, [])
+    meant = [
+        table
+        for table in tables
+        if isinstance(table, dict) and Table(kind, "", {"use": "", **table}).answers_to(name)
+    ]
+    if not meant:
+        names = [str(table.get("id", table.get("use"))) for table in tables if isinstance(table, dict)]
+        raise ManifestError(f'--set {path}: {place} has no {kind} "{name}"; {nearest(name, names)}')
+    for table in meant:
+        table[key] = value

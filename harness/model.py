@@ -1,0 +1,318 @@
+"""Model: a module, its head and its decision rule; and the metered handle of it that attacks receive.
+
+A module takes float32 images (B, C, H, W) in [0, 1] on the data set's grid; resizing, cropping and
+normalisation are its own. By head it answers
+
+- ``attributes``: scores (B, M), present where > 0 (a tie is absent);
+- ``classes``: logits (B, K), decided by argmax;
+- ``embedding``: (B, D), accepted where the distance to an anchor is below the threshold.
+
+A module may also have, and the harness then uses,
+
+- ``select(x, columns) -> (B,)``: the score of attribute ``columns[b]`` alone, where that is cheaper;
+- ``logits(x, columns) -> (B, 2)``: the two logits (absent, present) behind each of those scores;
+- ``training_loss(scores, labels)``, elementwise: its own loss (attributes: labels -1 or +1);
+- ``attribute_names``: what it answers, where that is fewer than the data set's;
+- ``threshold``: of an embedding, calibrated on a disjoint split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, cast, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
+
+from harness.errors import ContractError, ModelError, nearest
+from harness.goals import Objective
+from harness.specs import ACCESS_ORDER, Access, Compute, HeadKind
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A module with its head; made by ``wrap_model``."""
+
+    module: nn.Module
+    head: HeadKind
+    names: tuple[str, ...] = ()
+    """Attribute or class names of the outputs, where known."""
+    threshold: float | None = None
+    distance: Callable[[Tensor, Tensor], Tensor] = field(default=F.pairwise_distance)
+    """Between embeddings (B, D) and (B, D): (B,)."""
+    training_loss: Callable[[Tensor, Tensor], Tensor] = field(default=F.mse_loss)
+    """Elementwise loss of scores and labels."""
+    access: Access = "gradients"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module's first parameter or buffer lies; the CPU where it has none."""
+        for tensor in (*self.module.parameters(), *self.module.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    def scores(self, x: Tensor, *, batch_size: int = 256) -> Tensor:
+        """Outputs (B, M), (B, K) or (B, D) in float32 and eval mode, without gradients."""
+        with frozen(self.module), torch.no_grad():
+            parts = [self._answer(self.module, part) for part in torch.split(x.to(self.device), batch_size)]
+        return torch.cat(parts) if parts else torch.empty((0, len(self.names)))
+
+    def decide(self, outputs: Tensor) -> Tensor:
+        """Attributes: (B, M) bool, present; classes: (B,) argmax; an embedding decides nothing alone."""
+        if self.head == "attributes":
+            return outputs > 0
+        if self.head == "classes":
+            return outputs.argmax(1)
+        raise ModelError("an embedding decides only against an anchor")
+
+    def _answer(self, call: Callable[..., Any], x: Tensor, *more: Tensor) -> Tensor:
+        outputs = call(x, *more)
+        if not isinstance(outputs, Tensor) or outputs.ndim < 1 or len(outputs) != len(x):
+            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise ContractError(f"the model answered {shape} to a batch of {len(x)}")
+        return outputs.float()
+
+
+def wrap_model(
+    module: nn.Module,
+    head: HeadKind = "classes",
+    *,
+    names: Sequence[str] = (),
+    threshold: float | None = None,
+    distance: Callable[[Tensor, Tensor], Tensor] | None = None,
+    training_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    access: Access = "gradients",
+) -> Model:
+    """A ``torch.nn.Module`` as the harness sees it; the module is not copied.
+
+    Args:
+        module: takes (B, C, H, W) in [0, 1]; its normalisation is its own.
+        head: "classes" (B, K), "attributes" (B, M) or "embedding" (B, D).
+        names: of the outputs; the module's ``attribute_names`` by default.
+        threshold: of an embedding's distance; the module's ``threshold`` by default.
+        distance: between embeddings; Euclidean by default.
+        training_loss: elementwise; by default the module's own, else logistic loss for attributes (labels
+            -1 or +1) and cross-entropy for classes.
+        access: the most that an attacker may see.
+
+    Raises:
+        ModelError: the head or the access is unknown, or ``module`` is not a module.
+    """
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"wrap_model needs a torch.nn.Module, got {type(module).__name__}")
+    if head not in get_args(HeadKind):
+        raise ModelError(f'head "{head}" is unknown; {nearest(head, get_args(HeadKind))}')
+    if access not in ACCESS_ORDER:
+        raise ModelError(f'access "{access}" is unknown; {nearest(access, ACCESS_ORDER)}')
+    own = getattr(module, "training_loss", None)
+    return Model(
+        module,
+        head,
+        tuple(names or getattr(module, "attribute_names", ())),
+        threshold if threshold is not None else getattr(module, "threshold", None),
+        distance or getattr(module, "distance", None) or _euclidean,
+        training_loss or own or (_cross_entropy if head == "classes" else _logistic),
+        access,
+    )
+
+
+def _euclidean(a: Tensor, b: Tensor) -> Tensor:
+    # The small constant keeps the gradient finite where an embedding meets its anchor.
+    return ((a - b).square().sum(1) + 1e-12).sqrt()
+
+
+def _logistic(scores: Tensor, labels: Tensor) -> Tensor:
+    return F.softplus(-labels * scores)
+
+
+def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(scores, labels, reduction="none")
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Eval mode and no parameter gradients inside; modes and flags as they were outside."""
+    modes = [(part, part.training) for part in module.modules()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    module.eval()
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+        for parameter, requires in wanted:
+            parameter.requires_grad_(requires)
+
+
+class Meter:
+    """Forward and backward passes per case (N,), whatever batches they came in."""
+
+    def __init__(self, cases: int) -> None:
+        self.forwards = torch.zeros(cases, dtype=torch.int64)
+        self.backwards = torch.zeros(cases, dtype=torch.int64)
+
+
+class Handle:
+    """What an attack receives of a model: callable, counted, and no more than the threat's access shows.
+
+    Row b of a batch is case ``cases[b]``. An attack that lets finished cases leave the batch, or that tries
+    several candidates per case, says so with ``take``: ``model.take(active)(x[active])``. A batch whose
+    rows are not the handle's cases is refused, for its passes could not be booked on anybody.
+
+    Outputs are differentiable only where access is "gradients"; where it is "decisions", attribute scores
+    become -1 or +1 and class logits one-hot.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        cases: int,
+        *,
+        access: Access = "gradients",
+        compute: Compute = "float32",
+        meter: Meter | None = None,
+    ) -> None:
+        self._model = model
+        self._cases = torch.arange(cases)
+        self._columns: Tensor | None = None
+        self._access = access
+        self._compute = compute
+        self._meter = meter or Meter(cases)
+
+    @property
+    def head(self) -> HeadKind:
+        """One of "attributes", "classes", "embedding"."""
+        return self._model.head
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the outputs, where known."""
+        return self._model.names
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self._model.device
+
+    @property
+    def access(self) -> Access:
+        """What this handle shows: "gradients", "scores" or "decisions"."""
+        return self._access
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether ``logits`` can be asked: two logits stand behind each attribute's score."""
+        return self._access != "decisions" and callable(getattr(self._model.module, "logits", None))
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Outputs of the images (B, C, H, W): (B, M), (B, K) or (B, D), float32.
+
+        A focused handle of an attributes head computes one column per case; the others are NaN, so that
+        nobody takes them for scores.
+        """
+        module = self._model.module
+        select = getattr(module, "select", None)
+        if self._columns is None or self.head != "attributes":
+            return self._run(module, x)
+        columns = self._columns.to(x.device)
+        if callable(select):
+            own = self._run(select, x, columns)
+        else:
+            own = self._run(module, x).gather(1, columns[:, None])[:, 0]
+        width = max(len(self.names), int(columns.max()) + 1 if len(columns) else 0)
+        empty = torch.full((len(x), width), torch.nan, device=own.device)
+        return empty.scatter(1, columns[:, None], own[:, None])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(B, 2) logits (absent, present) of the attribute that each case of a focused handle reads."""
+        logits = getattr(self._model.module, "logits", None)
+        if not self.has_logits or self._columns is None or logits is None:
+            raise ContractError("logits need a model that has them, and a handle focused on one attribute")
+        return self._run(logits, x, self._columns.to(x.device))
+
+    def take(self, cases: Tensor) -> Handle:
+        """A handle of the given rows (K,) of this one; a row named twice is two candidates of one case."""
+        view = self._copy()
+        view._cases = self._cases[cases.to(self._cases.device)]
+        if self._columns is not None:
+            view._columns = self._columns[cases.to(self._columns.device)]
+        return view
+
+    def focus(self, objective: Objective) -> Handle:
+        """A handle that computes only the output column that each case's objective reads."""
+        view = self._copy()
+        view._columns = objective.columns
+        return view
+
+    def precise(self) -> Handle:
+        """The same handle in float32, as the judge computes."""
+        view = self._copy()
+        view._compute = "float32"
+        return view
+
+    def gradient(self, x: Tensor, value: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """``value`` (B,) of the outputs at ``x``, and its gradient (B, C, H, W): one forward, one backward.
+
+        No parameter receives a gradient, and the graph is gone when this returns.
+        """
+        if self._access != "gradients":
+            raise ContractError(f"the attack asked for gradients, and may see {self._access}")
+        with torch.enable_grad():
+            start = x.detach().requires_grad_()
+            values = value(self(start))
+            if not values.requires_grad:
+                return values.detach(), torch.zeros_like(x)
+            (slope,) = torch.autograd.grad(values.sum(), start)
+        return values.detach(), slope
+
+    def _copy(self) -> Handle:
+        view = object.__new__(Handle)
+        view.__dict__.update(self.__dict__)
+        return view
+
+    def _run(self, call: Callable[..., Any], x: Tensor, *more: Tensor) -> Tensor:
+        if len(x) != len(self._cases):
+            raise ContractError(
+                f"the attack asked about {len(x)} images with a handle of {len(self._cases)} cases; "
+                "model.take(cases) says which cases they are"
+            )
+        module = self._model.module
+        if any(part.training for part in module.modules()):
+            raise ContractError("the attack put the model into train mode")
+        self._meter.forwards.index_add_(0, self._cases, torch.ones_like(self._cases))
+        show = self._access == "gradients" and torch.is_grad_enabled() and x.requires_grad
+        precision = (
+            torch.autocast(x.device.type, torch.bfloat16) if self._compute == "bfloat16" else nullcontext()
+        )
+        with torch.set_grad_enabled(show), precision:
+            if show:
+                x = cast(Tensor, _CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
+            outputs = self._model._answer(call, x.contiguous(memory_format=torch.channels_last), *more)
+        if self._access != "decisions":
+            return outputs
+        if self.head == "attributes":
+            return torch.where(outputs > 0, 1.0, -1.0)
+        if self.head == "classes":
+            return F.one_hot(outputs.argmax(1), outputs.shape[1]).float()
+        raise ContractError("an embedding has no decisions to show without an anchor")
+
+
+class _CountBackwards(torch.autograd.Function):
+    """The identity; each backward pass through it is booked on the batch's cases."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, meter: Meter, cases: Tensor) -> Tensor:
+        ctx.meter, ctx.cases = meter, cases
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        ctx.meter.backwards.index_add_(0, ctx.cases, torch.ones_like(ctx.cases))
+        return slope, None, None

@@ -1,0 +1,93 @@
+"""Options of a run: flags beat HARNESS_* variables beat the manifest."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from harness.errors import ManifestError, nearest
+
+Overwrite = Literal["never", "failed", "all"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a suite is run; what it is stays in the manifest."""
+
+    out: Path | None = None
+    """The results folder; results/<suite name> where None."""
+    limit: int | None = None
+    """At most so many images per data set."""
+    device: str | None = None
+    """"cpu", "cuda", "cuda:1", or "auto"; the manifest's where None."""
+    shard: tuple[int, int] = (1, 1)
+    """i of n: this process does every n-th shard, beginning with the i-th."""
+    overwrite: Overwrite = "never"
+    """Which finished shards are done again: none, those with errors, or all."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Manifest values by "dataset.celeba.root"."""
+
+
+def options(
+    *,
+    out: str | Path | None = None,
+    limit: int | str | None = None,
+    device: str | None = None,
+    shard: str | None = None,
+    overwrite: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Options:
+    """Options from flags, completed from HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, …
+
+    Raises:
+        ManifestError: a value is wrong.
+    """
+    variables = os.environ if environment is None else environment
+
+    def value(flag: Any, name: str) -> tuple[Any, str]:
+        if flag is not None:
+            return flag, f"--{name}"
+        return variables.get(f"HARNESS_{name.upper()}") or None, f"HARNESS_{name.upper()}"
+
+    chosen_out, _ = value(out, "out")
+    chosen_device, _ = value(device, "device")
+    return Options(
+        None if chosen_out is None else Path(chosen_out),
+        _positive(*value(limit, "limit")),
+        chosen_device,
+        _share(*value(shard, "shard")),
+        _overwrite(*value(overwrite, "overwrite")),
+        dict(overrides or {}),
+    )
+
+
+def _positive(value: Any, place: str) -> int | None:
+    if value is None:
+        return None
+    if not re.fullmatch(r"\d+", str(value)) or int(value) < 1:
+        raise ManifestError(f"{place} {value} must be a whole number of at least 1")
+    return int(value)
+
+
+def _share(value: Any, place: str) -> tuple[int, int]:
+    if value is None:
+        return 1, 1
+    match = re.fullmatch(r"(\d+)/(\d+)", str(value))
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise ManifestError(f'{place} {value} must be i/n with 1 <= i <= n, such as "2/4"')
+    return int(match[1]), int(match[2])
+
+
+def _overwrite(value: Any, place: str) -> Overwrite:
+    valid = get_args(Overwrite)
+    if value is None:
+        return "never"
+    if value not in valid:
+        raise ManifestError(f"{place} {value} is unknown; {nearest(str(value), valid)}")
+    chosen: Overwrite = value
+    return chosen

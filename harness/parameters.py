@@ -1,0 +1,162 @@
+"""Parameters: what a plugin's function takes, read from its signature, and values checked against it."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from harness.errors import CatalogError, HarnessError, nearest
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One keyword parameter of a plugin's function."""
+
+    name: str
+    annotation: Any
+    default: Any = REQUIRED
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is REQUIRED
+
+    @property
+    def takes_list(self) -> bool:
+        """Whether one value of it is a list: then only a list of lists is crossed."""
+        return any(
+            isinstance(origin, type) and issubclass(origin, Sequence) and not issubclass(origin, str)
+            for origin in _origins(self.annotation)
+        )
+
+    @property
+    def takes_float(self) -> bool:
+        """Whether a fraction such as "8/255" may stand for it."""
+        return float in _origins(self.annotation)
+
+    @property
+    def type_name(self) -> str:
+        """As a person writes it: "float", "int or none", ""one" or "two""."""
+        return _spoken(self.annotation)
+
+
+@cache
+def keyword_parameters(function: Callable[..., Any], given: tuple[str, ...] = ()) -> dict[str, Parameter]:
+    """The keyword parameters of a function, less those that the harness itself gives.
+
+    Positional parameters are the harness's; ``**kwargs`` is refused, for nothing could be checked.
+    """
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError as error:
+        raise CatalogError(f"{function.__module__}.{function.__qualname__}: {error}") from error
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            raise CatalogError(
+                f"{function.__module__}.{function.__qualname__} takes **{name}: parameters must be named"
+            )
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in given:
+            found[name] = Parameter(name, hints.get(name, Any), parameter.default)
+    return found
+
+
+def check(
+    place: str, values: Mapping[str, Any], parameters: Mapping[str, Parameter], error: type[HarnessError]
+) -> dict[str, Any]:
+    """Values completed with defaults and converted to the annotated types.
+
+    Args:
+        place: where the values stand, the beginning of every error.
+
+    Raises:
+        error: a name is unknown, a required value is missing, or a value has a wrong type.
+    """
+    for name in values:
+        if name not in parameters:
+            raise error(f'{place}: "{name}" is unknown; {nearest(name, parameters)}')
+    resolved = {}
+    for name, parameter in parameters.items():
+        if name not in values:
+            if parameter.required:
+                raise error(f'{place}: "{name}" is missing; it is a {parameter.type_name}')
+            resolved[name] = parameter.default
+        else:
+            resolved[name] = convert(f"{place}.{name}", values[name], parameter, error)
+    return resolved
+
+
+def convert(place: str, value: Any, parameter: Parameter, error: type[HarnessError]) -> Any:
+    """One value in the annotated type; fractions such as "8/255" become floats."""
+    if isinstance(value, str) and parameter.takes_float:
+        value = fraction(place, value, error) if "/" in value else value
+    if parameter.annotation is Any:
+        return value
+    from pydantic import ValidationError
+
+    try:
+        # Not strict: 1 is a float, and a list a tuple; but "3" is no number and 1.5 no integer.
+        converted = _adapter(parameter.annotation).validate_python(value)
+    except ValidationError as problem:
+        reason = problem.errors()[0]["msg"]
+        raise error(f"{place} = {value!r} must be {parameter.type_name}: {reason}") from None
+    numeric = {int, float} & set(_origins(parameter.annotation))
+    if numeric and isinstance(value, str | bool) and not isinstance(converted, str | bool):
+        raise error(f"{place} = {value!r} must be {parameter.type_name}")
+    return converted
+
+
+def fraction(place: str, text: str, error: type[HarnessError]) -> float:
+    """The value of "8/255" or ".5"."""
+    top, slash, bottom = text.partition("/")
+    try:
+        return float(top) / float(bottom) if slash else float(text)
+    except (ValueError, ZeroDivisionError):
+        raise error(f'{place} = "{text}" is no number and no fraction such as "8/255"') from None
+
+
+def jsonable(value: Any) -> Any:
+    """A resolved value as JSON and digests see it: tuples become lists, paths and the like text."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in sorted(value.items())}
+    if isinstance(value, list | tuple | set | frozenset):
+        items: Iterable[Any] = sorted(value) if isinstance(value, set | frozenset) else value
+        return [jsonable(item) for item in items]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+@cache
+def _adapter(annotation: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(annotation)
+
+
+def _origins(annotation: Any) -> tuple[Any, ...]:
+    """The types that a union offers, generics stripped: list[str] | None gives (list, NoneType)."""
+    arguments = typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    if origin is typing.Union or type(annotation).__name__ == "UnionType":
+        return tuple(origin for argument in arguments for origin in _origins(argument))
+    return (origin or annotation,)
+
+
+def _spoken(annotation: Any) -> str:
+    arguments = typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    if origin is typing.Union or type(annotation).__name__ == "UnionType":
+        return " or ".join(_spoken(argument) for argument in arguments)
+    if origin is typing.Literal:
+        return " or ".join(f'"{argument}"' for argument in arguments)
+    if annotation is type(None):
+        return "none"
+    if origin is not None:
+        inner = ", ".join("…" if argument is Ellipsis else _spoken(argument) for argument in arguments)
+        return f"{getattr(origin, '__name__', origin)} of {inner}"
+    return getattr(annotation, "__name__", str(annotation))

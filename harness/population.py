@@ -1,0 +1,126 @@
+"""Population: the cases of a cell, images and what must become of each, in an order that shards keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.dataset import Dataset
+from harness.errors import DatasetError, ManifestError, nearest
+from harness.goals import FlipAttribute, Goal, Untargeted
+from harness.plan import Cell, DatasetChoice
+from harness.randomness import derived_seed
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """N cases, one row each."""
+
+    goal: str
+    rows: npt.NDArray[np.intp]
+    """(N,): rows of the data set."""
+    targets: tuple[str | None, ...]
+    """(N,): the attribute to flip; None where the goal names nothing."""
+    columns: npt.NDArray[np.int64]
+    """(N,): the model's output of that attribute; -1 where there is none."""
+    labels: npt.NDArray[np.int64]
+    """(N,): the truth: whether the attribute is present, or the class."""
+    keys: tuple[str, ...]
+    """(N,): with the seed, what each case's random numbers depend on."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, start: int, stop: int) -> Cases:
+        """The cases from start to stop."""
+        return Cases(
+            self.goal,
+            self.rows[start:stop],
+            self.targets[start:stop],
+            self.columns[start:stop],
+            self.labels[start:stop],
+            self.keys[start:stop],
+        )
+
+    def as_goal(self) -> Goal:
+        """The goal of these cases, as attacks and the judge see it."""
+        if self.goal == "flip":
+            return FlipAttribute(torch.from_numpy(self.columns), torch.from_numpy(self.labels) > 0)
+        return Untargeted(torch.from_numpy(self.labels))
+
+
+def draw(choice: DatasetChoice, dataset: Dataset, seed: int, limit: int | None) -> npt.NDArray[np.intp]:
+    """The rows that a suite attacks, in the data set's order; a smaller sample is part of a larger one.
+
+    Raises:
+        DatasetError: the partition is unknown, or holds fewer images than the sample asks for.
+    """
+    rows = dataset.rows(choice.partition)
+    sample = len(rows) if choice.sample is None else choice.sample
+    if sample > len(rows):
+        raise DatasetError(
+            f'{choice.place}: sample = {sample}, but partition "{choice.partition}" has {len(rows)} images'
+        )
+    generator = np.random.Generator(np.random.Philox(derived_seed(seed, "sample")))
+    return np.sort(generator.permutation(rows)[: min(sample, limit or sample)])
+
+
+def enumerate_cases(
+    cell: Cell, dataset: Dataset, rows: npt.NDArray[np.intp], names: tuple[str, ...]
+) -> Cases:
+    """All cases of a cell. Attribute by attribute, so that a batch mostly asks about one attribute.
+
+    Args:
+        names: of the model's outputs, where it answers attributes.
+
+    Raises:
+        DatasetError, ManifestError: the data set lacks what the goal needs.
+    """
+    if cell.goal == "flip":
+        if dataset.attributes is None:
+            raise DatasetError(f"{cell.dataset.label} has no attributes to flip")
+        chosen = _attributes(cell, dataset, names)
+        width = len(rows)
+        index = [dataset.attribute_names.index(name) for name in chosen]
+        return _cases(
+            cell,
+            dataset,
+            np.tile(rows, len(chosen)),
+            tuple(name for name in chosen for _ in range(width)),
+            np.repeat(np.array([names.index(name) for name in chosen], np.int64), width),
+            dataset.attributes[rows][:, index].T.reshape(-1).astype(np.int64),
+        )
+    if dataset.labels is None:
+        raise DatasetError(f"{cell.dataset.label} has no classes, which {cell.model.label} is to tell apart")
+    nothing = np.full(len(rows), -1, np.int64)
+    return _cases(cell, dataset, rows, (None,) * len(rows), nothing, dataset.labels[rows])
+
+
+def _attributes(cell: Cell, dataset: Dataset, names: tuple[str, ...]) -> list[str]:
+    wanted = cell.attack.attributes
+    for name in wanted or ():
+        if name not in dataset.attribute_names:
+            remedy = nearest(name, dataset.attribute_names)
+            raise ManifestError(f'{cell.attack.place}: attribute "{name}" is unknown; {remedy}')
+    foreign = [name for name in names if name not in dataset.attribute_names]
+    if foreign:
+        raise DatasetError(f'{cell.dataset.label} has no attribute "{foreign[0]}", which the model answers')
+    return [name for name in names if wanted is None or name in wanted]
+
+
+def _cases(
+    cell: Cell,
+    dataset: Dataset,
+    rows: npt.NDArray[np.intp],
+    targets: tuple[str | None, ...],
+    columns: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+) -> Cases:
+    keys = tuple(
+        f"{dataset.ids[row]}\x1f{cell.goal}\x1f{target or ''}"
+        for row, target in zip(rows, targets, strict=True)
+    )
+    return Cases(cell.goal, rows, targets, columns, labels, keys)

@@ -1,0 +1,149 @@
+"""Provenance: what a results folder says of how it came about."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from harness.options import Options
+from harness.parameters import jsonable
+from harness.plan import Plan
+
+_PACKAGES = ("face-robustness-harness", "torch", "numpy", "opencv-python-headless", "scikit-image", "pyarrow")
+
+
+def describe(planned: Plan, options: Options, device: torch.device) -> dict[str, Any]:
+    """suite.json: the resolved suite, versions, hardware, git revision."""
+    return {
+        "schema": 1,
+        "name": planned.suite.name,
+        "seed": planned.suite.seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "suite": resolved(planned),
+        "limit": options.limit,
+        "stand_ins": {
+            choice.label: choice.stand_in_for for choice in planned.datasets if choice.stand_in_for
+        },
+        "plugins": sorted(
+            {entry_version(choice) for choice in (*planned.datasets, *planned.models, *planned.attacks)}
+        ),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "hardware": hardware(device),
+        "revision": _revision(),
+    }
+
+
+def resolved(planned: Plan) -> dict[str, Any]:
+    """The suite as a manifest in which nothing is left to be resolved; planning it gives the same cells."""
+    suite = planned.suite
+    return {
+        "schema": 1,
+        "name": suite.name,
+        "description": suite.description,
+        "seed": suite.seed,
+        "keep": suite.keep,
+        "compute": suite.compute,
+        "batch_size": suite.batch_size,
+        "shard_size": suite.shard_size,
+        "device": suite.device,
+        "dataset": [
+            _without_none(
+                {
+                    "use": choice.entry.qualified,
+                    "id": choice.label,
+                    "partition": choice.partition,
+                    "sample": choice.sample,
+                    **jsonable(choice.parameters),
+                }
+            )
+            for choice in planned.datasets
+        ],
+        "model": [
+            _without_none(
+                {
+                    "use": choice.entry.qualified,
+                    "id": choice.label,
+                    "weights": choice.weights,
+                    **jsonable(choice.parameters),
+                }
+            )
+            for choice in planned.models
+        ],
+        "attack": [
+            _without_none(
+                {
+                    "use": choice.entry.qualified,
+                    "id": choice.label,
+                    "norm": choice.threat.norm,
+                    "eps": choice.threat.eps,
+                    "attributes": jsonable(choice.attributes),
+                    "compute": choice.compute,
+                    "keep": choice.keep,
+                    **jsonable(choice.parameters),
+                }
+            )
+            for choice in planned.attacks
+        ],
+        "measure": [
+            {"use": choice.entry.qualified, **jsonable(choice.parameters)} for choice in planned.measures
+        ],
+        "exclude": [
+            {"dataset": item.dataset.label, "model": item.model.label, "attack": item.attack.label}
+            for item in planned.skipped
+            if item.reason.startswith("excluded")
+        ],
+    }
+
+
+def entry_version(choice: Any) -> str:
+    """ "plugin/name: distribution version revision" of a choice."""
+    return f"{choice.entry.qualified}: {choice.entry.version}"
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """The machine that a run used."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.system(),
+    }
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _revision() -> str | None:
+    """The git revision of the working folder, with "+" where something is changed; None outside git."""
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head + ("+" if changed else "")

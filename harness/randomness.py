@@ -1,0 +1,63 @@
+"""Random numbers that belong to cases: the same whatever batch, shard or process a case is in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class CaseRandom:
+    """One independent stream of random numbers per case, counter-based (Philox, 128-bit keys).
+
+    Streams are drawn on the CPU, so that every device sees the same numbers. ``take`` keeps the streams, so
+    a case that leaves the batch changes nobody else's numbers.
+    """
+
+    def __init__(self, seed: int, keys: Sequence[str]) -> None:
+        self._streams = [_stream(seed, key) for key in keys]
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def take(self, cases: Tensor) -> CaseRandom:
+        """The streams of the given cases (K,), shared with this object."""
+        view = CaseRandom(0, ())
+        view._streams = [self._streams[case] for case in cases.tolist()]
+        return view
+
+    def uniform(self, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Tensor:
+        """float32 (B, *shape), uniform in [low, high)."""
+        size = tuple(shape)
+        draws = np.empty((len(self), *size), np.float32)
+        for row, stream in zip(draws, self._streams, strict=True):
+            row[...] = stream.random(size, dtype=np.float32)
+        return torch.from_numpy(draws * np.float32(high - low) + np.float32(low))
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """float32 (B, *shape), standard normal."""
+        size = tuple(shape)
+        draws = np.empty((len(self), *size), np.float32)
+        for row, stream in zip(draws, self._streams, strict=True):
+            row[...] = stream.standard_normal(size, dtype=np.float32)
+        return torch.from_numpy(draws)
+
+    def integers(self, high: int, shape: Sequence[int] = ()) -> Tensor:
+        """int64 (B, *shape), uniform in [0, high)."""
+        size = tuple(shape)
+        draws = [np.asarray(stream.integers(high, size=size)) for stream in self._streams]
+        return torch.from_numpy(np.stack(draws).astype(np.int64)) if draws else torch.empty((0, *size)).long()
+
+
+def _stream(seed: int, key: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed}\x1f{key}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], np.uint64)))
+
+
+def derived_seed(*parts: object) -> int:
+    """A 63-bit seed that depends on all parts, equal on every machine."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

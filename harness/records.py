@@ -1,0 +1,76 @@
+"""Records: one row per attacked case, and the columns that describe cells; the schema of what is stored."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+RECORD_SCHEMA = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("goal", pa.string(), nullable=False),  # "flip", "untargeted", …
+        pa.field("target", pa.string()),  # attribute, class or identity; null where the goal names none
+        pa.field("clean_correct", pa.bool_()),
+        # The outcome; null where there is an error.
+        pa.field("reached", pa.bool_()),
+        pa.field("valid", pa.bool_()),
+        pa.field("success", pa.bool_()),  # reached and valid
+        pa.field("fault", pa.string()),  # which bound an image that is not valid breaks
+        pa.field("linf", pa.float32()),  # of the judged image, in [0, 1]
+        pa.field("l2", pa.float32()),
+        pa.field("l0", pa.int32()),  # pixels
+        pa.field("margin_clean", pa.float32()),
+        pa.field("margin_adv", pa.float32()),
+        # Cost of the attack; a batch's seconds are shared equally among its cases.
+        pa.field("forwards", pa.int32()),
+        pa.field("backwards", pa.int32()),
+        pa.field("seconds", pa.float32()),
+        pa.field("error", pa.string()),
+        # Heads "attributes" and "classes": every decision before and after, in the model's order.
+        pa.field("decisions_clean", pa.list_(pa.bool_())),
+        pa.field("decisions_adv", pa.list_(pa.bool_())),
+        pa.field("adversarial", pa.binary()),  # the judged image as PNG, where the suite keeps it
+    ]
+)
+"""Every shard's columns; measures add float32 columns of their own ("pass", …)."""
+
+CELL_SCHEMA = pa.schema(
+    [
+        pa.field("cell", pa.string(), nullable=False),  # id: the folder under samples/
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("stand_in_for", pa.string()),  # the data set that this one stands in for
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("attack", pa.string(), nullable=False),
+        pa.field("threat", pa.string(), nullable=False),  # "linf 8/255", "linf minimal", …
+        pa.field("goal", pa.string(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),  # "done", "failed", "partial", "skipped"
+        pa.field("error", pa.string()),  # why it failed, or was skipped
+        pa.field("cases", pa.int64()),
+        pa.field("cases_done", pa.int64()),
+        pa.field("cases_failed", pa.int64()),
+        pa.field("shards", pa.int64()),
+        pa.field("shards_done", pa.int64()),
+        pa.field("forwards", pa.int64()),
+        pa.field("backwards", pa.int64()),
+        pa.field("seconds", pa.float64()),
+        pa.field("dataset_use", pa.string()),
+        pa.field("dataset_parameters", pa.string()),  # JSON
+        pa.field("dataset_fingerprint", pa.string()),
+        pa.field("model_use", pa.string()),
+        pa.field("model_parameters", pa.string()),  # JSON
+        pa.field("model_version", pa.string()),  # distribution, version, revision
+        pa.field("weights", pa.string()),  # digest of the weights file
+        pa.field("attack_use", pa.string()),
+        pa.field("attack_parameters", pa.string()),  # JSON
+        pa.field("attack_version", pa.string()),
+    ]
+)
+"""cells.parquet: one row per cell of the current plan, and one per skipped pair."""
+
+
+def record_schema(measures: tuple[str, ...] = ()) -> pa.Schema:
+    """The schema of a shard with the given measure columns."""
+    schema = RECORD_SCHEMA
+    for measure in measures:
+        schema = schema.append(pa.field(measure, pa.float32()))
+    return schema

@@ -1,0 +1,231 @@
+"""Results: a folder of Parquet, read back as frames."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from harness.errors import ResultsError, nearest
+from harness.records import CELL_SCHEMA, RECORD_SCHEMA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IDENTITY = ("cell", "dataset", "model", "attack", "threat", "goal")
+"""The columns of its cell that every sample carries."""
+ENCODED = ("sample_id", "target", "fault", "error")
+"""Record columns with few distinct strings, which are read as codes."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a suite's run left in its folder; read when asked for, never all at once."""
+
+    path: Path
+    suite: Mapping[str, Any]
+    """The content of suite.json: the resolved suite, versions, hardware, revision."""
+
+    def leaderboard(self) -> pd.DataFrame:
+        """One row per dataset x model x attack x threat x goal; see ``harness.leaderboard``.
+
+        Where the run has not come to write it, the board is made from the records.
+        """
+        file = self.path / "leaderboard.parquet"
+        if file.is_file():
+            return _frame(read_parquet(file))
+        from harness import leaderboard  # here: it imports this module
+
+        return leaderboard.build(self.path)
+
+    def cells(self) -> pd.DataFrame:
+        """One row per cell of the plan, and per pair that was skipped: identity, status, error, cost."""
+        return _frame(read_cells(self.path))
+
+    def samples(
+        self, columns: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """One row per case, with the identity of its cell: cell, dataset, model, attack, threat, goal.
+
+        Args:
+            columns: record columns; None for all. Only these are read.
+            where: columns of cells or records, and the value or the list of values that they must have.
+                Cells that do not match are not opened.
+
+        Raises:
+            ResultsError: a column is unknown, or a file cannot be read.
+        """
+        cells = read_cells(self.path)
+        conditions = dict(where or {})
+        if isinstance(columns, str):
+            columns = [columns]
+        of_cells = {name: conditions.pop(name) for name in list(conditions) if name in cells.column_names}
+        for name, wanted in of_cells.items():
+            cells = cells.filter(_matches(cells, name, wanted))
+        cells = cells.filter(pc.not_equal(cells.column("status"), "skipped"))
+        ids = cells.column("cell").to_pylist()
+        schema = _record_schema(self.path, ids)
+        chosen = [
+            name
+            for name in dict.fromkeys(schema.names if columns is None else columns)
+            if name not in IDENTITY
+        ]
+        for name in [*chosen, *conditions]:
+            if name not in schema.names:
+                valid = [*schema.names, *(cells.column_names if name not in chosen else IDENTITY)]
+                raise ResultsError(f'{self.path}: column "{name}" is unknown; {nearest(name, valid)}')
+        parts = [_samples_of(self.path, cell, schema, chosen, conditions) for cell in cells.to_pylist()]
+        return _frame(pa.concat_tables(parts) if parts else _no_samples(schema, chosen))
+
+
+def read_results(path: str | os.PathLike[str]) -> Results:
+    """The results in a folder that `harness run` wrote.
+
+    Raises:
+        ResultsError: there is no such folder, or it holds no results.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ResultsError(f'results folder "{folder}" does not exist{_neighbour(folder)}')
+    for name in ("suite.json", "cells.parquet"):
+        if not (folder / name).is_file():
+            raise ResultsError(
+                f'"{folder}" holds no {name}, so it holds no results: name a folder that `harness run` wrote'
+            )
+    try:
+        suite = json.loads((folder / "suite.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{folder / 'suite.json'} cannot be read: {error}") from error
+    if not isinstance(suite, dict):
+        raise ResultsError(f"{folder / 'suite.json'} cannot be read: it holds no JSON object")
+    return Results(folder, suite)
+
+
+def read_cells(folder: Path) -> pa.Table:
+    """cells.parquet, checked for the columns that identify a cell."""
+    file = folder / "cells.parquet"
+    table = read_parquet(file)
+    for name in (*IDENTITY, "status"):
+        if name not in table.column_names:
+            raise ResultsError(f'{file} has no column "{name}": it was not written by `harness run`')
+    for name in ("stand_in_for", "error", "cases"):
+        if name not in table.column_names:
+            kind = CELL_SCHEMA.field(name).type
+            table = table.append_column(name, pa.nulls(table.num_rows, kind))
+    return table
+
+
+def record_files(folder: Path, cell: str) -> list[Path]:
+    """The shards of a cell, in order; files that are hidden or still being written are not among them."""
+    if not cell or Path(cell).name != cell:
+        raise ResultsError(f'{folder / "cells.parquet"}: "{cell}" is no cell id')
+    place = folder / "samples" / cell
+    if not place.is_dir():
+        return []
+    return sorted(
+        file for file in place.iterdir() if file.suffix == ".parquet" and not file.name.startswith(".")
+    )
+
+
+def read_records(folder: Path, cell: str, columns: Iterable[str]) -> pa.Table:
+    """Those of the columns that the shards of a cell have, as one table; null where a shard lacks one."""
+    wanted = set(columns)
+    parts = [read_parquet(file, wanted) for file in record_files(folder, cell)]
+    if not parts:
+        return pa.schema([field for field in RECORD_SCHEMA if field.name in wanted]).empty_table()
+    return pa.concat_tables(parts, promote_options="default") if len(parts) > 1 else parts[0]
+
+
+def read_parquet(file: Path, columns: set[str] | None = None) -> pa.Table:
+    """A Parquet file, or those of the columns that it has.
+
+    Raises:
+        ResultsError: it cannot be read.
+    """
+    try:
+        with pq.ParquetFile(file, read_dictionary=list(ENCODED)) as opened:
+            names = [name for name in opened.schema_arrow.names if columns is None or name in columns]
+            return opened.read(columns=names)
+    except (OSError, pa.ArrowException) as error:
+        raise ResultsError(
+            f"{file} cannot be read: {error}; delete it, and `harness run` makes it again"
+        ) from error
+
+
+def _record_schema(folder: Path, cells: Iterable[str]) -> pa.Schema:
+    """All record columns of some cells: those of every record, and the measures that they have."""
+    schema = RECORD_SCHEMA
+    for cell in cells:
+        files = record_files(folder, cell)
+        if files:
+            try:
+                found = pq.read_schema(files[0])
+            except (OSError, pa.ArrowException) as error:
+                raise ResultsError(f"{files[0]} cannot be read: {error}") from error
+            for field in found:
+                if field.name not in schema.names:
+                    schema = schema.append(field.with_nullable(True).remove_metadata())
+    return schema.remove_metadata()
+
+
+def _samples_of(
+    folder: Path, cell: Mapping[str, Any], schema: pa.Schema, chosen: Sequence[str], where: Mapping[str, Any]
+) -> pa.Table:
+    """The chosen columns of a cell's records that match."""
+    # sample_id, too, so that the number of rows is known where nothing else is read
+    table = read_records(folder, cell["cell"], {"sample_id", *chosen, *where})
+    for name in where:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
+    for name, wanted in where.items():
+        table = table.filter(_matches(table, name, wanted))
+    n = table.num_rows
+    arrays: dict[str, Any] = {
+        name: pa.repeat(pa.scalar(cell[name], pa.string()), n) if n else pa.array([], pa.string())
+        for name in IDENTITY
+    }
+    for name in chosen:
+        kind = schema.field(name).type
+        arrays[name] = table.column(name).cast(kind) if name in table.column_names else pa.nulls(n, kind)
+    return pa.table(arrays)
+
+
+def _no_samples(schema: pa.Schema, chosen: Sequence[str]) -> pa.Table:
+    fields = [pa.field(name, pa.string()) for name in IDENTITY]
+    return pa.schema([*fields, *(pa.field(name, schema.field(name).type) for name in chosen)]).empty_table()
+
+
+def _matches(table: pa.Table, name: str, wanted: Any) -> Any:
+    """Which rows have one of the wanted values; None is null."""
+    column = table.column(name)
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    values = list(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
+    try:
+        return pc.is_in(column.cast(kind), value_set=pa.array(values, kind))
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise ResultsError(f'column "{name}" cannot be compared with {wanted!r}: it holds {kind}') from error
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """A frame of plain columns: the codes in which strings were read are resolved."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(at, field.name, table.column(at).cast(field.type.value_type))
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _neighbour(folder: Path) -> str:
+    """A remedy: the folder of results beside it that is named alike."""
+    try:
+        beside = [entry.name for entry in folder.parent.iterdir() if (entry / "cells.parquet").is_file()]
+    except OSError:
+        beside = []
+    return f"; {nearest(folder.name, beside)}" if beside else ""

@@ -1,0 +1,47 @@
+"""Run a suite: the one function that everything else leads to.
+
+This module imports nothing heavy: `import harness` must stay quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.results import Results
+
+
+def run(
+    suite: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    limit: int | None = None,
+    device: str | None = None,
+    shard: str | None = None,
+    overwrite: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Results:
+    """Plan a suite, train what is missing, attack, judge, and write records and leaderboard; resumes.
+
+    Args:
+        suite: a manifest's path, or its content as a mapping.
+        out: the results folder; results/<suite name> by default.
+        limit: at most so many images per data set.
+        device: "cpu", "cuda", "cuda:1" or "auto".
+        shard: "i/n": do every n-th shard, beginning with the i-th, beside other processes.
+        overwrite: "never", "failed" or "all": which finished shards are done again.
+        overrides: manifest values by "seed" or "dataset.celeba.root".
+
+    Raises:
+        HarnessError: the request was wrong. A cell that fails does not raise: its row says so.
+    """
+    from harness.options import options
+    from harness.results import read_results
+    from harness.session import run_suite
+
+    chosen = options(
+        out=out, limit=limit, device=device, shard=shard, overwrite=overwrite, overrides=overrides
+    )
+    return read_results(run_suite(suite, chosen).folder)

@@ -1,0 +1,192 @@
+"""Shard: some cases of a cell → their records; what the executors run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from harness.population import Cases
+from harness.dataset import Dataset
+from harness.errors import ContractError, DatasetError
+from harness.model import Model
+from harness.parameters import keyword_parameters
+from harness.plan import Cell, MeasureChoice
+from harness.records import record_schema
+from harness.trial import Trial, attempt
+
+_CHUNK = 256
+
+
+@dataclass(frozen=True, eq=False)
+class CleanAnswers:
+    """A model's outputs on the attacked images, computed once for all attacks, in fixed chunks.
+
+    The chunks do not depend on shards or batches, so every case sees the same clean answer wherever it runs.
+    """
+
+    model: Model
+    dataset: Dataset
+    rows: npt.NDArray[np.intp]  # (N,) sorted
+    _chunks: dict[int, Tensor] = field(default_factory=dict)
+
+    def at(self, rows: npt.NDArray[np.intp]) -> Tensor:
+        """Outputs (B, M) of the given rows."""
+        positions = np.searchsorted(self.rows, rows)
+        for chunk in np.unique(positions // _CHUNK).tolist():
+            if chunk not in self._chunks:
+                wanted = self.rows[chunk * _CHUNK : (chunk + 1) * _CHUNK]
+                self._chunks[chunk] = self.model.scores(images(self.dataset, wanted, self.model.device))
+        return torch.stack([self._chunks[at // _CHUNK][at % _CHUNK] for at in positions.tolist()])
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """All that the shards of a cell have in common."""
+
+    cell: Cell
+    dataset: Dataset
+    model: Model
+    clean: CleanAnswers
+    measures: tuple[MeasureChoice, ...]
+    seed: int
+    batch_size: int
+
+
+def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -> Tensor:
+    """float32 (B, C, H, W) in [0, 1] of the given rows."""
+    return torch.from_numpy(dataset.images(rows)).to(device).float() / 255
+
+
+def run_shard(
+    bench: Bench,
+    cases: Cases,
+    *,
+    advance: Callable[[int], None] = lambda cases: None,
+    repair: Callable[[], None] = lambda: None,
+) -> pa.Table:
+    """Attack and judge some cases; one record each, in their order.
+
+    A batch in which the attack or the model fails becomes records with an error. A data set that cannot be
+    read is the user's to mend: it ends the run.
+
+    Args:
+        advance: told the number of cases after each batch.
+        repair: called after a breach of contract, which may have cost the model its weights.
+
+    Raises:
+        DatasetError: an image cannot be read.
+    """
+    attack = bench.cell.attack
+    function = attack.entry.load(attack.entry.spec.run)
+    schema = record_schema(tuple(measure.column for measure in bench.measures))
+    tables = []
+    for start in range(0, len(cases), bench.batch_size):
+        batch = cases.part(start, start + bench.batch_size)
+        x = images(bench.dataset, batch.rows, bench.model.device)
+        clean = bench.clean.at(batch.rows)
+        try:
+            trial = attempt(
+                bench.model,
+                function,
+                x,
+                batch.as_goal(),
+                attack.threat,
+                seed=bench.seed,
+                keys=batch.keys,
+                parameters=attack.parameters,
+                compute=attack.compute,
+                clean=clean,
+            )
+            columns = _columns(bench, batch, trial)
+        except DatasetError:
+            raise
+        except Exception as error:
+            if isinstance(error, ContractError):
+                repair()
+            columns = {"error": [f"{type(error).__name__}: {' '.join(str(error).split())}"] * len(batch)}
+        columns |= {
+            "sample_id": [bench.dataset.ids[row] for row in batch.rows],
+            "goal": [batch.goal] * len(batch),
+            "target": list(batch.targets),
+        }
+        empty = [None] * len(batch)
+        tables.append(pa.table([columns.get(name, empty) for name in schema.names], schema=schema))
+        advance(len(batch))
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _columns(bench: Bench, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
+    verdict, objective = trial.verdict, trial.objective
+    failed = [bool(error) for error in verdict.errors]
+
+    def outcome(values: Tensor) -> list[Any]:
+        return [None if bad else value for bad, value in zip(failed, values.tolist(), strict=True)]
+
+    columns: dict[str, list[Any]] = {
+        "clean_correct": objective.correct.tolist(),
+        "reached": outcome(verdict.reached),
+        "valid": outcome(verdict.valid),
+        "success": outcome(verdict.success),
+        "fault": [fault or None for fault in verdict.faults],
+        "linf": outcome(verdict.linf),
+        "l2": outcome(verdict.l2),
+        "l0": outcome(verdict.l0),
+        "margin_clean": objective.margin(trial.clean).tolist(),
+        "margin_adv": outcome(verdict.margin),
+        "forwards": trial.forwards.tolist(),
+        "backwards": trial.backwards.tolist(),
+        "seconds": [trial.seconds / len(batch)] * len(batch),
+        "error": [error or None for error in verdict.errors],
+    }
+    if bench.model.head == "attributes":
+        columns["decisions_clean"] = bench.model.decide(trial.clean).tolist()
+        columns["decisions_adv"] = outcome(bench.model.decide(verdict.outputs))
+    if bench.cell.attack.keep:
+        pictures = [encode(image) for image in verdict.adversarials.cpu()]
+        columns["adversarial"] = [
+            None if bad else picture for bad, picture in zip(failed, pictures, strict=True)
+        ]
+    for measure in bench.measures:
+        columns[measure.column] = measured(measure, trial)
+    return columns
+
+
+def measured(measure: MeasureChoice, trial: Trial) -> list[float | None]:
+    """A measure of the successful cases; null elsewhere, where there is no adversarial to be measured."""
+    successful = trial.verdict.success
+    values: list[float | None] = [None] * len(successful)
+    if successful.any():
+        run = measure.entry.load(measure.entry.spec.run)
+        wanted = keyword_parameters(run)
+        parameters = {name: value for name, value in measure.parameters.items() if name in wanted}
+        found = np.asarray(run(trial.verdict.adversarials[successful], trial.x[successful], **parameters))
+        for case, value in zip(torch.nonzero(successful).flatten().tolist(), found, strict=True):
+            values[case] = float(value)
+    return values
+
+
+def encode(image: Tensor) -> bytes:
+    """PNG of an image (C, H, W) on the 8-bit grid, C = 1 or 3; lossless."""
+    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    fine, encoded = cv2.imencode(".png", pixels[..., ::-1] if pixels.shape[2] == 3 else pixels)
+    if not fine:
+        raise ValueError("the image cannot be written as PNG")
+    return bytes(encoded)
+
+
+def decode(picture: bytes, channels: int) -> Tensor:
+    """float32 (C, H, W) in [0, 1] of a PNG that ``encode`` wrote."""
+    mode = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
+    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), mode)
+    if pixels is None:
+        raise ValueError("the stored adversarial is no readable PNG")
+    planes = pixels[..., ::-1].transpose(2, 0, 1) if channels == 3 else pixels[None]
+    return torch.from_numpy(np.ascontiguousarray(planes)).float() / 255

@@ -1,0 +1,128 @@
+"""What plugins register: frozen descriptions that name their code and import none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+HeadKind = Literal["attributes", "classes", "embedding"]
+Access = Literal["gradients", "scores", "decisions"]
+Budget = Literal["fixed", "minimal", "either"]
+Compute = Literal["float32", "bfloat16"]
+"""Precision of an attack's own passes; judging is always float32."""
+Parameters = Mapping[str, Any]
+
+ACCESS_ORDER: tuple[Access, ...] = ("decisions", "scores", "gradients")
+"""From the least to the most that a model shows of itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What all specs have in common."""
+
+    name: str
+    """Lower case, words joined by hyphens; unique within the plugin and the kind."""
+    summary: str
+    """One line for `harness ls`."""
+    source: str = ""
+    """Where it comes from: paper, section, equation."""
+    revision: int = 1
+    """Raised when the same parameters begin to mean something else; part of every cell's identity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A data set.
+
+    ``load`` names a function ``(**params) -> harness.Dataset``. Its keyword parameters are the manifest's
+    keys; a parameter named ``root`` is a folder on the user's disk.
+    """
+
+    load: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(Spec):
+    """A model: architecture, recipe and what it answers.
+
+    ``build`` names a function ``(task, **params) -> torch.nn.Module``; ``train``, where there is one, names
+    ``(module, dataset, context, **params) -> None``. The manifest's keys are the keyword parameters of
+    both. A module may have ``attribute_names`` (where it answers fewer than all attributes; then ``build``
+    takes ``attributes``), ``training_loss(scores, labels)``, ``logits(x)`` and ``select(x, columns)``:
+    see ``harness.model``.
+    """
+
+    build: str
+    train: str | None = None
+    head: HeadKind
+    access: Access = "gradients"
+    """The most that an attacker may see of it."""
+    presets: Mapping[str, Parameters] = field(default_factory=dict)
+    """Named parameter sets; the first is the default."""
+    traits: frozenset[str] = frozenset()
+    """What attacks may ask about, such as "joint-loss": one loss over all attributes at once."""
+    counted_per: str = ""
+    """What the parameter count is of, where a model is many equal networks: "attribute"."""
+    card_size: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Height and width by preset for which `harness info` counts parameters."""
+    card_attributes: int = 40
+    """How many attributes `harness info` counts parameters for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSpec(Spec):
+    """An attack.
+
+    ``run`` names a function ``(model, x, objective, threat, *, rng, **params) -> x_adv``.
+    """
+
+    run: str
+    heads: frozenset[HeadKind] = frozenset({"attributes", "classes", "embedding"})
+    access: Access = "gradients"
+    """The least that it needs to see of the model."""
+    norms: tuple[str, ...] = ("linf", "l2")
+    """The norms that it can keep to or minimise; the first is the default."""
+    budget: Budget = "fixed"
+    """"fixed" needs eps; "minimal" looks for the smallest, and an eps only bounds what counts."""
+    presets: Mapping[str, Parameters] = field(default_factory=dict)
+    refuses: Callable[[ModelSpec, Parameters], str | None] | None = None
+    """A reason why it is not run on this model with these parameters, or None. Must import no torch."""
+    passes: Callable[[Parameters], tuple[float, float]] | None = None
+    """Expected forward and backward passes per case for these parameters, at most; for `harness plan`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureSpec(Spec):
+    """A number per case, of an image pair.
+
+    ``run`` names a function ``(x_adv, x, **params) -> (B,)`` of float32 images (B, C, H, W) in [0, 1].
+    """
+
+    run: str
+    column: str = ""
+    """Its column in the records; the name where empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(Spec):
+    """A number per board row, of a table of records.
+
+    ``run`` names a function ``(records: pandas.DataFrame) -> harness.metrics.Estimate``; ``columns`` are the
+    record columns that it reads.
+    """
+
+    run: str
+    columns: tuple[str, ...]
+    unit: str = ""
+    direction: Literal["higher is more robust", "lower is more robust", "neither"] = "neither"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisSpec(Spec):
+    """A named table, and a figure, of all records of a suite.
+
+    ``run`` names a function ``(results: harness.Results, **params) -> harness.Analysis``.
+    """
+
+    run: str

@@ -1,0 +1,170 @@
+"""Threat model: what an attacker may change, by how much, and what they may see.
+
+Distances are between images in [0, 1]: ``linf`` and ``l2`` over all components, ``l0`` counts pixels
+(positions at which any channel changed).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from harness.errors import AttackError, nearest
+from harness.specs import Access
+
+Norm = Literal["linf", "l2"]
+NORMS: tuple[str, ...] = get_args(Norm)
+GREY_LEVELS = 255
+FLOAT_TOLERANCE = 1e-5
+"""Of norms and of the box: what float32 arithmetic may add; far below the rounding to 8 bits."""
+
+
+@dataclass(frozen=True)
+class Threat:
+    """A frozen threat model; ``Linf(8/255)``, ``L2(.5)``, ``Minimal("l2")`` and ``Region(mask)`` make it."""
+
+    norm: str | None = None
+    """The norm of the budget, or that a minimal attack makes small; None: only the region counts."""
+    eps: float | None = None
+    """Budget in the units of the norm; None: the smallest that works."""
+    mask: Tensor | None = field(default=None, compare=False)
+    """True where pixels may change: (H, W), or (B, 1, H, W) with one mask per case; None: everywhere."""
+    access: Access = "gradients"
+    levels: int | None = GREY_LEVELS
+    """Adversarials are judged on the grid k/levels; None: as they are."""
+
+    def __post_init__(self) -> None:
+        if self.norm is not None and self.norm not in NORMS:
+            raise AttackError(f'norm "{self.norm}" is unknown; {nearest(self.norm, NORMS)}')
+        if self.eps is not None and not 0 <= self.eps < float("inf"):
+            raise AttackError(f"eps = {self.eps} must be zero or more, and finite")
+        if self.eps is not None and self.norm is None:
+            raise AttackError(f"eps = {self.eps} needs a norm; {nearest('', NORMS)}")
+
+    @property
+    def label(self) -> str:
+        """How boards name it: "linf 8/255", "l2 0.5", "linf minimal", "region"."""
+        parts = [self.norm] if self.norm else []
+        if self.norm:
+            parts.append("minimal" if self.eps is None else _fraction(self.eps))
+        if self.mask is not None or not parts:
+            parts.append("region" if self.mask is not None else "unbounded")
+        return " ".join(parts)
+
+    def take(self, cases: Tensor) -> Threat:
+        """The threat of the given cases (K,): per-case masks follow."""
+        if self.mask is None or self.mask.ndim != 4:
+            return self
+        return replace(self, mask=self.mask[cases.to(self.mask.device)])
+
+    def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """The nearest images inside budget, region and box, all (B, C, H, W); differentiable nowhere needed.
+
+        The box is applied last: it can only bring pixels nearer to ``x``, which lies inside.
+        """
+        delta = x_adv - x
+        if self.mask is not None:
+            delta = delta * self.mask.to(delta)
+        if self.eps is not None and self.norm == "linf":
+            delta = delta.clamp(-self.eps, self.eps)
+        elif self.eps is not None and self.norm == "l2":
+            norm = l2(delta)
+            delta = delta * (self.eps / norm.clamp_min(1e-12)).clamp_max(1).view(-1, 1, 1, 1)
+        return (x + delta).clamp(0, 1)
+
+    def round(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] rounded to the grid on which they are judged."""
+        return x if self.levels is None else torch.round(x.clamp(0, 1) * self.levels) / self.levels
+
+    def rounding_slack(self, components: int) -> float:
+        """By how much, in units of the norm, rounding alone may lift an image of so many components.
+
+        Half a grey level in L-infinity; in L2 the root mean square of a uniform rounding error.
+        """
+        if self.levels is None:
+            return 0.0
+        return 0.5 / self.levels if self.norm == "linf" else (components / 12) ** 0.5 / self.levels
+
+    def settle(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Images on the grid (B, C, H, W), pulled towards ``x`` where rounding alone left the budget.
+
+        An attack keeps its real-valued perturbation inside the budget, and rounding can push it out (most
+        in L2). Then the perturbation is scaled by the largest factor found by bisection whose rounding
+        fits: what is judged never exceeds eps, and an honest attack does not become invalid by rounding.
+        """
+        rounded = self.round(x_adv)
+        if self.eps is None or self.norm is None or self.levels is None:
+            return rounded
+        over = torch.nonzero(self.distance(rounded - x) > self.eps + FLOAT_TOLERANCE).flatten()
+        if len(over):
+            start, delta = x[over], x_adv[over] - x[over]
+            low, high = torch.zeros(len(over), 1, 1, 1).to(delta), torch.ones(len(over), 1, 1, 1).to(delta)
+            for _ in range(12):  # a factor to 1/4096
+                middle = (low + high) / 2
+                fits = self.distance(self.round(start + middle * delta) - start) <= self.eps + FLOAT_TOLERANCE
+                fits = fits.view(-1, 1, 1, 1)
+                low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
+            rounded = rounded.clone()
+            rounded[over] = self.round(start + low * delta)
+        return rounded
+
+    def distance(self, delta: Tensor) -> Tensor:
+        """(B,) norm of perturbations (B, C, H, W) in this threat's norm (L-infinity where it has none)."""
+        return l2(delta) if self.norm == "l2" else linf(delta)
+
+
+def Linf(eps: float, *, access: Access = "gradients", levels: int | None = GREY_LEVELS) -> Threat:
+    """Every component may change by eps, in units of the [0, 1] range: ``Linf(8/255)``."""
+    return Threat("linf", eps, access=access, levels=levels)
+
+
+def L2(eps: float, *, access: Access = "gradients", levels: int | None = GREY_LEVELS) -> Threat:
+    """The Euclidean norm of the whole perturbation may be eps."""
+    return Threat("l2", eps, access=access, levels=levels)
+
+
+def Minimal(norm: Norm = "l2", *, access: Access = "gradients", levels: int | None = GREY_LEVELS) -> Threat:
+    """No budget: the attack looks for the smallest perturbation in this norm."""
+    return Threat(norm, None, access=access, levels=levels)
+
+
+def Region(
+    mask: Tensor,
+    *,
+    norm: Norm | None = None,
+    eps: float | None = None,
+    access: Access = "gradients",
+    levels: int | None = GREY_LEVELS,
+) -> Threat:
+    """Only pixels inside the mask may change: bool (H, W), or (B, 1, H, W) with one mask per case."""
+    if mask.ndim not in (2, 4):
+        raise AttackError(f"mask has shape {tuple(mask.shape)}; expected (H, W) or (B, 1, H, W)")
+    return Threat(norm, eps, mask.bool(), access=access, levels=levels)
+
+
+def linf(delta: Tensor) -> Tensor:
+    """(B,) largest absolute component of (B, ...)."""
+    return delta.flatten(1).abs().amax(1)
+
+
+def l2(delta: Tensor) -> Tensor:
+    """(B,) Euclidean norm of (B, ...)."""
+    return torch.linalg.vector_norm(delta.flatten(1), dim=1)  # type: ignore[no-any-return]
+
+
+def l0(delta: Tensor) -> Tensor:
+    """(B,) number of pixels of (B, C, H, W) at which any channel differs from zero."""
+    return (delta != 0).any(1).flatten(1).sum(1)
+
+
+def _fraction(eps: float) -> str:
+    levels = eps * GREY_LEVELS
+    if eps and abs(levels - round(levels)) < 1e-6:
+        return f"{round(levels)}/255"
+    shown = f"{eps:g}"
+    near = Fraction(eps).limit_denominator(1000)
+    return shown if abs(float(shown) - eps) <= 1e-9 or near == 0 else f"{eps:.6g}"

@@ -1,0 +1,58 @@
+"""Random noise of the same budget: the floor that any attack must beat.
+
+In L-infinity every component moves by +eps or -eps, the corners of the box of the budget and its strongest
+noise; in L2 a direction drawn uniformly is scaled to length eps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.errors import AttackError
+from harness.goals import Objective
+from harness.model import Handle
+from harness.randomness import CaseRandom
+from harness.threat import Threat, l2
+
+
+def noise(
+    model: Handle, x: Tensor, objective: Objective, threat: Threat, *, rng: CaseRandom, draws: int = 10
+) -> Tensor:
+    """The first draw (B, C, H, W) that reaches the goal as it is stored; the last one where none does.
+
+    It reads decisions only. The last draw is kept because it may still fool another model.
+
+    Args:
+        draws: at most so many for each case.
+    """
+    if draws < 1:
+        raise AttackError(f"draws = {draws} must be 1 or more")
+    model = model.focus(objective).precise()
+    x_adv = x.clone()
+    active = torch.arange(len(x), device=x.device)  # the cases that still look
+    for _ in range(draws):
+        if not len(active):
+            break
+        allowed, start = threat.take(active), x[active]
+        drawn = allowed.settle(
+            allowed.project(start + sample(rng.take(active), start, allowed), start), start
+        )
+        x_adv[active] = drawn
+        with torch.no_grad():
+            outputs = model.take(active)(drawn)
+        active = active[~objective.take(active).reached(outputs)]
+    return x_adv
+
+
+def sample(rng: CaseRandom, x: Tensor, threat: Threat) -> Tensor:
+    """Noise (B, C, H, W) of size eps in the threat's norm, inside its region."""
+    if threat.eps is None:
+        raise AttackError("noise needs a budget, such as harness.threats.Linf(8/255)")
+    shape = x.shape[1:]
+    if threat.norm == "linf":
+        return torch.where(rng.uniform(shape, -1, 1) < 0, -threat.eps, threat.eps).to(x)
+    direction = rng.normal(shape).to(x)
+    if threat.mask is not None:
+        direction = direction * threat.mask.to(direction)
+    return direction * (threat.eps / l2(direction).clamp_min(1e-12)).view(-1, 1, 1, 1)

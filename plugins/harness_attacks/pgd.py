@@ -1,0 +1,156 @@
+"""Projected gradient descent, PGD (Madry et al. 2018, https://arxiv.org/abs/1706.06083, section 2.1, eq. 3).
+
+Steps of fixed size along the sign of the gradient (L-infinity) or the normalised gradient (L2), each followed
+by projection onto the budget, the region and the box.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from harness.errors import AttackError
+from harness.goals import Objective
+from harness.model import Handle
+from harness.randomness import CaseRandom
+from harness.threat import Threat, l2, linf
+from harness_attacks.line_search import NOISE
+
+
+def pgd(
+    model: Handle,
+    x: Tensor,
+    objective: Objective,
+    threat: Threat,
+    *,
+    rng: CaseRandom,
+    steps: int = 40,
+    step_size: float | None = None,
+    restarts: int = 1,
+    random_start: bool = True,
+    early_stop: bool = True,
+    loss: Literal["margin", "training"] = "margin",
+) -> Tensor:
+    """Images (B, C, H, W) in the budget: the first that reaches the goal as it is stored, else the best margin.
+
+    Args:
+        steps: gradient steps per restart.
+        step_size: in the units of the norm; 2.5 eps / steps by default, which can cross the ball.
+        restarts: how often a case that has not reached its goal begins anew.
+        random_start: begin uniformly inside the ball instead of at the original.
+        early_stop: a case leaves the batch once its rounded image reaches the goal in float32. Without, all
+            steps of all restarts are made, and the image with the best margin is returned.
+        loss: climb the goal's margin, or climb (or, towards a target, descend) the model's training loss.
+    """
+    if threat.eps is None or threat.norm is None:
+        raise AttackError("pgd needs a budget, such as harness.threats.Linf(8/255)")
+    if steps < 1 or restarts < 1:
+        raise AttackError(f"pgd cannot make {steps=} with {restarts=}")
+    if restarts > 1 and not random_start:
+        raise AttackError("pgd without a random start does the same at every restart; use restarts = 1")
+    size = 2.5 * threat.eps / steps if step_size is None else step_size
+    model = model.focus(objective)
+    # As models compute: in another layout every step would first be rearranged.
+    x = x.contiguous(memory_format=torch.channels_last)
+    best = x.clone()
+    best_margin = torch.full((len(x),), -torch.inf, device=x.device)
+    reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+
+    def keep(cases: Tensor, images: Tensor, margin: Tensor) -> None:
+        better = margin > best_margin[cases]  # never where the margin is not a number
+        best[cases[better]] = images[better]
+        best_margin[cases[better]] = margin[better]
+
+    for _ in range(restarts):
+        active = torch.nonzero(~reached).flatten()
+        if not len(active):
+            break
+        run = Run(model, x, objective, threat).take(active)
+        x_adv = run.random(rng.take(active)) if random_start else run.x  # (A, C, H, W) of the active cases
+        for _ in range(steps):
+            margin, slope = run.uphill(x_adv, loss)
+            keep(active, x_adv, margin)
+            candidates = torch.nonzero(margin > 0).flatten() if early_stop else active[:0]
+            stored, _, there = run.take(candidates).settled(x_adv[candidates])
+            x_adv = run.project(run.step(slope, size).add_(x_adv))
+            if there.any():
+                finished = active[candidates[there]]
+                best[finished], reached[finished] = stored[there], True
+                staying = torch.nonzero(~reached[active]).flatten()
+                active, run, x_adv = active[staying], run.take(staying), x_adv[staying]
+                if not len(active):
+                    break
+        stored, margin, there = run.settled(x_adv)
+        keep(active, stored, margin)
+        if early_stop:
+            best[active[there]], reached[active[there]] = stored[there], True
+    return best.contiguous()
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The cases that are still at work."""
+
+    model: Handle
+    x: Tensor  # (A, C, H, W)
+    objective: Objective
+    threat: Threat
+
+    def take(self, rows: Tensor) -> Run:
+        """Some of them."""
+        return Run(self.model.take(rows), self.x[rows], self.objective.take(rows), self.threat.take(rows))
+
+    def uphill(self, x_adv: Tensor, loss: str) -> tuple[Tensor, Tensor]:
+        """The margin (A,) at ``x_adv``, and the gradient (A, C, H, W) of what is climbed."""
+        margin = torch.empty(len(x_adv), device=x_adv.device)
+
+        def value(outputs: Tensor) -> Tensor:  # (A,)
+            own = self.objective.margin(outputs)
+            margin.copy_(own.detach())
+            if loss == "margin":
+                return own
+            training = self.objective.loss(outputs)
+            return torch.where(self.objective.ascend, training, -training)
+
+        _, slope = self.model.gradient(x_adv, value)
+        return margin, slope
+
+    def step(self, slope: Tensor, size: float) -> Tensor:
+        """The step (A, C, H, W) of that size in the threat's norm that climbs fastest; overwrites the slope."""
+        if self.threat.norm == "linf":
+            return slope.sign_().mul_(size)
+        if self.threat.mask is not None:
+            slope = slope * self.threat.mask.to(slope)
+        # Scaled first, for small gradients have squares that vanish; a zero gradient stays where it is.
+        slope = slope / linf(slope).clamp_min(1e-30).view(-1, 1, 1, 1)
+        return slope.mul_((size / l2(slope).clamp_min(1e-12)).view(-1, 1, 1, 1))
+
+    def project(self, x_adv: Tensor) -> Tensor:
+        """The nearest images (A, C, H, W) that the threat allows."""
+        return self.threat.project(x_adv, self.x)
+
+    def random(self, rng: CaseRandom) -> Tensor:
+        """Images (A, C, H, W) drawn uniformly from the ball, clipped to the box."""
+        eps, shape = self.threat.eps or 0.0, self.x.shape[1:]
+        if self.threat.norm == "linf":
+            return self.project(self.x + rng.uniform(shape, -eps, eps).to(self.x))
+        direction = rng.normal(shape).to(self.x)
+        free = torch.full((len(self.x),), float(shape.numel()), device=self.x.device)  # (A,) dimensions
+        if self.threat.mask is not None:
+            mask = self.threat.mask.to(direction).expand_as(direction)
+            direction, free = direction * mask, mask.flatten(1).sum(1)
+        radius = eps * rng.uniform(()).to(self.x) ** (1 / free.clamp_min(1))
+        return self.project(self.x + direction * (radius / l2(direction).clamp_min(1e-12)).view(-1, 1, 1, 1))
+
+    def settled(self, x_adv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The images as they are stored (A, C, H, W), their margin (A,) and whether they reach the goal (A,)."""
+        stored = self.threat.settle(x_adv, self.x)
+        if not len(stored):
+            return stored, stored.new_empty(0), torch.zeros(0, dtype=torch.bool, device=stored.device)
+        with torch.no_grad():
+            outputs = self.model.precise()(stored)
+        margin = self.objective.margin(outputs)
+        return stored, margin, self.objective.reached(outputs) & (margin > NOISE)

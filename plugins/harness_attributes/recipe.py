@@ -1,0 +1,256 @@
+"""How attribute networks are trained: the published recipe, a quick one, and the loop of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from harness.dataset import Dataset
+from harness.errors import ModelError, nearest
+from harness.randomness import derived_seed
+from harness.training import Context
+
+Optimizer = Literal["adamw", "rmsprop"]
+Schedule = Literal["one-cycle", "inverse-decay"]
+Precision = Literal["bfloat16", "float32"]
+
+PAPER = {
+    "optimizer": "rmsprop",
+    "schedule": "inverse-decay",
+    "learning_rate": 1e-5,
+    "weight_decay": 1e-5,
+    "epochs": 10,
+    "patience": 2,
+    "batch_size": 64,
+    "flip": False,
+    "precision": "float32",
+}
+"""The published recipe (Rozsa et al., section 2.3), as parameters of ``Recipe``.
+
+RMSProp at a rate of 1e-5 with inverse decay, batches of 64, no augmentation, from scratch, two to ten epochs
+until convergence on the validation set. The weight decay is not published, nor are the constants of RMSProp
+and of the decay, for which the defaults of ``Recipe`` stand.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What decides the weights that training arrives at, beside the network, the data and the seed."""
+
+    optimizer: Optimizer
+    schedule: Schedule
+    """"one-cycle" rises to the learning rate and falls to nothing; "inverse-decay" is Caffe's "inv"."""
+    learning_rate: float
+    """The highest one."""
+    weight_decay: float
+    """Decoupled from the gradient with "adamw", part of the gradient with "rmsprop"."""
+    epochs: int
+    """At most."""
+    patience: int | None
+    """Stop after so many epochs without a smaller loss on the validation set, and keep the best epoch; None
+    trains all epochs and keeps the last."""
+    batch_size: int
+    flip: bool
+    """Whether half of the training images, drawn anew in each epoch, are mirrored left to right."""
+    precision: Precision
+    """Of the passes; weights and optimiser stay in float32."""
+    rms_decay: float = 0.98
+    """Decay of RMSProp's running mean of squared gradients."""
+    decay_gamma: float = 1e-4
+    """γ of the inverse decay."""
+    decay_power: float = 0.75
+    """Power of the inverse decay."""
+
+
+def fit(
+    network: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    dataset: Dataset,
+    columns: npt.NDArray[np.intp],
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    report: Callable[[float, str], None],
+    weights: Tensor | None = None,
+) -> None:
+    """Train ``network`` in place on the training set, and leave it in eval mode.
+
+    Images are read as they are needed, so that the data set need not fit into memory. The same seed gives the
+    same weights on the same machine with the same number of threads.
+
+    Args:
+        loss: of the network's outputs (B, …) and labels (B, K), -1 or +1: elementwise (B, K), summed over K.
+        columns: (K,) attributes of the data set to learn.
+        seed: decides order, flips and dropout; no global generator is changed.
+        report: told the share done and where training stands, after every step.
+        weights: (2, K) factors of the training loss where an attribute is absent and where it is present.
+
+    Raises:
+        DatasetError: the data set has no training set, or no validation set where ``patience`` needs it.
+        ModelError: the loss is no longer finite.
+    """
+    rows = dataset.rows("train")
+    validation = None if recipe.patience is None else dataset.rows("validation")
+    labels = torch.from_numpy(_signs(dataset)[:, columns])  # (N, K)
+    network.to(device)
+    optimizer = _optimizer(network, recipe)
+    steps_per_epoch = -(-len(rows) // recipe.batch_size)
+    steps = steps_per_epoch * recipe.epochs
+    scheduler = _scheduler(optimizer, recipe, steps)
+    precision = (
+        torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bfloat16" else nullcontext()
+    )
+    factors = None if weights is None else weights.to(device)
+    order = np.random.default_rng(derived_seed(seed, "order"))
+
+    def losses(images: Tensor, batch: npt.NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """Elementwise loss (B, K) in float32, and labels (B, K)."""
+        expected = labels[torch.from_numpy(batch)].to(device)
+        with precision:
+            outputs = network(images)
+        return loss(outputs.float(), expected), expected
+
+    best, best_loss, waited, done = None, inf, 0, 0
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derived_seed(seed, "dropout"))
+        for epoch in range(1, recipe.epochs + 1):
+            network.train()
+            shuffled = order.permutation(rows)
+            mirrored = order.random(len(rows)) < 0.5 if recipe.flip else None
+            for batch, images in _batches(dataset, shuffled, recipe.batch_size, device, mirrored):
+                each, expected = losses(images, batch)
+                if factors is not None:
+                    each = each * torch.where(expected > 0, factors[1], factors[0])
+                value = each.sum(1).mean()
+                optimizer.zero_grad(set_to_none=True)
+                value.backward()
+                optimizer.step()
+                scheduler.step()
+                done += 1
+                shown = value.item() / len(columns)
+                if not np.isfinite(shown):
+                    raise ModelError(
+                        f"training diverged in epoch {epoch}: the loss is {shown}; lower learning_rate "
+                        f"({recipe.learning_rate:g})"
+                    )
+                report(done / steps, f"epoch {epoch}/{recipe.epochs}, loss {shown:.3f}")
+            if validation is None:
+                continue
+            network.eval()
+            with torch.no_grad():
+                parts = [
+                    losses(images, batch)[0].sum(1)
+                    for batch, images in _batches(dataset, validation, recipe.batch_size, device)
+                ]
+            current = torch.cat(parts).mean().item()
+            waited += 1
+            if current < best_loss:
+                best_loss, waited = current, 0
+                best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+            if waited == recipe.patience:
+                break
+    if best is not None:
+        network.load_state_dict(best)
+    network.eval()
+
+
+def attribute_columns(dataset: Dataset, names: tuple[str, ...]) -> npt.NDArray[np.intp]:
+    """Columns (K,) of the named attributes in the data set.
+
+    Raises:
+        ModelError: the data set does not have one of them.
+    """
+    for name in names:
+        if name not in dataset.attribute_names:
+            raise ModelError(
+                f'{dataset.name}: attribute "{name}" is unknown; {nearest(name, dataset.attribute_names)}'
+            )
+    return np.array([dataset.attribute_names.index(name) for name in names], dtype=np.intp)
+
+
+def balancing_weights(present: npt.NDArray[np.bool_], target_rate: float = 0.5) -> Tensor:
+    """Factors (2, M) of the loss where an attribute is absent [0] and present [1] (Rudd et al. 2016, eq. 4).
+
+    With the source rates S⁺, S⁻ = 1 − S⁺ of the training set and the target rates T⁺, T⁻ = 1 − T⁺: where the
+    attribute is present more often than wanted, S⁻T⁺ / (S⁺T⁻) when present and 1 when absent; otherwise
+    S⁺T⁻ / (S⁻T⁺) when absent and 1 when present. An attribute that all images have, or none, stays as it is.
+
+    Args:
+        present: (N, M) of the training set.
+        target_rate: T⁺, the share of images with the attribute to train for.
+    """
+    source = present.mean(0)  # (M,)
+    mixed = (source > 0) & (source < 1)
+    source = np.where(mixed, source, target_rate)
+    odds = (1 - source) * target_rate / (source * (1 - target_rate))
+    weights = np.stack([np.minimum(1 / odds, 1), np.minimum(odds, 1)])
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+def inverse_decay(step: int, *, gamma: float, power: float) -> float:
+    """Caffe's "inv" policy: the share (1 + γ·step)^−power of the learning rate, steps counted from 0."""
+    return float((1 + gamma * step) ** -power)
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(
+            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+    return torch.optim.RMSprop(
+        network.parameters(),
+        lr=recipe.learning_rate,
+        alpha=recipe.rms_decay,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
+    if recipe.schedule == "one-cycle":
+        return OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps + 1)
+    return LambdaLR(
+        optimizer,
+        lambda step: inverse_decay(step, gamma=recipe.decay_gamma, power=recipe.decay_power),
+    )
+
+
+def _batches(
+    dataset: Dataset,
+    rows: npt.NDArray[np.intp],
+    batch_size: int,
+    device: torch.device,
+    mirrored: npt.NDArray[np.bool_] | None = None,
+) -> Iterator[tuple[npt.NDArray[np.intp], Tensor]]:
+    """Rows (B,) and images (B, C, H, W) in [0, 1], read one batch ahead by a thread."""
+
+    def read(start: int) -> tuple[npt.NDArray[np.intp], Tensor]:
+        part = slice(start, start + batch_size)
+        images = dataset.images(rows[part])
+        if mirrored is not None:
+            images = np.where(mirrored[part][:, None, None, None], images[..., ::-1], images)
+        return rows[part], torch.tensor(images)
+
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(read, 0)
+        for start in range(batch_size, len(rows) + batch_size, batch_size):
+            batch, images = coming.result()
+            if start < len(rows):
+                coming = thread.submit(read, start)
+            yield batch, images.to(device).float() / 255
+
+
+def _signs(dataset: Dataset) -> npt.NDArray[np.float32]:
+    if dataset.attributes is None:
+        raise ModelError(f"{dataset.name} has no attributes to learn")
+    return np.where(dataset.attributes, np.float32(1), np.float32(-1))

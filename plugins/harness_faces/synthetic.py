@@ -1,0 +1,97 @@
+"""synthetic-faces: drawn faces with CelebA's attributes, rates, correlations, identities and partitions.
+
+The embedded stand-in for CelebA, drawn from the seed and the image's index alone: nothing is read from disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.dataset import Dataset, UInt8Images
+from harness.errors import DatasetError
+from harness_faces.attribute_model import sample_attributes
+from harness_faces.attribute_names import CELEBA_ATTRIBUTES
+from harness_faces.drawing import draw
+from harness_faces.identities import identity_of, partition_of
+from harness_faces.measures import face, landmarks, measure, traits
+
+VERSION = 1
+"""Raised whenever any image or annotation changes; part of the fingerprint."""
+
+_LANDMARKS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
+_LARGEST_COUNT = 2_000_000
+_SMALLEST_SIDE, _LARGEST_SIDE = 16, 4096
+
+
+def load(
+    *, size: tuple[int, int] = (218, 178), count: int = 6000, seed: int = 0, aligned: bool = True
+) -> Dataset:
+    """Drawn faces.
+
+    Args:
+        size: height and width in pixels. Like the real images, the 178 x 218 frame is resized to it, so other
+            proportions stretch the faces.
+        count: how many images. A larger data set begins with the images of a smaller one.
+        seed: another seed, other people.
+        aligned: eyes at CelebA's aligned positions; else faces anywhere in the frame, smaller and turned.
+
+    Raises:
+        DatasetError: a parameter is out of range.
+    """
+    height, width = _checked_size(size)
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _LARGEST_COUNT:
+        raise DatasetError(
+            f"synthetic-faces: count = {count!r} must be a whole number from 1 to {_LARGEST_COUNT}"
+        )
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise DatasetError(f"synthetic-faces: seed = {seed!r} must be a whole number of at least 0")
+    if not isinstance(aligned, bool):
+        raise DatasetError(f"synthetic-faces: aligned = {aligned!r} must be true or false")
+    index = np.arange(count, dtype=np.int64)
+    sample = sample_attributes(seed, index)
+    identity = identity_of(index)
+    measures = measure(sample.strengths, traits(seed, index))
+
+    def read(rows: npt.NDArray[np.intp]) -> UInt8Images:
+        wanted = np.asarray(rows, dtype=np.int64)
+        if len(wanted) and not (wanted.min() > -1 and wanted.max() < count):
+            raise DatasetError(f"synthetic-faces: rows must lie from 0 to {count - 1}")
+        images = np.empty((len(wanted), 3, height, width), dtype=np.uint8)
+        strengths = sample_attributes(seed, wanted).strengths
+        described = measure(strengths, traits(seed, wanted))
+        for place in range(len(wanted)):
+            images[place] = draw(face(described, place), (height, width), aligned)
+        return images
+
+    parameters = {"size": [height, width], "count": count, "seed": seed, "aligned": aligned}
+    text = json.dumps({"name": "synthetic-faces", "version": VERSION, **parameters}, sort_keys=True)
+    return Dataset(
+        name="synthetic-faces",
+        ids=[f"synthetic-{number:06d}" for number in range(1, count + 1)],
+        shape=(3, height, width),
+        read=read,
+        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+        attribute_names=CELEBA_ATTRIBUTES,
+        attributes=sample.labels,
+        identities=identity,
+        partitions=partition_of(identity),
+        landmarks=landmarks(measures, (height, width), aligned),
+        landmark_names=_LANDMARKS,
+    )
+
+
+def _checked_size(size: Sequence[int]) -> tuple[int, int]:
+    """Height and width; a manifest brings a list."""
+    sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else ()
+    whole = len(sides) == 2 and all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    if not whole or not all(_SMALLEST_SIDE <= side <= _LARGEST_SIDE for side in sides):
+        raise DatasetError(
+            f"synthetic-faces: size = {size!r} must be height and width, "
+            f"each from {_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels"
+        )
+    return int(sides[0]), int(sides[1])
