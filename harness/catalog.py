@@ -76,7 +76,7 @@ class Entry(Generic[S_co]):
             found: Any = importlib.import_module(module_name)
             for part in attribute.split("."):
                 found = getattr(found, part)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CatalogError(
                 f'"{self.qualified}" of {self.plugin.distribution} {self.plugin.version}: '
                 f"{target} cannot be loaded: {type(error).__name__}: {error}"
@@ -121,8 +121,8 @@ class Section(Mapping[str, Entry[S_co]]):
             choices = " or ".join(f'"{entry.qualified}" ({entry.plugin.distribution})' for entry in owners)
             raise CatalogError(f'{one} "{name}" is provided by several plugins; write {choices}')
         failed = "".join(
-            f'; plugin "{broken.plugin.name}" of {broken.plugin.distribution} could not be loaded: '
-            f"{broken.reason}"
+            f'; plugin "{broken.plugin.name}" of {broken.plugin.distribution} {broken.plugin.version} '
+            f"could not be loaded: {broken.reason}"
             for broken in self._broken
         )
         raise CatalogError(f'{one} "{name}" is unknown; {nearest(name, self._entries)}{failed}')
@@ -187,7 +187,7 @@ def read_catalog(points: Iterable[EntryPoint]) -> Catalog:
         try:
             for kind, entries in _provided(manager, point, plugin).items():
                 found[kind] += entries
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if manager.has_plugin(plugin.name):
                 manager.unregister(name=plugin.name)
             reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -202,8 +202,11 @@ def read_catalog(points: Iterable[EntryPoint]) -> Catalog:
 
 def _provided(manager: Any, point: EntryPoint, plugin: Plugin) -> dict[str, list[Entry[Any]]]:
     """All specs of one plugin, checked; whatever it raises is the reason why it is broken."""
-    manager.register(point.load(), plugin.name)
+    module = point.load()
+    manager.register(module, plugin.name)
     manager.check_pending()  # a hook of a name that nobody asked for
+    if not manager.get_hookcallers(module):
+        raise CatalogError("it implements no hook; mark its functions with @harness.hookimpl")
     provided: dict[str, list[Entry[Any]]] = {}
     for kind, spec_type in KINDS.items():
         entries: list[Entry[Any]] = []
@@ -211,7 +214,10 @@ def _provided(manager: Any, point: EntryPoint, plugin: Plugin) -> dict[str, list
         for implementation in hook.get_hookimpls():
             if implementation.plugin_name != plugin.name:
                 continue
-            for spec in implementation.function():
+            returned = implementation.function()
+            if isinstance(returned, Spec) or not isinstance(returned, Iterable):
+                raise CatalogError(f"harness_{kind} returned {returned!r} instead of a list")
+            for spec in returned:
                 if not isinstance(spec, spec_type):
                     raise CatalogError(f"harness_{kind} returned {spec!r} instead of a {spec_type.__name__}")
                 entries.append(Entry(spec, plugin))

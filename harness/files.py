@@ -46,7 +46,7 @@ def lock(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
     with path.open("a+") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
+        except BlockingIOError:
             held.seek(0)
             raise HarnessError(f"{busy} (process {held.read().strip() or 'unknown'})") from None
         held.truncate(0)

@@ -72,8 +72,9 @@ class Goal(Protocol):
 class FlipAttribute:
     """Flip the decision on one attribute per case, whatever it is now.
 
-    ``labels`` (B,) bool is the truth, where known; an image that the model got wrong is a case too, and
-    flipping it corrects it (a natural adversarial). Without labels every decision counts as right.
+    ``labels`` (B,) is the truth, where known: present where > 0. An image that the model got wrong is a
+    case too, and flipping it corrects it (a natural adversarial). Without labels every decision counts as
+    right.
     """
 
     indices: Tensor
@@ -86,7 +87,7 @@ class FlipAttribute:
         columns = _cases(self.indices, outputs)
         _inside(columns, outputs, "attribute")
         present = outputs.gather(1, columns[:, None])[:, 0] > 0
-        labels = present if self.labels is None else _cases(self.labels, outputs).bool()
+        labels = present if self.labels is None else _cases(self.labels, outputs) > 0
         return FlipObjective(columns, present, labels, model.training_loss)
 
 

@@ -46,7 +46,8 @@ def judge(
 
     The budget's slack: a returned image may exceed eps by what its own rounding to 8 bits can have caused
     (``Threat.rounding_slack``); it is then pulled back, so that what is judged never exceeds eps by more
-    than 1e-5. An image, or an answer of the model, that is not finite is an error and never a success.
+    than 1e-5. An image, or an answer of the model, that is not finite is an error and never a success; so
+    is an answer whose margin is not a number.
 
     Raises:
         ContractError: what was returned is not a floating-point tensor of the shape of ``x``.
@@ -80,8 +81,9 @@ def judge(
             in_budget &= threat.distance(delta) <= threat.eps + FLOAT_TOLERANCE
         outputs = model.scores(settled, batch_size=batch_size)
         answered = outputs.flatten(1).isfinite().all(1)
-        reached = objective.reached(outputs) & answered & finite
         margin = objective.margin(outputs)
+        answered &= ~margin.isnan()  # the distance of two embeddings may be undefined
+        reached = objective.reached(outputs) & answered & finite
     return Verdict(
         settled,
         finite & in_box & in_budget & in_region & answered,

@@ -35,7 +35,7 @@ from harness.catalog import Entry, catalog
 from harness.errors import HarnessError, ResultsError
 from harness.metrics import CORE, NOTHING, Estimate, Flags, rate
 from harness.ranking import CLEAN, WORST_CASE, ordered, ranked
-from harness.results import read_cells, read_records
+from harness.results import read_cells, read_records, to_frame
 from harness.specs import MetricSpec
 
 WITH_INTERVAL = (
@@ -192,7 +192,8 @@ def _worst_row(cases: Cases, planned: int) -> Row:
 
     What is not covered here is no random sample: a success elsewhere would have covered it, so the covered
     cases look more broken than all are. Where coverage is incomplete the intervals of the rates therefore
-    reach to what they would be if all the cases that are not covered held, and if all fell.
+    reach to what they would be if all the cases that are not covered held, and if all fell. Cases without a
+    record of any attack are not among these: nothing is known of them.
     """
     row = _counts(cases, cases.covered, planned)
     known, open_ = cases.known, cases.known & ~cases.covered
@@ -226,14 +227,15 @@ def _plugin_metric(folder: Path, cells: list[Row], name: str, entry: Entry[Metri
     """
     wanted = {*entry.spec.columns, "error"}
     parts = [read_records(folder, cell["cell"], wanted) for cell in cells]
-    table = pa.concat_tables(parts, promote_options="default")
+    table = pa.concat_tables(parts, promote_options="permissive")
     column = _name(name)
     if table.num_rows == 0 or not set(entry.spec.columns) <= set(table.column_names):
         return _with_interval(column, NOTHING)
     if "error" in table.column_names:
         table = table.filter(pc.is_null(table.column("error")))
     try:
-        estimate = entry.load(entry.spec.run)(table.select(list(entry.spec.columns)).to_pandas())
+        frame = to_frame(table.select(list(entry.spec.columns)))
+        estimate = entry.load(entry.spec.run)(frame)
         if not isinstance(estimate, Estimate):
             raise TypeError(f"it gave {type(estimate).__name__} instead of a harness.metrics.Estimate")
     except Exception as error:  # whatever a plugin raises

@@ -112,6 +112,8 @@ def read_suite(
     checked = check(place, top, _TOP, ManifestError)
     if checked.pop("schema") != SCHEMA:
         raise ManifestError(f"{place}: schema = {top['schema']} is not known here; this version reads 1")
+    if not 0 <= checked["seed"] < 2**63:
+        raise ManifestError(f"{place}: seed = {checked['seed']} must be from 0 to 2**63 - 1")
     for key in ("batch_size", "shard_size"):
         if checked[key] < 1:
             raise ManifestError(f"{place}: {key} = {checked[key]} must be at least 1")
@@ -139,15 +141,16 @@ def read_suite(
 def parse_value(text: str) -> Any:
     """A value as --set takes it: TOML where it is TOML ("3", "[88, 72]", "true"), else the text itself."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        document = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return document["value"] if len(document) == 1 else text
 
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         folder = path.parent if path.parent.is_dir() else Path()
         there = [str(found) for found in folder.glob("*.toml")] or [
             str(p) for p in Path().glob("suites/*.toml")
@@ -215,8 +218,11 @@ def _override(place: str, document: dict[str, Any], path: str, value: Any) -> No
         return
     kind, name, key = parts[0], ".".join(parts[1:-1]), parts[-1]
     if kind not in TABLES or not name:
-        raise ManifestError(f"--set {path}: write KIND.NAME.KEY=VALUE; {nearest(kind, TABLES)}")
+        remedy = f"; {nearest(kind, TABLES)}" if kind not in TABLES else ""
+        raise ManifestError(f"--set {path}: write KIND.NAME.KEY=VALUE{remedy}")
     tables = document.get(kind, [])
+    if not isinstance(tables, list):
+        raise ManifestError(f"{place}: {kind} must be written as [[{kind}]] tables")
     meant = [
         table
         for table in tables

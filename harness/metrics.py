@@ -240,7 +240,7 @@ def harness_metrics() -> list[MetricSpec]:
     """The metrics of every board."""
 
     def spec(
-        name: str, summary: str, *columns: str, unit: str = "", direction: Any = "neither"
+        name: str, summary: str, *columns: str, unit: str = "", direction: Direction = "neither"
     ) -> MetricSpec:
         run = f"{__name__}:{name.replace('-', '_')}"
         return MetricSpec(

@@ -25,6 +25,7 @@ from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.backends import cudnn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
 from harness.errors import ContractError, ModelError, nearest
@@ -56,9 +57,8 @@ class Model:
 
     def scores(self, x: Tensor, *, batch_size: int = 256) -> Tensor:
         """Outputs (B, M), (B, K) or (B, D) in float32 and eval mode, without gradients."""
-        with frozen(self.module), torch.no_grad():
-            parts = [self._answer(self.module, part) for part in torch.split(x.to(self.device), batch_size)]
-        return torch.cat(parts) if parts else torch.empty((0, len(self.names)))
+        with frozen(self.module), torch.no_grad(), exact(self.device):
+            return torch.cat([self._outputs(part) for part in torch.split(x.to(self.device), batch_size)])
 
     def decide(self, outputs: Tensor) -> Tensor:
         """Attributes: (B, M) bool, present; classes: (B,) argmax; an embedding decides nothing alone."""
@@ -68,11 +68,19 @@ class Model:
             return outputs.argmax(1)
         raise ModelError("an embedding decides only against an anchor")
 
-    def _answer(self, call: Callable[..., Any], x: Tensor, *more: Tensor) -> Tensor:
+    def _outputs(self, x: Tensor) -> Tensor:
+        outputs = self._answer(self.module, x)
+        if self.names and self.head != "embedding" and outputs.shape[1] != len(self.names):
+            width, names = outputs.shape[1], len(self.names)
+            raise ContractError(f"the model answered {width} {self.head}, and has {names} names")
+        return outputs
+
+    def _answer(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int = 2) -> Tensor:
         outputs = call(x, *more)
-        if not isinstance(outputs, Tensor) or outputs.ndim < 1 or len(outputs) != len(x):
+        if not isinstance(outputs, Tensor) or outputs.ndim != dimensions or len(outputs) != len(x):
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-            raise ContractError(f"the model answered {shape} to a batch of {len(x)}")
+            wanted = "(B, outputs)" if dimensions == 2 else "(B,)"
+            raise ContractError(f"the model answered {shape} to a batch of {len(x)}; expected {wanted}")
         return outputs.float()
 
 
@@ -148,6 +156,18 @@ def frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(requires)
 
 
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """float32 as it is written: no autocast that somebody left on, no convolutions in TF32."""
+    convolutions = (
+        cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
+        if device.type == "cuda"
+        else nullcontext()
+    )
+    with torch.autocast(device.type, enabled=False), convolutions:
+        yield
+
+
 class Meter:
     """Forward and backward passes per case (N,), whatever batches they came in."""
 
@@ -221,14 +241,15 @@ class Handle:
         select = getattr(module, "select", None)
         if self._columns is None or self.head != "attributes":
             return self._run(module, x)
-        columns = self._columns.to(x.device)
+        columns = self._columns.to(x.device)[:, None]  # (B, 1)
         if callable(select):
-            own = self._run(select, x, columns)
+            own = self._run(select, x, columns[:, 0], dimensions=1)[:, None]
+            width = max(len(self.names), int(columns.max()) + 1 if len(columns) else 0)
         else:
-            own = self._run(module, x).gather(1, columns[:, None])[:, 0]
-        width = max(len(self.names), int(columns.max()) + 1 if len(columns) else 0)
+            outputs = self._run(module, x)
+            own, width = outputs.gather(1, columns), outputs.shape[1]
         empty = torch.full((len(x), width), torch.nan, device=own.device)
-        return empty.scatter(1, columns[:, None], own[:, None])
+        return empty.scatter(1, columns, own)
 
     def logits(self, x: Tensor) -> Tensor:
         """(B, 2) logits (absent, present) of the attribute that each case of a focused handle reads."""
@@ -247,6 +268,8 @@ class Handle:
 
     def focus(self, objective: Objective) -> Handle:
         """A handle that computes only the output column that each case's objective reads."""
+        if len(objective) != len(self):
+            raise ContractError(f"an objective of {len(objective)} cases cannot focus one of {len(self)}")
         view = self._copy()
         view._columns = objective.columns
         return view
@@ -277,7 +300,7 @@ class Handle:
         view.__dict__.update(self.__dict__)
         return view
 
-    def _run(self, call: Callable[..., Any], x: Tensor, *more: Tensor) -> Tensor:
+    def _run(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int = 2) -> Tensor:
         if len(x) != len(self._cases):
             raise ContractError(
                 f"the attack asked about {len(x)} images with a handle of {len(self._cases)} cases; "
@@ -288,13 +311,17 @@ class Handle:
             raise ContractError("the attack put the model into train mode")
         self._meter.forwards.index_add_(0, self._cases, torch.ones_like(self._cases))
         show = self._access == "gradients" and torch.is_grad_enabled() and x.requires_grad
-        precision = (
-            torch.autocast(x.device.type, torch.bfloat16) if self._compute == "bfloat16" else nullcontext()
-        )
+        coarse = self._compute == "bfloat16"
+        precision = torch.autocast(x.device.type, torch.bfloat16) if coarse else exact(x.device)
         with torch.set_grad_enabled(show), precision:
             if show:
                 x = cast(Tensor, _CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
-            outputs = self._model._answer(call, x.contiguous(memory_format=torch.channels_last), *more)
+            # Contiguous, for a module may call view; one that prefers another layout arranges it itself.
+            x = x.contiguous()
+            if call is module:
+                outputs = self._model._outputs(x)
+            else:
+                outputs = self._model._answer(call, x, *more, dimensions=dimensions)
         if self._access != "decisions":
             return outputs
         if self.head == "attributes":

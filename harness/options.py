@@ -54,7 +54,9 @@ def options(
             return flag, f"--{name}"
         return variables.get(f"HARNESS_{name.upper()}") or None, f"HARNESS_{name.upper()}"
 
-    chosen_out, _ = value(out, "out")
+    chosen_out, place = value(out, "out")
+    if chosen_out == "":
+        raise ManifestError(f"{place} is empty; name a folder")
     chosen_device, _ = value(device, "device")
     return Options(
         None if chosen_out is None else Path(chosen_out),

@@ -52,10 +52,13 @@ def keyword_parameters(function: Callable[..., Any], given: tuple[str, ...] = ()
 
     Positional parameters are the harness's; ``**kwargs`` is refused, for nothing could be checked.
     """
+    if not callable(function):
+        raise CatalogError(f"{function!r} is no function, and a plugin names it as one")
     try:
         hints = typing.get_type_hints(function)
-    except NameError as error:
-        raise CatalogError(f"{function.__module__}.{function.__qualname__}: {error}") from error
+    except (NameError, TypeError, AttributeError) as error:
+        where = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
+        raise CatalogError(f"the annotations of {where} cannot be read: {error}") from error
     found = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
@@ -98,7 +101,7 @@ def convert(place: str, value: Any, parameter: Parameter, error: type[HarnessErr
         value = fraction(place, value, error) if "/" in value else value
     if parameter.annotation is Any:
         return value
-    from pydantic import ValidationError
+    from pydantic import PydanticUserError, ValidationError
 
     try:
         # Not strict: 1 is a float, and a list a tuple; but "3" is no number and 1.5 no integer.
@@ -106,8 +109,9 @@ def convert(place: str, value: Any, parameter: Parameter, error: type[HarnessErr
     except ValidationError as problem:
         reason = problem.errors()[0]["msg"]
         raise error(f"{place} = {value!r} must be {parameter.type_name}: {reason}") from None
-    numeric = {int, float} & set(_origins(parameter.annotation))
-    if numeric and isinstance(value, str | bool) and not isinstance(converted, str | bool):
+    except PydanticUserError:
+        raise CatalogError(f"{place}: no manifest can give a {parameter.type_name}") from None
+    if _crossed(value, converted):
         raise error(f"{place} = {value!r} must be {parameter.type_name}")
     return converted
 
@@ -129,6 +133,15 @@ def jsonable(value: Any) -> Any:
         items: Iterable[Any] = sorted(value) if isinstance(value, set | frozenset) else value
         return [jsonable(item) for item in items]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _crossed(value: Any, converted: Any) -> bool:
+    """Whether a text became a number or a truth value, or one of these the other; in lists too."""
+    if isinstance(value, list | tuple) and isinstance(converted, list | tuple):
+        return any(map(_crossed, value, converted))
+    if not isinstance(converted, bool | int | float):
+        return False
+    return isinstance(value, str) or isinstance(value, bool) != isinstance(converted, bool)
 
 
 @cache

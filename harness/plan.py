@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from harness.catalog import Catalog, Entry
 from harness.errors import CatalogError, ManifestError, nearest
 from harness.manifest import Suite, Table
 from harness.parameters import Parameter, check, convert, keyword_parameters
+from harness.records import RECORD_SCHEMA
 from harness.specs import ACCESS_ORDER, AttackSpec, Compute, DatasetSpec, MeasureSpec, ModelSpec
 from harness.threat import Threat
 
@@ -95,11 +97,8 @@ class MeasureChoice:
 
     entry: Entry[MeasureSpec]
     parameters: Mapping[str, Any]
-
-    @property
-    def column(self) -> str:
-        """Its column in the records."""
-        return self.entry.spec.column or self.entry.spec.name
+    column: str
+    """Its column in the records: its id, or what the measure is called."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +170,7 @@ def _datasets(suite: Suite, catalog: Catalog) -> Iterator[DatasetChoice]:
     for table in suite.datasets:
         entry = _entry(table, catalog.datasets)
         parameters = keyword_parameters(entry.load(entry.spec.load))
-        own, values = _split(table, _DATASET_KEYS)
+        own, values = _split(table, _DATASET_KEYS, parameters)
         stand_in_for = None
         if table.unset:
             key, variable = next(iter(table.unset.items()))
@@ -179,11 +178,6 @@ def _datasets(suite: Suite, catalog: Catalog) -> Iterator[DatasetChoice]:
                 raise ManifestError(
                     f'{table.place}: {key} = "{table.values[key]}": the environment variable {variable} is '
                     f"unset; set it, or --set dataset.{table.use}.{key}=PATH"
-                )
-            unknown = [key for key in values if key not in parameters]
-            if unknown:
-                raise ManifestError(
-                    f'{table.place}: "{unknown[0]}" is unknown; {nearest(unknown[0], parameters)}'
                 )
             stand_in_for = table.id or table.use
             entry = _entry(table, catalog.datasets, own["stand_in"])
@@ -195,7 +189,7 @@ def _datasets(suite: Suite, catalog: Catalog) -> Iterator[DatasetChoice]:
         if own["sample"] is not None and own["sample"] < 1:
             raise ManifestError(f"{table.place}.sample = {own['sample']} must be at least 1")
         label = entry.spec.name if stand_in_for else table.id or entry.spec.name
-        for crossed in _crossed(values, parameters):
+        for crossed in _crossed(table.place, values, parameters):
             yield DatasetChoice(
                 label,
                 entry,
@@ -212,10 +206,10 @@ def _models(suite: Suite, catalog: Catalog) -> Iterator[ModelChoice]:
         entry = _entry(table, catalog.models)
         _no_unset(table)
         parameters = model_parameters(entry)
-        own, values = _split(table, _MODEL_KEYS, crossed=("preset",))
+        own, values = _split(table, _MODEL_KEYS, parameters, crossed=("preset",))
         for preset in _each(own["preset"]):
             chosen = preset_values(table.place, entry.spec.presets, preset)
-            for crossed in _crossed({**chosen, **values}, parameters):
+            for crossed in _crossed(table.place, {**chosen, **values}, parameters):
                 resolved = check(table.place, crossed, parameters, ManifestError)
                 yield ModelChoice(table.id or entry.spec.name, entry, resolved, own["weights"], table.place)
 
@@ -225,11 +219,13 @@ def _attacks(suite: Suite, catalog: Catalog) -> Iterator[AttackChoice]:
         entry = _entry(table, catalog.attacks)
         _no_unset(table)
         parameters = keyword_parameters(entry.load(entry.spec.run), ("rng",))
-        own, values = _split(table, _ATTACK_KEYS, crossed=("preset", "norm", "eps"))
+        own, values = _split(table, _ATTACK_KEYS, parameters, crossed=("preset", "norm", "eps"))
+        if own["attributes"] == []:
+            raise ManifestError(f"{table.place}.attributes = [] is empty; leave it out to mean all")
         for preset, norm, eps in product(_each(own["preset"]), _each(own["norm"]), _each(own["eps"])):
             threat = _threat(table.place, entry.spec, norm, eps)
             chosen = preset_values(table.place, entry.spec.presets, preset)
-            for crossed in _crossed({**chosen, **values}, parameters):
+            for crossed in _crossed(table.place, {**chosen, **values}, parameters):
                 yield AttackChoice(
                     table.id or entry.spec.name,
                     entry,
@@ -243,12 +239,17 @@ def _attacks(suite: Suite, catalog: Catalog) -> Iterator[AttackChoice]:
 
 
 def _measures(suite: Suite, catalog: Catalog) -> Iterator[MeasureChoice]:
+    taken = set(RECORD_SCHEMA.names)
     for table in suite.measures:
         entry = _entry(table, catalog.measures)
         _no_unset(table)
         parameters = keyword_parameters(entry.load(entry.spec.run))
-        _, values = _split(table, {})
-        yield MeasureChoice(entry, check(table.place, values, parameters, ManifestError))
+        _, values = _split(table, {}, parameters)
+        column = table.id or entry.spec.column or entry.spec.name
+        if column in taken:
+            raise ManifestError(f'{table.place}: the records have a column "{column}" already; give it an id')
+        taken.add(column)
+        yield MeasureChoice(entry, check(table.place, values, parameters, ManifestError), column)
 
 
 def model_parameters(entry: Entry[ModelSpec]) -> dict[str, Parameter]:
@@ -275,8 +276,8 @@ def _threat(place: str, spec: AttackSpec, norm: str | None, eps: float | None) -
         raise ManifestError(f'{place}: norm "{chosen}" is unknown to it; {nearest(chosen, spec.norms)}')
     if eps is None and spec.budget == "fixed":
         raise ManifestError(f'{place}: "eps" is missing; it is a number, or a fraction such as "8/255"')
-    if eps is not None and eps <= 0:
-        raise ManifestError(f"{place}: eps = {eps} must be above zero")
+    if eps is not None and not 0 < eps < math.inf:
+        raise ManifestError(f"{place}: eps = {eps} must be above zero, and finite")
     return Threat(chosen, eps, access=spec.access)
 
 
@@ -297,14 +298,22 @@ def _no_unset(table: Table) -> None:
 
 
 def _split(
-    table: Table, keys: Mapping[str, Parameter], crossed: Sequence[str] = ()
+    table: Table,
+    keys: Mapping[str, Parameter],
+    parameters: Mapping[str, Parameter],
+    crossed: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The harness's own keys of a table, converted (those of ``crossed`` may be lists), and the plugin's."""
+    for name in table.values:
+        if name not in ("use", "id", *keys, *parameters):
+            remedy = nearest(name, ("id", *keys, *parameters))
+            raise ManifestError(f'{table.place}: "{name}" is unknown; {remedy}')
     own = {}
     for name, parameter in keys.items():
         value = table.values.get(name, parameter.default)
         place = f"{table.place}.{name}"
         if name in crossed and isinstance(value, list):
+            _not_empty(place, value)
             own[name] = [convert(place, item, parameter, ManifestError) for item in value]
         else:
             own[name] = convert(place, value, parameter, ManifestError)
@@ -316,7 +325,14 @@ def _each(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _crossed(values: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
+def _not_empty(place: str, values: Sequence[Any]) -> None:
+    if not values:
+        raise ManifestError(f"{place} = [] is empty; give at least one value, or leave it out")
+
+
+def _crossed(
+    place: str, values: Mapping[str, Any], parameters: Mapping[str, Parameter]
+) -> Iterator[dict[str, Any]]:
     """All combinations of the values that are lists where their parameter takes none."""
     axes = []
     for name, value in values.items():
@@ -324,6 +340,8 @@ def _crossed(values: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> 
         many = isinstance(value, list) and (
             not takes_list or (bool(value) and all(isinstance(item, list) for item in value))
         )
+        if many:
+            _not_empty(f"{place}.{name}", value)
         axes.append([(name, item) for item in value] if many else [(name, value)])
     return (dict(combination) for combination in product(*axes))
 
@@ -347,15 +365,26 @@ def _labelled(suite: Suite, choices: Iterable[Any], extra: tuple[str, ...]) -> t
             more |= {"weights": choice.weights}
         return {**choice.parameters, **more}
 
-    shared = {name for name, count in Counter(map(key, found)).items() if count > 1}
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    owners: dict[str, Any] = {}
+    for choice in found:
+        owner = owners.setdefault(choice.label, choice)
+        if owner.entry is not choice.entry:
+            one, other = owner.entry.qualified, choice.entry.qualified
+            raise ManifestError(
+                f'{choice.place}: "{choice.label}" would name both {one} and {other}; give each an id'
+            )
+        groups.setdefault(key(choice), []).append(traits(choice))
+    differing = {
+        group: [name for name in members[0] if any(other[name] != members[0][name] for other in members)]
+        for group, members in groups.items()
+    }
     labelled = []
     for choice in found:
-        if key(choice) in shared:
-            others = [traits(other) for other in found if key(other) == key(choice)]
+        if differing[key(choice)]:
             mine = traits(choice)
-            differing = [name for name in mine if any(other.get(name) != mine[name] for other in others)]
-            suffix = ",".join(f"{name}={_brief(mine[name])}" for name in differing)
-            choice = replace(choice, label=f"{choice.label}[{suffix}]" if suffix else choice.label)
+            suffix = ",".join(f"{name}={_brief(mine[name])}" for name in differing[key(choice)])
+            choice = replace(choice, label=f"{choice.label}[{suffix}]")
         labelled.append(choice)
     twice = [choice for choice, count in Counter(map(key, labelled)).items() if count > 1]
     if twice:
@@ -414,7 +443,7 @@ def _unfit(model: ModelChoice, attack: AttackChoice) -> str | None:
         return f"{spec.name} needs {spec.access}, and {target.name} shows no more than {target.access}"
     if target.head not in GOALS:
         return f'there is no goal yet for the head "{target.head}" in a suite'
-    if spec.refuses and (reason := spec.refuses(target, attack.parameters)):
+    if spec.refuses and (reason := _refused(attack.entry, target, attack.parameters)):
         return reason
     if attack.attributes is not None:
         if target.head != "attributes":
@@ -422,3 +451,13 @@ def _unfit(model: ModelChoice, attack: AttackChoice) -> str | None:
         if model.attributes is not None and not set(attack.attributes) & set(model.attributes):
             return f"{model.label} answers none of the attributes {', '.join(attack.attributes)}"
     return None
+
+
+def _refused(entry: Entry[AttackSpec], model: ModelSpec, parameters: Mapping[str, Any]) -> str | None:
+    try:
+        return entry.spec.refuses(model, parameters) if entry.spec.refuses else None
+    except Exception as error:
+        raise CatalogError(
+            f'"{entry.qualified}" of {entry.plugin.distribution} {entry.plugin.version} cannot say whether '
+            f"it refuses {model.name}: {type(error).__name__}: {error}"
+        ) from error

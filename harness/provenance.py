@@ -53,45 +53,23 @@ def resolved(planned: Plan) -> dict[str, Any]:
         "shard_size": suite.shard_size,
         "device": suite.device,
         "dataset": [
-            _without_none(
-                {
-                    "use": choice.entry.qualified,
-                    "id": choice.label,
-                    "partition": choice.partition,
-                    "sample": choice.sample,
-                    **jsonable(choice.parameters),
-                }
-            )
-            for choice in planned.datasets
+            _table(choice, partition=choice.partition, sample=choice.sample) for choice in planned.datasets
         ],
-        "model": [
-            _without_none(
-                {
-                    "use": choice.entry.qualified,
-                    "id": choice.label,
-                    "weights": choice.weights,
-                    **jsonable(choice.parameters),
-                }
-            )
-            for choice in planned.models
-        ],
+        "model": [_table(choice, weights=choice.weights) for choice in planned.models],
         "attack": [
-            _without_none(
-                {
-                    "use": choice.entry.qualified,
-                    "id": choice.label,
-                    "norm": choice.threat.norm,
-                    "eps": choice.threat.eps,
-                    "attributes": jsonable(choice.attributes),
-                    "compute": choice.compute,
-                    "keep": choice.keep,
-                    **jsonable(choice.parameters),
-                }
+            _table(
+                choice,
+                norm=choice.threat.norm,
+                eps=choice.threat.eps,
+                attributes=jsonable(choice.attributes),
+                compute=choice.compute,
+                keep=choice.keep,
             )
             for choice in planned.attacks
         ],
         "measure": [
-            {"use": choice.entry.qualified, **jsonable(choice.parameters)} for choice in planned.measures
+            {"use": choice.entry.qualified, "id": choice.column, **jsonable(choice.parameters)}
+            for choice in planned.measures
         ],
         "exclude": [
             {"dataset": item.dataset.label, "model": item.model.label, "attack": item.attack.label}
@@ -117,8 +95,11 @@ def hardware(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _without_none(table: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if value is not None}
+def _table(choice: Any, **own: Any) -> dict[str, Any]:
+    """One resolved table. What is None is left out, unless the default preset would then fill it in."""
+    filled = next(iter(getattr(choice.entry.spec, "presets", {}).values()), {})
+    table = {"use": choice.entry.qualified, "id": choice.label, **own, **jsonable(choice.parameters)}
+    return {key: value for key, value in table.items() if value is not None or key in filled}
 
 
 def _versions() -> dict[str, str]:

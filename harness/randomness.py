@@ -24,7 +24,9 @@ class CaseRandom:
         return len(self._streams)
 
     def take(self, cases: Tensor) -> CaseRandom:
-        """The streams of the given cases (K,), shared with this object."""
+        """The streams, shared with this object, of the given cases: (K,) numbers or (B,) bool."""
+        if cases.dtype == torch.bool:
+            cases = torch.nonzero(cases).flatten()
         view = CaseRandom(0, ())
         view._streams = [self._streams[case] for case in cases.tolist()]
         return view
@@ -35,7 +37,9 @@ class CaseRandom:
         draws = np.empty((len(self), *size), np.float32)
         for row, stream in zip(draws, self._streams, strict=True):
             row[...] = stream.random(size, dtype=np.float32)
-        return torch.from_numpy(draws * np.float32(high - low) + np.float32(low))
+        draws = draws * np.float32(high - low) + np.float32(low)
+        # float32 rounds the largest draws up to ``high``
+        return torch.from_numpy(np.minimum(draws, np.nextafter(np.float32(high), np.float32(low))))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """float32 (B, *shape), standard normal."""

@@ -40,9 +40,9 @@ def ranked(board: pd.DataFrame) -> pd.DataFrame:
     ):
         ranks: list[int | None] = [None] * len(board)
         ties: list[bool | None] = [None] * len(board)
-        compared = board[among & board[number].notna()]
-        for places in compared.groupby(keys, sort=False).indices.values():
-            at = np.flatnonzero(among & board[number].notna())[places]
+        compared = np.flatnonzero(among & board[number].notna())
+        for members in board.iloc[compared].groupby(keys, sort=False).indices.values():
+            at = compared[members]
             low, high = (board[f"{number}{end}"].to_numpy(float)[at] for end in ("_low", "_high"))
             for place, rank, tied in zip(at, *standing(low, high), strict=True):
                 ranks[place], ties[place] = int(rank), bool(tied)

@@ -40,14 +40,14 @@ class Results:
         """
         file = self.path / "leaderboard.parquet"
         if file.is_file():
-            return _frame(read_parquet(file))
+            return to_frame(read_parquet(file))
         from harness import leaderboard  # here: it imports this module
 
         return leaderboard.build(self.path)
 
     def cells(self) -> pd.DataFrame:
         """One row per cell of the plan, and per pair that was skipped: identity, status, error, cost."""
-        return _frame(read_cells(self.path))
+        return to_frame(read_cells(self.path))
 
     def samples(
         self, columns: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
@@ -66,9 +66,10 @@ class Results:
         conditions = dict(where or {})
         if isinstance(columns, str):
             columns = [columns]
-        of_cells = {name: conditions.pop(name) for name in list(conditions) if name in cells.column_names}
-        for name, wanted in of_cells.items():
-            cells = cells.filter(_matches(cells, name, wanted))
+        # Of the columns that cells and records share ("error", "seconds"), the record's is meant.
+        of_cells = {*IDENTITY, *(set(cells.column_names) - set(RECORD_SCHEMA.names))}
+        for name in conditions.keys() & of_cells:
+            cells = cells.filter(_matches(cells, name, conditions.pop(name)))
         cells = cells.filter(pc.not_equal(cells.column("status"), "skipped"))
         ids = cells.column("cell").to_pylist()
         schema = _record_schema(self.path, ids)
@@ -82,7 +83,7 @@ class Results:
                 valid = [*schema.names, *(cells.column_names if name not in chosen else IDENTITY)]
                 raise ResultsError(f'{self.path}: column "{name}" is unknown; {nearest(name, valid)}')
         parts = [_samples_of(self.path, cell, schema, chosen, conditions) for cell in cells.to_pylist()]
-        return _frame(pa.concat_tables(parts) if parts else _no_samples(schema, chosen))
+        return to_frame(pa.concat_tables(parts) if parts else _no_samples(schema, chosen))
 
 
 def read_results(path: str | os.PathLike[str]) -> Results:
@@ -139,8 +140,8 @@ def read_records(folder: Path, cell: str, columns: Iterable[str]) -> pa.Table:
     wanted = set(columns)
     parts = [read_parquet(file, wanted) for file in record_files(folder, cell)]
     if not parts:
-        return pa.schema([field for field in RECORD_SCHEMA if field.name in wanted]).empty_table()
-    return pa.concat_tables(parts, promote_options="default") if len(parts) > 1 else parts[0]
+        parts = [_coded(pa.schema([field for field in RECORD_SCHEMA if field.name in wanted])).empty_table()]
+    return pa.concat_tables(parts, promote_options="permissive") if len(parts) > 1 else parts[0]
 
 
 def read_parquet(file: Path, columns: set[str] | None = None) -> pa.Table:
@@ -150,8 +151,11 @@ def read_parquet(file: Path, columns: set[str] | None = None) -> pa.Table:
         ResultsError: it cannot be read.
     """
     try:
-        with pq.ParquetFile(file, read_dictionary=list(ENCODED)) as opened:
-            names = [name for name in opened.schema_arrow.names if columns is None or name in columns]
+        metadata = pq.read_metadata(file)
+        present = metadata.schema.to_arrow_schema().names
+        names = [name for name in present if columns is None or name in columns]
+        coded = [name for name in names if name in ENCODED]
+        with pq.ParquetFile(file, metadata=metadata, read_dictionary=coded) as opened:
             return opened.read(columns=names)
     except (OSError, pa.ArrowException) as error:
         raise ResultsError(
@@ -213,13 +217,19 @@ def _matches(table: pa.Table, name: str, wanted: Any) -> Any:
         raise ResultsError(f'column "{name}" cannot be compared with {wanted!r}: it holds {kind}') from error
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
+def to_frame(table: pa.Table) -> pd.DataFrame:
     """A frame of plain columns: the codes in which strings were read are resolved."""
     for at, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             table = table.set_column(at, field.name, table.column(at).cast(field.type.value_type))
     frame: pd.DataFrame = table.to_pandas()
     return frame
+
+
+def _coded(schema: pa.Schema) -> pa.Schema:
+    """The schema as it is read: as codes, where strings repeat."""
+    codes = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema([field.with_type(codes) if field.name in ENCODED else field for field in schema])
 
 
 def _neighbour(folder: Path) -> str:

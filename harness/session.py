@@ -14,7 +14,6 @@ import numpy.typing as npt
 import torch
 
 from harness import leaderboard
-from harness.population import Cases, draw, enumerate_cases
 from harness.catalog import Catalog, catalog
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ManifestError, ModelError
@@ -23,6 +22,7 @@ from harness.manifest import read_suite
 from harness.options import Options
 from harness.parameters import jsonable
 from harness.plan import Cell, DatasetChoice, ModelChoice, Plan, plan
+from harness.population import Cases, draw, enumerate_cases
 from harness.progress import Reporter
 from harness.provenance import describe
 from harness.shard import Bench, CleanAnswers, run_shard
@@ -225,7 +225,7 @@ def cell_id(planned: Plan, cell: Cell, data: Loaded, weights: str) -> str:
         "compute": attack.compute,
         "keep": attack.keep,
         "measures": [
-            [measure.entry.qualified, measure.entry.version, jsonable(measure.parameters)]
+            [measure.column, measure.entry.qualified, measure.entry.version, jsonable(measure.parameters)]
             for measure in planned.measures
         ],
         "seed": planned.suite.seed,

@@ -7,14 +7,13 @@ Distances are between images in [0, 1]: ``linf`` and ``l2`` over all components,
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from harness.errors import AttackError, nearest
-from harness.specs import Access
+from harness.specs import ACCESS_ORDER, Access
 
 Norm = Literal["linf", "l2"]
 NORMS: tuple[str, ...] = get_args(Norm)
@@ -44,13 +43,17 @@ class Threat:
             raise AttackError(f"eps = {self.eps} must be zero or more, and finite")
         if self.eps is not None and self.norm is None:
             raise AttackError(f"eps = {self.eps} needs a norm; {nearest('', NORMS)}")
+        if self.access not in ACCESS_ORDER:
+            raise AttackError(f'access "{self.access}" is unknown; {nearest(self.access, ACCESS_ORDER)}')
+        if self.levels is not None and self.levels < 1:
+            raise AttackError(f"levels = {self.levels} must be 1 or more, or None")
 
     @property
     def label(self) -> str:
         """How boards name it: "linf 8/255", "l2 0.5", "linf minimal", "region"."""
         parts = [self.norm] if self.norm else []
         if self.norm:
-            parts.append("minimal" if self.eps is None else _fraction(self.eps))
+            parts.append("minimal" if self.eps is None else _spoken(self.eps, self.norm))
         if self.mask is not None or not parts:
             parts.append("region" if self.mask is not None else "unbounded")
         return " ".join(parts)
@@ -93,24 +96,39 @@ class Threat:
         """Images on the grid (B, C, H, W), pulled towards ``x`` where rounding alone left the budget.
 
         An attack keeps its real-valued perturbation inside the budget, and rounding can push it out (most
-        in L2). Then the perturbation is scaled by the largest factor found by bisection whose rounding
-        fits: what is judged never exceeds eps, and an honest attack does not become invalid by rounding.
+        in L2). Then components that were rounded away from ``x``, which lies on the grid, go back by one
+        level: in L-infinity those over eps, in L2 as few and as cheap ones as will do. What is judged never
+        exceeds eps, and an honest attack does not become invalid by rounding, nor lose more than it must.
+        The region is not enforced.
         """
         rounded = self.round(x_adv)
         if self.eps is None or self.norm is None or self.levels is None:
             return rounded
         over = torch.nonzero(self.distance(rounded - x) > self.eps + FLOAT_TOLERANCE).flatten()
         if len(over):
-            start, delta = x[over], x_adv[over] - x[over]
-            low, high = torch.zeros(len(over), 1, 1, 1).to(delta), torch.ones(len(over), 1, 1, 1).to(delta)
-            for _ in range(12):  # a factor to 1/4096
-                middle = (low + high) / 2
-                fits = self.distance(self.round(start + middle * delta) - start) <= self.eps + FLOAT_TOLERANCE
-                fits = fits.view(-1, 1, 1, 1)
-                low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
+            start = x[over]
+            inside = replace(self, mask=None).project(x_adv[over], start)
+            levels = self._levels_inside((inside - start).double() * self.levels, self.eps * self.levels)
             rounded = rounded.clone()
-            rounded[over] = self.round(start + low * delta)
+            rounded[over] = self.round(start + (levels / self.levels).to(start))
         return rounded
+
+    def _levels_inside(self, wanted: Tensor, eps: float) -> Tensor:
+        """Whole grey levels (B, C, H, W) near the ``wanted`` ones, inside the budget as those are."""
+        rounded = wanted.round()
+        back = rounded - rounded.sign()
+        if self.norm == "linf":
+            return torch.where(rounded.abs() > eps + FLOAT_TOLERANCE, back, rounded)
+        saved = (rounded.square() - back.square()).flatten(1)  # (B, N) of the squared norm
+        outward = (rounded.abs() - wanted.abs()).flatten(1)  # (B, N), up to half a level
+        # What a step back adds to the squared rounding error, per unit that it saves. Steps back of all
+        # that was rounded outward would leave no component larger than wanted, so that enough can be saved.
+        price = torch.where(outward > 0, (1 - 2 * outward) / saved, torch.inf)
+        order = price.argsort(dim=1, stable=True)
+        before = saved.gather(1, order).cumsum(1) - saved.gather(1, order)
+        excess = rounded.flatten(1).square().sum(1, keepdim=True) - eps**2
+        chosen = torch.zeros_like(order, dtype=torch.bool).scatter(1, order, before < excess)
+        return torch.where((chosen & (outward > 0)).view_as(wanted), back, rounded)
 
     def distance(self, delta: Tensor) -> Tensor:
         """(B,) norm of perturbations (B, C, H, W) in this threat's norm (L-infinity where it has none)."""
@@ -161,10 +179,9 @@ def l0(delta: Tensor) -> Tensor:
     return (delta != 0).any(1).flatten(1).sum(1)
 
 
-def _fraction(eps: float) -> str:
+def _spoken(eps: float, norm: str) -> str:
     levels = eps * GREY_LEVELS
-    if eps and abs(levels - round(levels)) < 1e-6:
+    # only in L-infinity does a component's grey level mean something
+    if norm == "linf" and 0 < eps < 1 and abs(levels - round(levels)) < 1e-6:
         return f"{round(levels)}/255"
-    shown = f"{eps:g}"
-    near = Fraction(eps).limit_denominator(1000)
-    return shown if abs(float(shown) - eps) <= 1e-9 or near == 0 else f"{eps:.6g}"
+    return f"{eps:g}"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.errors import ContractError
+from harness.errors import AttackError, ContractError
 from harness.goals import Goal, Objective
 from harness.judge import Verdict, judge
 from harness.model import Handle, Meter, Model, frozen
 from harness.randomness import CaseRandom, derived_seed
-from harness.specs import Compute
+from harness.specs import ACCESS_ORDER, Compute
 from harness.threat import Threat
 
 AttackFunction = Callable[..., Tensor]
@@ -60,53 +61,115 @@ def attempt(
         clean: (B, M) the victim's outputs on the images, where they are known already.
 
     Raises:
-        ContractError: the attack changed its input, the model's mode or weights, or returned no images.
+        AttackError: the threat's mask does not fit the images.
+        ContractError: the attack changed its input, the model's mode, weights or code, or returned no images.
     """
     seen = surrogate or model
     x = threat.round(images.to(model.device, torch.float32))
+    _fitting(threat, x)
     clean = model.scores(x, batch_size=batch_size) if clean is None else clean
     objective = goal.objective(model, clean)
     pursued = objective if seen is model else goal.objective(seen, seen.scores(x, batch_size=batch_size))
     meter = Meter(len(x))
-    handle = Handle(seen, len(x), access=threat.access, compute=compute, meter=meter)
-    lent = x.clone()
-    before = fingerprint(seen.module)
+    access = min(seen.access, threat.access, key=ACCESS_ORDER.index)
+    handle = Handle(seen, len(x), access=access, compute=compute, meter=meter)
+    # Copies of all that the judge will use: nothing written to them changes the judgement.
+    lent, pursued = x.clone(), pursued.take(torch.arange(len(x), device=x.device))
+    limits = replace(threat, mask=None if threat.mask is None else threat.mask.clone())
+    before, code = fingerprint(seen.module), _code(seen.module)
+
+    def check_model() -> None:
+        if fingerprint(seen.module) != before:
+            raise ContractError("the attack changed the model's weights or buffers")
+        if _code(seen.module) != code:
+            raise ContractError("the attack left hooks in the model, or replaced its forward")
+
     with frozen(seen.module), _own_randomness(derived_seed(seed, *keys[:1])):
         start = time.perf_counter()
-        x_adv = attack(handle, lent, pursued, threat, rng=CaseRandom(seed, keys), **parameters)
+        try:
+            x_adv = attack(handle, lent, pursued, limits, rng=CaseRandom(seed, keys), **parameters)
+        except Exception:
+            check_model()  # a model that was harmed must not go on to the next batch
+            raise
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
         seconds = time.perf_counter() - start
         if any(part.training for part in seen.module.modules()):
             raise ContractError("the attack left the model in train mode")
-        if fingerprint(seen.module) != before:
-            raise ContractError("the attack changed the model's weights or buffers")
+        check_model()
         if not torch.equal(lent, x):
             raise ContractError("the attack changed its input in place")
-    verdict = judge(model, objective, threat, x, x_adv, batch_size=batch_size)
+    verdict = _answerable(judge(model, objective, threat, x, x_adv, batch_size=batch_size), objective, clean)
     return Trial(x, clean, objective, verdict, meter.forwards, meter.backwards, seconds)
 
 
 def fingerprint(module: nn.Module) -> int:
-    """A checksum of all parameters and buffers, at memory speed: equal unless somebody wrote to them."""
+    """A checksum of all parameters and buffers, at memory speed, that depends on positions too.
+
+    It notices one changed element and two that changed places. It is no cryptographic digest, and it does
+    not see tensors that are neither parameters nor buffers.
+    """
     total = 0
     with torch.no_grad():
-        for position, tensor in enumerate((*module.parameters(), *module.buffers()), start=1):
+        for tensor in (*module.parameters(), *module.buffers()):
             if tensor.numel() and not tensor.is_meta:
-                words = tensor.detach().contiguous().view(-1).view(torch.uint8)
-                words = words.view(torch.int32) if words.numel() % 4 == 0 else words
-                total ^= position * int(words.sum(dtype=torch.int64))
+                total = (total * 0x100000001B3 + _checksum(tensor)) % 2**64
     return total
+
+
+def _checksum(tensor: Tensor) -> int:
+    octets = tensor.detach().contiguous().view(-1).view(torch.uint8)
+    if octets.storage_offset() % 8:  # eight octets can be read as one word only where words begin
+        octets = octets.clone()
+    whole = len(octets) // 8 * 8
+    words = octets[:whole].view(torch.int64)
+    square = words[: len(words) // 4096 * 4096].view(-1, 4096)
+    # The sums of rows and columns together say what was where; sums of int64 are much the fastest there are.
+    sums = torch.cat([square.sum(0), square.sum(1), words[square.numel() :], octets[whole:].long()])
+    weights = torch.arange(1, len(sums) + 1, device=sums.device) * 0x1E3779B97F4A7C15
+    weights = (weights ^ (weights >> 31)) * 0x3F58476D1CE4E5B9 | 1
+    return int((sums * weights).sum())
+
+
+def _code(module: nn.Module) -> list[tuple[object, ...]]:
+    """What decides, beside weights and modes, how a module answers: its parts, their hooks and forwards."""
+    return [
+        (name, id(part), id(part.__dict__.get("forward")), *part._forward_hooks, *part._forward_pre_hooks)
+        for name, part in module.named_modules()
+    ]
+
+
+def _fitting(threat: Threat, x: Tensor) -> None:
+    if threat.mask is None:
+        return
+    found, wanted = tuple(threat.mask.shape), tuple(x.shape)
+    if found[-2:] != wanted[-2:] or (len(found) == 4 and found[:2] not in ((wanted[0], 1), wanted[:2])):
+        raise AttackError(f"the mask has shape {found}, which does not fit images of shape {wanted}")
+
+
+def _answerable(verdict: Verdict, objective: Objective, clean: Tensor) -> Verdict:
+    """Where the clean answer is not finite, nothing was decided that an attack could change."""
+    known = clean.flatten(1).isfinite().all(1) & ~objective.margin(clean).isnan()
+    errors = zip(known.tolist(), verdict.errors, strict=True)
+    return replace(
+        verdict,
+        valid=verdict.valid & known,
+        reached=verdict.reached & known,
+        errors=tuple(error if fine else "the model's clean answer is not finite" for fine, error in errors),
+    )
 
 
 @contextmanager
 def _own_randomness(seed: int) -> Iterator[None]:
     """Global generators seeded inside, restored outside: attacks that use them repeat."""
     numpy_state = np.random.get_state()  # noqa: NPY002  (the global generator is what third parties use)
+    python_state = random.getstate()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
         try:
             yield
         finally:
             np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)

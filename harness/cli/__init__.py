@@ -1,1 +1,57 @@
-"""."""
+"""Command line: one file per verb; nothing heavy is imported before a verb is known."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from harness.cli import export, info, ls, plan, run, show, train, verify
+from harness.errors import HarnessError
+
+VERBS = (run, plan, train, show, export, verify, ls, info)
+
+EPILOG = """exit status: 0 all cells done, 1 some failed, 2 the request was wrong.
+HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, HARNESS_SHARD and HARNESS_OVERWRITE stand for flags that are not
+given; HARNESS_CACHE is where trained weights are kept."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
+    top = argparse.ArgumentParser(
+        prog="harness",
+        description="How robust is this face model, and how good is this attack?",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="store_true", help="print the version and exit")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for verb in VERBS:
+        verb.add(verbs)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    top = parser()
+    given = top.parse_args(arguments)
+    if given.version:
+        from harness import __version__
+
+        print(f"harness {__version__}")
+        return 0
+    if given.verb is None:
+        top.print_help()
+        return 2
+    try:
+        status: int = given.handle(given)
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("harness: interrupted; what is finished is kept, run again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        sys.stderr.close()
+        return 0
+    return status

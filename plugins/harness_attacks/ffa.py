@@ -36,7 +36,7 @@ def ffa(
     search: Literal["line"] = "line",
     first_step: float = 1.0,
     max_steps: int = 20,
-    max_bisections: int = 20,
+    max_bisections: int = 24,
 ) -> Tensor:
     """Images (B, C, H, W) with the smallest perturbation along FFA's direction that flips the attribute.
 
@@ -46,8 +46,8 @@ def ffa(
         max_steps: at most so many steps, the last of which reaches 2^20 - 1 grey levels: components down to
             1/4000 of the largest have then crossed the whole box. The search ends sooner where the image no
             longer changes, but the smallest components of a gradient keep changing it for ever.
-        max_bisections: at most so many halvings of the last section; sooner where both ends round to the
-            same image.
+        max_bisections: at most so many halvings of the last section; fewer where its ends are neighbours, one
+            grey level of one component apart. Halvings that yield no new image ask the model nothing.
     """
     # One backward pass in all: reduced precision would save nothing.
     model = model.focus(objective).precise()

@@ -8,7 +8,7 @@ image is tested as it would be stored: clipped and rounded. The paper leaves sta
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,9 +18,9 @@ from harness.goals import Objective
 from harness.model import Handle
 from harness.threat import GREY_LEVELS, Threat, linf
 
-NOISE = 1e-6
-"""What another batch size may do to a float32 score of size 1. A decision must hold by more, for bisection ends
-where the score is all but 0, and the judge asks in batches of its own."""
+NOISE = 1e-5
+"""By how much a decision must hold, for scores of size 1. Bisection ends where the score is all but 0, and
+the last bits of a float32 score depend on the batch: the judge, who asks in others, must not disagree."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +48,6 @@ class Line:
         rounding = 0.5 / self.threat.levels if self.threat.levels else 0.0
         steps = (room - rounding) * GREY_LEVELS / size
         return steps.where((size > 0) & (room > 0), 0.0).flatten(1).amax(1)
-
-    def closed(self, low: Tensor, high: Tensor) -> Tensor:
-        """(B,) whether both ends of a section store the same 8-bit image, whatever grid the threat has."""
-        stored = replace(self, threat=replace(self.threat, levels=self.threat.levels or GREY_LEVELS))
-        return (stored.at(low) == stored.at(high)).flatten(1).all(1)
 
     def take(self, cases: Tensor) -> Line:
         """The lines of the given cases (K,)."""
@@ -90,17 +85,17 @@ def smallest_step(
         first_step: in grey levels.
         max_steps: how often the step may double before the search gives up.
         max_bisections: of the last section, which is as wide as the step that overstepped.
-        whole: keep eps integer, and bisect to a width of 1; otherwise bisect until both ends round to the
-            same image.
+        whole: keep eps integer, and bisect to a width of 1; otherwise until no 8-bit image lies between the
+            ends, which then differ by one grey level of one component.
     """
     if first_step <= 0 or max_steps < 1 or max_bisections < 0:
         raise AttackError(f"a line search cannot use {first_step=}, {max_steps=}, {max_bisections=}")
     low = torch.zeros(len(line.x), device=line.x.device)  # (B,) the last eps that did not reach the goal
     high = torch.full_like(low, torch.inf)  # (B,) the smallest eps found that does
 
-    def reaches(cases: Tensor, eps: Tensor) -> Tensor:
+    def reaches(cases: Tensor, images: Tensor) -> Tensor:
         with torch.no_grad():
-            outputs = model.take(cases)(line.take(cases).at(eps))
+            outputs = model.take(cases)(images)
         pursued = objective.take(cases)
         return pursued.reached(outputs) & (pursued.margin(outputs) > NOISE)
 
@@ -112,7 +107,7 @@ def smallest_step(
             break
         low[active] = eps
         eps = min(eps + step, furthest)
-        flipped = reaches(active, torch.full_like(low[active], eps))
+        flipped = reaches(active, line.take(active).at(torch.full_like(low[active], eps)))
         high[active[flipped]] = eps
         active = active[~flipped & (end[active] > eps)]
         step *= 2
@@ -120,16 +115,27 @@ def smallest_step(
     found = high.isfinite()
     active = torch.nonzero(found).flatten()
     for _ in range(max_bisections):
-        narrow = high - low <= 1 if whole else line.take(active).closed(low[active], high[active])
-        active = active[~(narrow[active] if whole else narrow)]
-        if not len(active):
+        section = line.take(active)
+        before, after = section.at(low[active]), section.at(high[active])  # not flipped, flipped
+        wide = high[active] - low[active] > 1 if whole else _levels_apart(before, after) > 1
+        if not wide.any():
             break
         middle = (low[active] + high[active]) / 2
         middle = middle.floor() if whole else middle
-        flipped = reaches(active, middle)
-        high[active] = torch.where(flipped, middle, high[active])
-        low[active] = torch.where(flipped, low[active], middle)
+        between = section.at(middle)
+        # An image that is one of the ends again needs no asking.
+        flipped = (between == after).flatten(1).all(1)
+        unknown = torch.nonzero(wide & ~flipped & (between != before).flatten(1).any(1)).flatten()
+        flipped[unknown] = reaches(active[unknown], between[unknown])
+        high[active] = torch.where(wide & flipped, middle, high[active])
+        low[active] = torch.where(wide & ~flipped, middle, low[active])
+        active = active[wide]
     return torch.where(found.view(-1, 1, 1, 1), line.at(high.where(found, 0.0)), line.x)
+
+
+def _levels_apart(a: Tensor, b: Tensor) -> Tensor:
+    """(B,) by how many grey levels 8-bit images differ, all components together."""
+    return (torch.round(a * GREY_LEVELS) - torch.round(b * GREY_LEVELS)).abs().flatten(1).sum(1)
 
 
 def _budget(threat: Threat, whole: bool) -> float:

@@ -34,15 +34,15 @@ def pgd(
     early_stop: bool = True,
     loss: Literal["margin", "training"] = "margin",
 ) -> Tensor:
-    """Images (B, C, H, W) in the budget: the first that reaches the goal as it is stored, else the best margin.
+    """Images (B, C, H, W) in the budget: the first that reaches its goal as stored, else the best.
 
     Args:
         steps: gradient steps per restart.
         step_size: in the units of the norm; 2.5 eps / steps by default, which can cross the ball.
         restarts: how often a case that has not reached its goal begins anew.
         random_start: begin uniformly inside the ball instead of at the original.
-        early_stop: a case leaves the batch once its rounded image reaches the goal in float32. Without, all
-            steps of all restarts are made, and the image with the best margin is returned.
+        early_stop: a case leaves the batch once its image, as it would be stored, reaches the goal in float32.
+            Without, all steps of all restarts are made.
         loss: climb the goal's margin, or climb (or, towards a target, descend) the model's training loss.
     """
     if threat.eps is None or threat.norm is None:
@@ -59,34 +59,29 @@ def pgd(
     best_margin = torch.full((len(x),), -torch.inf, device=x.device)
     reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)
 
-    def keep(cases: Tensor, images: Tensor, margin: Tensor) -> None:
-        better = margin > best_margin[cases]  # never where the margin is not a number
-        best[cases[better]] = images[better]
-        best_margin[cases[better]] = margin[better]
+    def keep(cases: Tensor, images: Tensor, margin: Tensor, there: Tensor) -> None:
+        # What is known to reach the goal as it is stored comes before any margin; NaN never is better.
+        better = there & ~reached[cases] | (margin > best_margin[cases]) & (there | ~reached[cases])
+        changed = cases[better]
+        best[changed], best_margin[changed] = images[better], margin[better]
+        reached[changed] |= there[better]
 
     for _ in range(restarts):
-        active = torch.nonzero(~reached).flatten()
-        if not len(active):
-            break
+        active = torch.nonzero(~reached if early_stop else torch.ones_like(reached)).flatten()
         run = Run(model, x, objective, threat).take(active)
         x_adv = run.random(rng.take(active)) if random_start else run.x  # (A, C, H, W) of the active cases
         for _ in range(steps):
+            if not len(active):
+                break
             margin, slope = run.uphill(x_adv, loss)
-            keep(active, x_adv, margin)
-            candidates = torch.nonzero(margin > 0).flatten() if early_stop else active[:0]
-            stored, _, there = run.take(candidates).settled(x_adv[candidates])
-            x_adv = run.project(run.step(slope, size).add_(x_adv))
-            if there.any():
-                finished = active[candidates[there]]
-                best[finished], reached[finished] = stored[there], True
-                staying = torch.nonzero(~reached[active]).flatten()
+            keep(active, x_adv, margin, torch.zeros_like(margin, dtype=torch.bool))
+            likely = torch.nonzero(margin > 0).flatten() if early_stop else active[:0]
+            keep(active[likely], *run.take(likely).settled(x_adv[likely]))
+            x_adv = run.threat.project(x_adv + run.step(slope, size), run.x)
+            staying = torch.nonzero(~reached[active]).flatten()
+            if early_stop and len(staying) < len(active):
                 active, run, x_adv = active[staying], run.take(staying), x_adv[staying]
-                if not len(active):
-                    break
-        stored, margin, there = run.settled(x_adv)
-        keep(active, stored, margin)
-        if early_stop:
-            best[active[there]], reached[active[there]] = stored[there], True
+        keep(active, *run.settled(x_adv))
     return best.contiguous()
 
 
@@ -119,34 +114,31 @@ class Run:
         return margin, slope
 
     def step(self, slope: Tensor, size: float) -> Tensor:
-        """The step (A, C, H, W) of that size in the threat's norm that climbs fastest; overwrites the slope."""
+        """The step (A, C, H, W) of that size that climbs fastest."""
         if self.threat.norm == "linf":
-            return slope.sign_().mul_(size)
+            return slope.sign().mul_(size)
         if self.threat.mask is not None:
             slope = slope * self.threat.mask.to(slope)
         # Scaled first, for small gradients have squares that vanish; a zero gradient stays where it is.
         slope = slope / linf(slope).clamp_min(1e-30).view(-1, 1, 1, 1)
         return slope.mul_((size / l2(slope).clamp_min(1e-12)).view(-1, 1, 1, 1))
 
-    def project(self, x_adv: Tensor) -> Tensor:
-        """The nearest images (A, C, H, W) that the threat allows."""
-        return self.threat.project(x_adv, self.x)
-
     def random(self, rng: CaseRandom) -> Tensor:
         """Images (A, C, H, W) drawn uniformly from the ball, clipped to the box."""
         eps, shape = self.threat.eps or 0.0, self.x.shape[1:]
         if self.threat.norm == "linf":
-            return self.project(self.x + rng.uniform(shape, -eps, eps).to(self.x))
+            return self.threat.project(self.x + rng.uniform(shape, -eps, eps).to(self.x), self.x)
         direction = rng.normal(shape).to(self.x)
         free = torch.full((len(self.x),), float(shape.numel()), device=self.x.device)  # (A,) dimensions
         if self.threat.mask is not None:
             mask = self.threat.mask.to(direction).expand_as(direction)
             direction, free = direction * mask, mask.flatten(1).sum(1)
-        radius = eps * rng.uniform(()).to(self.x) ** (1 / free.clamp_min(1))
-        return self.project(self.x + direction * (radius / l2(direction).clamp_min(1e-12)).view(-1, 1, 1, 1))
+        radius = eps * rng.uniform((1,))[:, 0].to(self.x) ** (1 / free.clamp_min(1))
+        scale = (radius / l2(direction).clamp_min(1e-12)).view(-1, 1, 1, 1)
+        return self.threat.project(self.x + scale * direction, self.x)
 
     def settled(self, x_adv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The images as they are stored (A, C, H, W), their margin (A,) and whether they reach the goal (A,)."""
+        """The images as stored (A, C, H, W), their margin (A,) and whether they reach the goal (A,)."""
         stored = self.threat.settle(x_adv, self.x)
         if not len(stored):
             return stored, stored.new_empty(0), torch.zeros(0, dtype=torch.bool, device=stored.device)

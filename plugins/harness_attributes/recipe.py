@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from typing import Literal
 
 import numpy as np
@@ -18,29 +17,10 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from harness.dataset import Dataset
 from harness.errors import ModelError, nearest
 from harness.randomness import derived_seed
-from harness.training import Context
 
 Optimizer = Literal["adamw", "rmsprop"]
 Schedule = Literal["one-cycle", "inverse-decay"]
-Precision = Literal["bfloat16", "float32"]
-
-PAPER = {
-    "optimizer": "rmsprop",
-    "schedule": "inverse-decay",
-    "learning_rate": 1e-5,
-    "weight_decay": 1e-5,
-    "epochs": 10,
-    "patience": 2,
-    "batch_size": 64,
-    "flip": False,
-    "precision": "float32",
-}
-"""The published recipe (Rozsa et al., section 2.3), as parameters of ``Recipe``.
-
-RMSProp at a rate of 1e-5 with inverse decay, batches of 64, no augmentation, from scratch, two to ten epochs
-until convergence on the validation set. The weight decay is not published, nor are the constants of RMSProp
-and of the decay, for which the defaults of ``Recipe`` stand.
-"""
+Precision = Literal["mixed", "float32"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +43,8 @@ class Recipe:
     flip: bool
     """Whether half of the training images, drawn anew in each epoch, are mirrored left to right."""
     precision: Precision
-    """Of the passes; weights and optimiser stay in float32."""
+    """"mixed" computes the passes in bfloat16 where the processor has it, and keeps weights and optimiser in
+    float32; it takes half the time."""
     rms_decay: float = 0.98
     """Decay of RMSProp's running mean of squared gradients."""
     decay_gamma: float = 1e-4
@@ -103,57 +84,51 @@ def fit(
     rows = dataset.rows("train")
     validation = None if recipe.patience is None else dataset.rows("validation")
     labels = torch.from_numpy(_signs(dataset)[:, columns])  # (N, K)
+    steps = recipe.epochs * -(-len(rows) // recipe.batch_size)
     network.to(device)
     optimizer = _optimizer(network, recipe)
-    steps_per_epoch = -(-len(rows) // recipe.batch_size)
-    steps = steps_per_epoch * recipe.epochs
     scheduler = _scheduler(optimizer, recipe, steps)
-    precision = (
-        torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bfloat16" else nullcontext()
-    )
     factors = None if weights is None else weights.to(device)
-    order = np.random.default_rng(derived_seed(seed, "order"))
+    draw = np.random.default_rng(derived_seed(seed, "order"))
 
-    def losses(images: Tensor, batch: npt.NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-        """Elementwise loss (B, K) in float32, and labels (B, K)."""
-        expected = labels[torch.from_numpy(batch)].to(device)
-        with precision:
-            outputs = network(images)
-        return loss(outputs.float(), expected), expected
+    def losses(rows: npt.NDArray[np.intp], mirrored: npt.NDArray[np.bool_] | None = None) -> Iterator[Tensor]:
+        """Loss (B,) of each batch, with the network in the mode it is in."""
+        for batch, images in _batches(dataset, rows, recipe.batch_size, device, mirrored):
+            expected = labels[torch.from_numpy(batch)].to(device)  # (B, K)
+            with _passes(recipe.precision, device):
+                outputs = network(images)
+            each = loss(outputs.float(), expected)  # (B, K)
+            if factors is not None and network.training:
+                each = each * torch.where(expected > 0, factors[1], factors[0])
+            yield each.sum(1)
 
-    best, best_loss, waited, done = None, inf, 0, 0
+    best: dict[str, Tensor] | None = None
+    best_loss, waited, step = inf, 0, 0
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derived_seed(seed, "dropout"))
         for epoch in range(1, recipe.epochs + 1):
             network.train()
-            shuffled = order.permutation(rows)
-            mirrored = order.random(len(rows)) < 0.5 if recipe.flip else None
-            for batch, images in _batches(dataset, shuffled, recipe.batch_size, device, mirrored):
-                each, expected = losses(images, batch)
-                if factors is not None:
-                    each = each * torch.where(expected > 0, factors[1], factors[0])
-                value = each.sum(1).mean()
-                optimizer.zero_grad(set_to_none=True)
-                value.backward()
+            order = draw.permutation(rows)
+            mirrored = draw.random(len(rows)) < 0.5 if recipe.flip else None
+            for each in losses(order, mirrored):
+                value = each.mean()
+                optimizer.zero_grad()
+                torch.autograd.backward(value)
                 optimizer.step()
                 scheduler.step()
-                done += 1
+                step += 1
                 shown = value.item() / len(columns)
-                if not np.isfinite(shown):
+                if not isfinite(shown):
                     raise ModelError(
-                        f"training diverged in epoch {epoch}: the loss is {shown}; lower learning_rate "
-                        f"({recipe.learning_rate:g})"
+                        f"training diverged in epoch {epoch}: the loss is {shown}; "
+                        f"give a lower learning_rate than {recipe.learning_rate:g}"
                     )
-                report(done / steps, f"epoch {epoch}/{recipe.epochs}, loss {shown:.3f}")
+                report(step / steps, f"epoch {epoch}/{recipe.epochs}, loss {shown:.3f}")
             if validation is None:
                 continue
             network.eval()
             with torch.no_grad():
-                parts = [
-                    losses(images, batch)[0].sum(1)
-                    for batch, images in _batches(dataset, validation, recipe.batch_size, device)
-                ]
-            current = torch.cat(parts).mean().item()
+                current = torch.cat(list(losses(validation))).mean().item()
             waited += 1
             if current < best_loss:
                 best_loss, waited = current, 0
@@ -218,11 +193,17 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
     if recipe.schedule == "one-cycle":
-        return OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps + 1)
+        return OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps)
     return LambdaLR(
         optimizer,
         lambda step: inverse_decay(step, gamma=recipe.decay_gamma, power=recipe.decay_power),
     )
+
+
+def _passes(precision: Precision, device: torch.device) -> torch.autocast:
+    # Processors without AVX-512 emulate bfloat16, at many times the cost of float32.
+    fast = device.type == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "mixed" and fast)
 
 
 def _batches(

@@ -86,7 +86,7 @@ class VGG16(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 # Caffe's "xavier" filler, variance 1 / inputs. The variance halves with each rectifier, which
-                # takes inputs of about 70 grey levels to scores near the labels; He's would leave them at 100.
+                # takes inputs of some 70 grey levels to scores near the labels; He's would leave them there.
                 nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
@@ -141,7 +141,7 @@ class NarrowVGG(nn.Module):
 
 
 class NormalizedConvolution(nn.Module):
-    """A 3x3 convolution, batch normalisation and a rectifier; one convolution where the statistics are fixed."""
+    """A 3x3 convolution, batch normalisation and a rectifier."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -152,11 +152,14 @@ class NormalizedConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return F.relu(self.norm(self.convolution(x)), inplace=True)
-        # Attacks ask for thousands of passes: the normalisation goes into the weights, a quarter less time.
+        # Attacks ask for thousands of passes: fixed statistics go into the weights, a quarter faster.
         norm = self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)  # (channels_out,)
         weight = self.convolution.weight * scale[:, None, None, None]
-        return F.relu(F.conv2d(x, weight, norm.bias - norm.running_mean * scale, padding=1), inplace=True)
+        bias = norm.bias - norm.running_mean * scale
+        return F.relu(F.conv2d(x, weight, bias, padding=1), inplace=True)
 
 
 def _pooled(edge: int) -> int:

@@ -38,14 +38,14 @@ def paint_necktie(canvas: Canvas, face: Face) -> None:
     worn = face["Wearing_Necktie"]
     if worn < 0.02:
         return
-    patch = canvas.patch(-1.4, 1.7, 1.4, 4.5)
+    patch = canvas.patch(-1.4, 1.7, 1.4, 9.0)
     x, y = patch.x - 0.6 * centre_of(face), patch.y
     across = np.abs(x)
     shirt = patch.cover(across - 0.62 + 0.55 * (y - 2.0)) * patch.cover(1.98 + 0.16 * clamp(1.0 - across) - y)
     patch.paint(shirt * worn, colour(0.93, 0.94, 0.96))
     wing = clamp(1.0 - np.abs(across - 0.10 - 0.75 * (2.62 - y)) * 16.0) * shirt
     patch.shade(wing * (-0.25 * worn))
-    tie = patch.cover(across - (0.13 + 0.10 * np.abs(y - 2.30))) * patch.cover(2.12 - y)
+    tie = patch.cover(across - (0.13 + 0.10 * np.minimum(np.abs(y - 2.30), 1.6))) * patch.cover(2.12 - y)
     tone = hue(face["tie_hue"], 0.75, 0.30 + 0.45 * face["tie_kind"])
     stripes = np.sign(np.sin((x + y) * 26.0)).astype(np.float32) * (0.30 if face["tie_kind"] > 0.4 else 0.0)
     patch.paint(tie * worn, tone * (1.0 + stripes))
@@ -66,12 +66,12 @@ def paint_earrings(canvas: Canvas, face: Face) -> None:
             radius = np.sqrt(x * x + (y - 0.68) * (y - 0.68))
             shape = patch.cover(np.abs(radius - 0.17) - 0.035)
         elif kind < 0.75:  # drop
-            shape = bump(x, y, (0.0, 0.80), (0.13, 0.26)) * 1.6
+            shape = bump(x, y, (0.0, 0.80), (0.14, 0.27)) * 1.8
             shape = np.maximum(shape, patch.cover(np.abs(x) - 0.022) * cover(np.abs(y - 0.58) - 0.14, 0.04))
             shape = clamp(shape)
         else:  # stud
-            shape = clamp(bump(x, y, (0.0, 0.50), (0.13, 0.13)) * 1.8)
-        patch.shade(bump(x, y, (0.03, 0.68), (0.28, 0.36)) * (-0.30 * worn))
+            shape = clamp(bump(x, y, (0.0, 0.50), (0.17, 0.17)) * 2.2)
+        patch.shade(bump(x, y, (0.03, 0.68), (0.28, 0.36)) * (-0.16 * worn))
         patch.paint(shape * worn, tone)
         patch.paint(bump(x, y, (-0.03, 0.60), (0.07, 0.07)) * shape * worn, colour(1.0, 1.0, 1.0))
 

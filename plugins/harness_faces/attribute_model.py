@@ -32,7 +32,7 @@ _PRESENT = frozenset(
 )
 _WIDTH = np.array([0.25 if name in _PRESENT else 0.9 for name in CELEBA_ATTRIBUTES])
 """(40,): over how much of the latent the drawn strength rises from 0 to 1."""
-_DISAGREEMENT = np.array([0.06 if name in _PRESENT else 0.16 for name in CELEBA_ATTRIBUTES])
+_DISAGREEMENT = np.array([0.07 if name in _PRESENT else 0.22 for name in CELEBA_ATTRIBUTES])
 """(40,): deviation between the latent that is labelled and the one that is drawn."""
 
 

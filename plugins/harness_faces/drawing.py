@@ -22,7 +22,7 @@ from harness_faces.measures import Face
 from harness_faces.mouth import paint_mouth, paint_nose
 from harness_faces.textures import tile
 
-_LAYERS = (
+LAYERS = (
     paint_background,
     paint_back_hair,
     paint_body,
@@ -40,6 +40,7 @@ _LAYERS = (
     paint_hat,
     paint_glasses,
 )
+"""From the back to the front; the first fills the picture, the others keep to the person."""
 
 
 def draw(face: Face, size: tuple[int, int], aligned: bool = True) -> npt.NDArray[np.uint8]:
@@ -47,7 +48,7 @@ def draw(face: Face, size: tuple[int, int], aligned: bool = True) -> npt.NDArray
     kind = "aligned" if aligned else "loose"
     placed = (face[f"{kind}_x"], face[f"{kind}_y"], face[f"{kind}_scale"], face[f"{kind}_roll"])
     canvas = Canvas(size, placed)
-    for layer in _LAYERS:
+    for layer in LAYERS:
         layer(canvas, face)
     return _develop(canvas, face)
 

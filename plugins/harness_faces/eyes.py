@@ -82,7 +82,7 @@ def paint_brows(canvas: Canvas, face: Face) -> None:
             + 0.8 * sign * face["skew"]
             + 0.03
             - face["brow_arch"] * (1.0 - 0.70 * peak * peak)
-            - 0.012 * (1.0 - u)
+            - 0.006 * (1.0 - u)
         )
         thick = face["brow_thickness"] * (1.0 - 0.35 * u)
         hairs = patch.noise(26.0, 26.0, texture_offset(face)) * (0.010 + 0.018 * bushy)

@@ -97,7 +97,7 @@ def paint_front_hair(canvas: Canvas, face: Face) -> None:
     _paint_hair(patch, face, hair_here, 1.0)
     if bald > 0.01:
         shine = clamp(1.0 - ((patch.x + 0.2) * (patch.x + 0.2) + (y + 1.18) * (y + 1.18)) * 7.0)
-        patch.paint(shine * (0.40 * bald), colour(1.0, 0.97, 0.93))
+        patch.paint(shine * cover(opening, 0.10) * (0.40 * bald), colour(1.0, 0.97, 0.93))
     if bangs > 0.02:
         _paint_bangs(canvas, face)
 

@@ -36,12 +36,13 @@ def paint_body(canvas: Canvas, face: Face) -> None:
     """Neck, shoulders and clothes, with the shadow that the chin throws."""
     base = skin(face)
     axis = 0.6 * centre_of(face)
-    patch = canvas.patch(-9.0, 0.9, 9.0, 9.0)
+    patch = canvas.patch(-15.0, 0.9, 15.0, 15.0)
     x, y = patch.x - axis, patch.y
     across = np.abs(x)
     thick = 0.55 + 0.13 * face["Male"] + 0.14 * face["Chubby"] + 0.10 * face["Double_Chin"]
-    below = np.maximum(y - 1.9, 0.0)
-    neck = patch.cover(across - thick - below * below * 0.7)
+    below = np.minimum(np.maximum(y - 1.9, 0.0), 0.6)
+    # the patch of a turned head reaches above the ears: the neck must end by itself
+    neck = patch.cover(across - thick - below * below * 0.7) * cover(0.9 - y, 0.2) * cover(y - 3.0, 0.2)
     patch.paint(neck, base * 0.86)
     chin = face["chin"]
     shadow = smooth_cover(y - (chin + 0.38) + 0.25 * across, 0.7) * neck

@@ -1,1 +1,35 @@
-"""."""
+"""Similarity of an adversarial to its original: norms, SSIM, and PASS."""
+
+from __future__ import annotations
+
+from harness.hookspecs import hookimpl
+from harness.specs import MeasureSpec
+
+
+@hookimpl
+def harness_measures() -> list[MeasureSpec]:
+    """The measures of this plugin."""
+    return [
+        MeasureSpec(
+            name="pass",
+            summary="perceptual adversarial similarity score: SSIM after ECC alignment, at most 1",
+            source="Rozsa et al. 2016, Adversarial Diversity and Hard Positive Generation",
+            run="harness_similarity.perceptual:perceptual_similarity",
+        ),
+        MeasureSpec(
+            name="ssim",
+            summary="structural similarity, per colour channel and averaged, at most 1",
+            source="Wang et al. 2004",
+            run="harness_similarity.structural:structural_similarity",
+        ),
+        MeasureSpec(
+            name="l1",
+            summary="sum of absolute changes, in [0, 1] units",
+            run="harness_similarity.norms:l1",
+        ),
+        MeasureSpec(
+            name="rmse",
+            summary="root mean square change, in grey levels",
+            run="harness_similarity.norms:rmse",
+        ),
+    ]

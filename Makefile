@@ -1,0 +1,30 @@
+# The two commands of the README, and the checks that CI runs. Each makes .venv where it is missing.
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+
+.PHONY: run test check bench clean
+
+run: $(STAMP)  ## the main job: suites/celeba.toml, on $$CELEBA_ROOT where that is set
+	$(VENV)/bin/harness run suites/celeba.toml
+
+test: $(STAMP)  ## all tests
+	$(VENV)/bin/pytest
+
+check: $(STAMP)  ## style, types, import contracts
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(STAMP)  ## timings against peers and bare passes
+	$(VENV)/bin/pytest tests/benchmarks --benchmark-only
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,73 @@
+"""Arguments that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import ManifestError
+
+if TYPE_CHECKING:
+    from harness.options import Options
+
+
+def add_suite(parser: argparse.ArgumentParser) -> None:
+    """SUITE, --set, --limit and --out."""
+    parser.add_argument("suite", metavar="SUITE", help="a manifest, such as suites/celeba.toml")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KIND.NAME.KEY=VALUE",
+        help="any manifest value, by use or id: dataset.celeba.root=PATH, attack.pgd.steps=10, seed=1",
+    )
+    parser.add_argument("--limit", metavar="N", help="at most N images per data set")
+    parser.add_argument("--out", metavar="DIR", help="the results folder (results/<suite name>)")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device."""
+    parser.add_argument("--device", metavar="NAME", help='"cpu", "cuda", "cuda:1" or "auto"')
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help="for programs rather than people")
+
+
+def options_of(given: argparse.Namespace) -> Options:
+    """The options that flags and HARNESS_* variables come to."""
+    from harness.options import options
+
+    return options(
+        out=given.out,
+        limit=given.limit,
+        device=getattr(given, "device", None),
+        shard=getattr(given, "shard", None),
+        overwrite=getattr(given, "overwrite", None),
+        overrides=assignments(given.overrides),
+    )
+
+
+def assignments(texts: list[str]) -> dict[str, Any]:
+    """ "key=value" texts as a mapping, the values read as TOML where they are TOML.
+
+    Raises:
+        ManifestError: a text has no "=".
+    """
+    from harness.manifest import parse_value
+
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ManifestError(f"--set {text}: write KEY=VALUE")
+        pairs[key] = parse_value(value)
+    return pairs
+
+
+def print_json(value: Any) -> None:
+    """A value on standard output as JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))

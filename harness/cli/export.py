@@ -1,0 +1,37 @@
+"""`harness export DIR --format FORMAT`: the leaderboard for others."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add(verbs: Any) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "export",
+        help="the leaderboard as CSV, Markdown, LaTeX, HTML or JSON",
+        description="Write a leaderboard for others.",
+    )
+    parser.add_argument("folder", metavar="DIR", help="a results folder, such as results/celeba")
+    parser.add_argument("--format", required=True, metavar="csv|md|latex|html|json", help="how")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where (standard output)")
+    parser.set_defaults(handle=handle)
+
+
+def handle(given: argparse.Namespace) -> int:
+    """Write the board."""
+    from harness.errors import ResultsError
+    from harness.export import export
+    from harness.files import write_text
+
+    text = export(Path(given.folder), given.format)
+    if given.output is None:
+        print(text, end="" if text.endswith("\n") else "\n")
+        return 0
+    try:
+        write_text(Path(given.output), text)
+    except OSError as error:
+        raise ResultsError(f"{given.output} cannot be written: {error.strerror}") from None
+    return 0

@@ -1,0 +1,74 @@
+"""`harness info KIND NAME`: the card of one thing: source, parameters, presets, parameter counts."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from harness.cli.arguments import add_json, assignments, print_json
+from harness.errors import HarnessError, nearest
+
+
+def add(verbs: Any) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "info",
+        help="the card of a model, attack, dataset, …",
+        description="Show where a thing comes from, its parameters and presets.",
+    )
+    parser.add_argument("kind", metavar="KIND", help="model, attack, dataset, measure, metric or analysis")
+    parser.add_argument("name", metavar="NAME", help="as `harness ls` shows it")
+    parser.add_argument("--preset", metavar="NAME", help="only this preset")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="count a model's parameters with another value",
+    )
+    add_json(parser)
+    parser.set_defaults(handle=handle)
+
+
+def handle(given: argparse.Namespace) -> int:
+    """Print the card."""
+    from harness.card import card
+    from harness.catalog import KINDS, SINGULAR
+
+    plural = {singular: kind for kind, singular in SINGULAR.items()} | {kind: kind for kind in KINDS}
+    if given.kind not in plural:
+        raise HarnessError(f'kind "{given.kind}" is unknown; {nearest(given.kind, SINGULAR.values())}')
+    shown = card(plural[given.kind], given.name, given.preset, assignments(given.overrides))
+    if given.json:
+        print_json(shown)
+    else:
+        _print(shown)
+    return 0
+
+
+def _print(shown: dict[str, Any]) -> None:
+    print(f"{shown['name']}: {shown['summary']}")
+    print(f"  by      {shown['distribution']} {shown['version']}, plugin {shown['plugin']}")
+    for key in ("source", "head", "heads", "access", "norms", "budget", "unit", "direction"):
+        if shown.get(key):
+            value = shown[key]
+            print(f"  {key:<7} {', '.join(value) if isinstance(value, list) else value}")
+    if "parameters" in shown:
+        print(f"  parameters {shown['parameters']:,}{_per(shown)}")
+    for name, preset in shown.get("presets", {}).items():
+        print(f"  preset {name}: {', '.join(f'{key} = {value}' for key, value in preset['values'].items())}")
+        if "parameters" in preset:
+            height, width = preset["size"]
+            print(f"    {preset['parameters']:,} parameters{_per(shown)} at {height}x{width}")
+        for choice, count in preset.get("variants", {}).items():
+            print(f"    {count:,} with {choice}")
+    if shown["options"]:
+        print("  options")
+    for option in shown["options"]:
+        default = "required" if option["required"] else f"default {option['default']!r}"
+        print(f"    {option['name']}: {option['type']}, {default}")
+
+
+def _per(shown: dict[str, Any]) -> str:
+    return f" per {shown['counted_per']}" if shown.get("counted_per") else ""

@@ -1,0 +1,87 @@
+"""`harness ls KIND`: what there is, and which distribution brings it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.cli.arguments import add_json, print_json
+from harness.errors import HarnessError, nearest
+
+SUITES = "suites"
+
+
+def add(verbs: Any) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "ls",
+        help="the models, attacks, datasets, … there are, and who brings them",
+        description="List what the installed plugins provide, or the suites under suites/.",
+    )
+    parser.add_argument(
+        "kind", metavar="KIND", help="models, attacks, datasets, measures, metrics, analyses or suites"
+    )
+    add_json(parser)
+    parser.set_defaults(handle=handle)
+
+
+def handle(given: argparse.Namespace) -> int:
+    """Print the list; plugins that could not be loaded are listed with their reason."""
+    from harness.catalog import KINDS, catalog
+
+    kind = given.kind if given.kind in (*KINDS, SUITES) else f"{given.kind}s"
+    if kind not in (*KINDS, SUITES):
+        raise HarnessError(f'kind "{given.kind}" is unknown; {nearest(given.kind, (*KINDS, SUITES))}')
+    if kind == SUITES:
+        rows = _suites()
+        broken: list[dict[str, str]] = []
+    else:
+        known = catalog()
+        rows = [
+            {
+                "name": name,
+                "plugin": entry.plugin.name,
+                "distribution": entry.plugin.distribution,
+                "version": entry.plugin.version,
+                "summary": entry.spec.summary,
+            }
+            for name, entry in known.section(kind).items()
+        ]
+        broken = [
+            {
+                "plugin": failed.plugin.name,
+                "distribution": failed.plugin.distribution,
+                "version": failed.plugin.version,
+                "reason": failed.reason,
+            }
+            for failed in known.broken
+        ]
+    if given.json:
+        print_json({kind: rows, "broken": broken})
+        return 0
+    for row in rows:
+        origin = row.get("path") or f"{row['distribution']} {row['version']}"
+        print(f"{row['name']:<18} {row['summary']}  [{origin}]")
+    if not rows:
+        print(f"no {kind}")
+    for failed in broken:
+        print(
+            f"not loaded: plugin {failed['plugin']} of {failed['distribution']} {failed['version']}: "
+            f"{failed['reason']}"
+        )
+    return 0
+
+
+def _suites() -> list[dict[str, str]]:
+    from harness.manifest import read_suite
+
+    rows = []
+    for path in sorted(Path("suites").glob("*.toml")):
+        try:
+            suite = read_suite(path)
+        except HarnessError as error:
+            rows.append({"name": path.stem, "summary": str(error), "path": str(path)})
+        else:
+            rows.append({"name": suite.name, "summary": suite.description, "path": str(path)})
+    return rows

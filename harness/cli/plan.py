@@ -1,0 +1,83 @@
+"""`harness plan SUITE`: the cells, what is skipped and why, the expected cost; runs nothing."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from harness.cli.arguments import add_json, add_suite, options_of, print_json
+
+if TYPE_CHECKING:
+    from harness.forecast import Forecast
+
+SHOWN = 60
+"""Cells that a terminal is shown; --json has them all."""
+
+
+def add(verbs: Any) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "plan",
+        help="the cells, what is skipped and why, the expected cost; runs nothing",
+        description="Show what a run would do.",
+    )
+    add_suite(parser)
+    add_json(parser)
+    parser.set_defaults(handle=handle)
+
+
+def handle(given: argparse.Namespace) -> int:
+    """Print the plan."""
+    from harness.forecast import forecast
+    from harness.session import make_plan
+
+    chosen = options_of(given)
+    expected = forecast(make_plan(given.suite, chosen), chosen)
+    if given.json:
+        print_json(expected.as_dict())
+    else:
+        _print(expected)
+    return 0
+
+
+def _print(expected: Forecast) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for column, justify in (
+        ("dataset", "left"),
+        ("model", "left"),
+        ("attack", "left"),
+        ("threat", "left"),
+        ("cases", "right"),
+        ("forwards", "right"),
+        ("backwards", "right"),
+        ("seconds", "right"),
+    ):
+        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for cell in expected.cells[:SHOWN]:
+        seconds = "?" if cell["seconds"] is None else f"{cell['seconds']:.0f}"
+        table.add_row(
+            cell["dataset"],
+            cell["model"],
+            cell["attack"],
+            cell["threat"],
+            str(cell["cases"]),
+            f"{cell['forwards']:.0f}",
+            f"{cell['backwards']:.0f}",
+            seconds,
+        )
+    console.print(table)
+    if len(expected.cells) > SHOWN:
+        console.print(f"… and {len(expected.cells) - SHOWN} cells more; --json shows all")
+    for item in expected.skipped:
+        console.print(
+            f"skipped: {item['model']} x {item['attack']} {item['threat']} on {item['dataset']}: "
+            f"{item['reason']}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(expected.summary, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,44 @@
+"""`harness show DIR`: the leaderboard in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.cli.arguments import add_json
+
+
+def add(verbs: Any) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "show", help="the leaderboard in the terminal", description="Show a leaderboard."
+    )
+    parser.add_argument("folder", metavar="DIR", help="a results folder, such as results/celeba")
+    add_json(parser)
+    parser.set_defaults(handle=handle)
+
+
+def handle(given: argparse.Namespace) -> int:
+    """Print the board."""
+    if given.json:
+        from harness.export import export
+
+        print(export(Path(given.folder), "json"))
+    else:
+        print_board(Path(given.folder))
+    return 0
+
+
+def print_board(folder: Path) -> None:
+    """The leaderboard of a results folder as a table."""
+    from rich.console import Console
+
+    from harness.export.terminal import table
+    from harness.results import read_results
+
+    results = read_results(folder)
+    console = Console()
+    # A pipe has no width; a file is read with more than 80 columns.
+    width = console.width if console.is_terminal else max(console.width, 150)
+    Console(width=width).print(table(results.leaderboard(), results.suite, width))

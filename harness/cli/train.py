@@ -1,0 +1,63 @@
+"""`harness train SUITE [MODEL…]`: only the training."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from harness.cli.arguments import add_device, add_suite, options_of
+from harness.errors import ManifestError, ModelError, nearest
+
+
+def add(verbs: Any) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "train",
+        help="only the training",
+        description="Train the models of a suite that have no weights yet.",
+    )
+    add_suite(parser)
+    parser.add_argument("models", metavar="MODEL", nargs="*", help="labels of models (all)")
+    add_device(parser)
+    parser.set_defaults(handle=handle)
+
+
+def handle(given: argparse.Namespace) -> int:
+    """Train, and print what each model scores."""
+    from harness.progress import Reporter
+    from harness.session import device_of, make_plan, open_datasets
+    from harness.zoo import obtain, read_card
+
+    chosen = options_of(given)
+    planned = make_plan(given.suite, chosen)
+    labels = [model.label for model in planned.models]
+    for name in given.models:
+        if name not in labels:
+            raise ManifestError(f'model "{name}" is not in {given.suite}; {nearest(name, labels)}')
+    device = device_of(chosen.device or planned.suite.device)
+    status = 0
+    with Reporter() as shown:
+        for choice, data in open_datasets(planned, chosen.limit).items():
+            for model in planned.models:
+                if given.models and model.label not in given.models:
+                    continue
+                had = read_card(model, data.dataset, planned.suite.seed) is not None
+                try:
+                    with shown.training(model.label) as report:
+                        specimen = obtain(model, data.dataset, planned.suite.seed, device, report)
+                except ModelError as error:
+                    print(f"{model.label} on {choice.label}: failed: {error}")
+                    status = 1
+                    continue
+                print(f"{model.label} on {choice.label}: {_scored(specimen.card, had)}")
+    return status
+
+
+def _scored(card: Any, had: bool) -> str:
+    if "accuracy" not in card:
+        return "ready"
+    how = "was trained before" if had else f"trained in {card['training_seconds']} s"
+    return (
+        f"{how}; accuracy {card['accuracy']:.2%} on {card['scored_images']} {card['scored_on']} images "
+        f"(majority guess {card['majority']:.2%})"
+    )

@@ -1,0 +1,37 @@
+"""Exports: a leaderboard for others, one file per format."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import ResultsError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS: Mapping[str, str] = {
+    "csv": "harness.export.csv",
+    "md": "harness.export.markdown",
+    "latex": "harness.export.latex",
+    "html": "harness.export.html",
+    "json": "harness.export.json",
+}
+"""The module of each format: its ``render(board, suite)`` gives the text."""
+
+
+def export(folder: str | os.PathLike[str], format: str) -> str:
+    """The leaderboard of a folder of results, as text in one of FORMATS.
+
+    Raises:
+        ResultsError: the format is unknown, or the folder cannot be read.
+    """
+    if format not in FORMATS:
+        raise ResultsError(f'format "{format}" is unknown; {nearest(format, FORMATS)}')
+    from harness.results import read_results  # here: naming the formats reads no Parquet
+
+    results = read_results(folder)
+    render: Callable[[pd.DataFrame, Mapping[str, Any]], str] = importlib.import_module(FORMATS[format]).render
+    return render(results.leaderboard(), results.suite)

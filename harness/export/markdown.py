@@ -1,0 +1,40 @@
+"""Markdown: a table as GitHub reads it, what went wrong, and how to read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.export.columns import EXPLANATIONS, columns_of, notes, provenance, rows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
+    """The board as a Markdown document."""
+    columns = columns_of(board)
+    lines = [
+        f"# {_escaped(str(suite.get('name') or 'Leaderboard'))}",
+        "",
+        f"{_escaped(provenance(suite))}",
+        "",
+        _line(_escaped(column.heading) for column in columns),
+        _line("---:" if column.is_number else ":---" for column in columns),
+    ]
+    lines += [_line(_escaped(column.text(row)) for column in columns) for row in rows_of(board)]
+    errors = notes(board)
+    if errors:
+        lines += ["", "Errors:", "", *(f"- {_escaped(note)}" for note in errors)]
+    lines += ["", *(f"- **{_escaped(term)}**: {_escaped(text)}" for term, text in EXPLANATIONS.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Any) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Text in which nothing is markup; intervals keep their brackets, which alone make no link."""
+    return re.sub(r"([\\`*_|<>~#]|\](?=[(\[:]))", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,108 @@
+"""Terminal: the board as a table that fits the window, the columns that matter least left out first."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from harness.export.columns import COLUMNS, Column, columns_of, dataset, notes, percent, rows_of
+from harness.ranking import CLEAN, WORST_CASE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUCCESS = "success % [low–high]"
+DROPPED_FIRST = ("seconds", "forwards", "natural %", "mean L2", "PASS", "mean L∞ (k/255)", "clean %", "n")
+"""What is left out of a narrow window, in this order; metrics of plugins go before all of them."""
+STYLES = {CLEAN: "dim", WORST_CASE: "bold"}
+
+
+def table(board: pd.DataFrame, suite: Mapping[str, Any], width: int | None = None) -> Table:
+    """The board, grouped by model: clean first, worst case last.
+
+    Args:
+        board: rows in the order of a leaderboard.
+        suite: the content of suite.json.
+        width: characters to fit into; the window's where None.
+    """
+    room = shutil.get_terminal_size().columns if width is None else width
+    rows = rows_of(board)
+    places = list(dict.fromkeys((dataset(row), row["goal"]) for row in rows))
+    # A single data set and goal stand in the title, several beneath each model's name.
+    columns = [column for column in columns_of(board) if column.heading not in ("dataset", "goal")]
+    extra = [column.heading for column in columns[::-1] if column not in COLUMNS]
+    for dropped in ("", *extra, *DROPPED_FIRST, SUCCESS):
+        if dropped == SUCCESS:  # the rate stays, its interval goes
+            columns = [_narrow(column) for column in columns]
+        columns = [column for column in columns if column.heading != dropped]
+        drawn = _drawn(rows, columns, several=len(places) > 1)
+        if Measurement.get(Console(width=1000), Console(width=1000).options, drawn).maximum <= room:
+            break
+    drawn.title = Text(" · ".join([str(suite.get("name") or "leaderboard"), *_only(places)]), style="bold")
+    drawn.caption = _caption(board)
+    return drawn
+
+
+def _drawn(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column], several: bool) -> Table:
+    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
+    drawn.caption_justify = "left"
+    for column in columns:
+        drawn.add_column(
+            Text(column.heading.replace(" %", "\n%").replace(" (", "\n(")),
+            justify="right" if column.is_number else "left",
+            overflow="fold",
+            vertical="top",
+        )
+    model: Any = None
+    within = 0
+    for row in rows:
+        here = (row["dataset"], row["goal"], row["model"])
+        if here != model:
+            if model is not None:
+                drawn.add_section()
+            model, within = here, 0
+        style = STYLES.get(row["attack"], "")
+        cells = []
+        for column in columns:
+            text = Text(column.text(row), style=style)
+            if column.heading == "model":
+                text = _under_model(row, within, several)
+            cells.append(text)
+        drawn.add_row(*cells)
+        within += 1
+    return drawn
+
+
+def _under_model(row: Mapping[Any, Any], within: int, several: bool) -> Text:
+    """The model's name once, and beneath it, where there are several, its data set and goal."""
+    if within == 0:
+        return Text(str(row["model"]), style="bold")
+    lines = [dataset(row), str(row["goal"])] if several else []
+    return Text(lines[within - 1] if within <= len(lines) else "", style="dim")
+
+
+def _caption(board: pd.DataFrame) -> Text:
+    lines = ["[low–high]: 95 %; =: a tie, not statistically distinguishable from another model"]
+    errors = notes(board)
+    lines += errors[:3]
+    if len(errors) > 3:
+        lines.append(f"and {len(errors) - 3} more rows with errors")
+    return Text("\n".join(lines), style="dim")
+
+
+def _only(places: Sequence[tuple[str, str]]) -> list[str]:
+    return list(places[0]) if len(places) == 1 else []
+
+
+def _narrow(column: Column) -> Column:
+    if column.heading != SUCCESS:
+        return column
+    return replace(column, heading="success %", text=percent("success_rate"))

@@ -1,0 +1,117 @@
+"""MOON: one network with a score per attribute, trained on all of them at once (Rozsa et al., eq. 4)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from harness.dataset import Dataset
+from harness.errors import ModelError
+from harness.training import Context, Task
+from harness_attributes.recipe import (
+    Optimizer,
+    Precision,
+    Recipe,
+    Schedule,
+    attribute_columns,
+    balancing_weights,
+    fit,
+)
+from harness_attributes.vgg import FACE_MEAN, Architecture, build_vgg
+
+
+class Moon(nn.Module):
+    """Mixed objective optimization network: images (B, C, H, W) in [0, 1] to scores (B, M)."""
+
+    def __init__(self, network: nn.Module, attribute_names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.attribute_names = attribute_names
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.network(x)  # (B, M)
+        return scores
+
+    def training_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Squared error (B, M) of scores and labels, -1 or +1; eq. 4 sums it over the attributes."""
+        return (scores - labels).square()
+
+
+def build(
+    task: Task,
+    *,
+    architecture: Architecture = "narrow-vgg",
+    width: int = 16,
+    dropout: float = 0.3,
+    mean: tuple[float, float, float] = FACE_MEAN,
+) -> Moon:
+    """An untrained MOON for all attributes of the task.
+
+    Args:
+        architecture: "vgg-16" is the published one, with a width of 64.
+        width: channels of the first convolutions.
+        dropout: share that training leaves out before fully connected layers.
+        mean: grey levels of red, green and blue that the model subtracts from its images.
+    """
+    names = task.attribute_names
+    if not names:
+        raise ModelError("MOON needs a data set with attributes")
+    network = build_vgg(architecture, task.shape, len(names), width=width, dropout=dropout, mean=mean)
+    return Moon(network, names)
+
+
+def train(
+    module: Moon,
+    dataset: Dataset,
+    context: Context,
+    *,
+    balanced: bool = False,
+    target_rate: float = 0.5,
+    optimizer: Optimizer = "adamw",
+    schedule: Schedule = "one-cycle",
+    learning_rate: float = 3e-3,
+    weight_decay: float = 0.05,
+    epochs: int = 8,
+    patience: int | None = None,
+    batch_size: int = 64,
+    flip: bool = True,
+    precision: Precision = "mixed",
+    rms_decay: float = 0.98,
+    decay_gamma: float = 1e-4,
+    decay_power: float = 0.75,
+) -> None:
+    """Train all attributes at once, in place; the parameters not named here are those of ``Recipe``.
+
+    Args:
+        balanced: weigh the loss of each attribute's more frequent side down, as Rudd et al. 2016 do; the
+            published eq. 4 does not.
+        target_rate: the share of images with the attribute that balancing trains for.
+    """
+    recipe = Recipe(
+        optimizer=optimizer,
+        schedule=schedule,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        epochs=epochs,
+        patience=patience,
+        batch_size=batch_size,
+        flip=flip,
+        precision=precision,
+        rms_decay=rms_decay,
+        decay_gamma=decay_gamma,
+        decay_power=decay_power,
+    )
+    columns = attribute_columns(dataset, module.attribute_names)
+    weights = None
+    if balanced and dataset.attributes is not None:
+        weights = balancing_weights(dataset.attributes[dataset.rows("train")][:, columns], target_rate)
+    fit(
+        module,
+        module.training_loss,
+        dataset,
+        columns,
+        recipe,
+        seed=context.seed,
+        device=context.device,
+        report=context.report,
+        weights=weights,
+    )

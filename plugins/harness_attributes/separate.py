@@ -1,0 +1,195 @@
+"""Separate networks: one VGG per attribute, presented as one model (Rozsa et al., section 2.1, eq. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
+
+from harness.dataset import Dataset
+from harness.errors import ModelError, nearest
+from harness.randomness import derived_seed
+from harness.training import Context, StateDict, Task
+from harness_attributes.recipe import Optimizer, Precision, Recipe, Schedule, attribute_columns, fit
+from harness_attributes.vgg import FACE_MEAN, Architecture, build_vgg
+
+Loss = Literal["euclidean", "softmax"]
+
+
+class Separate(nn.Module):
+    """M networks of one output each: images (B, C, H, W) in [0, 1] to scores (B, M).
+
+    The gradient of an attribute's score passes through that attribute's network only.
+    """
+
+    def __init__(
+        self, attribute_names: tuple[str, ...], make: Callable[[], nn.Module], design: dict[str, Any]
+    ) -> None:
+        """``make`` gives an untrained network; ``design`` is all that decides which one."""
+        super().__init__()
+        self.attribute_names = attribute_names
+        self.make = make
+        self.design = design
+        self.networks = nn.ModuleList(make() for _ in attribute_names)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.score(network(x)) for network in self.networks], dim=1)  # (B, M)
+
+    def select(self, x: Tensor, columns: Tensor) -> Tensor:
+        """(B,) score of attribute ``columns[b]`` of image b; no other network sees that image."""
+        return self.score(self._route(x, columns))[:, 0]
+
+    def score(self, outputs: Tensor) -> Tensor:
+        """(B, 1) scores of one network's outputs, present where > 0."""
+        return outputs
+
+    def training_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Elementwise squared error of scores and labels, -1 or +1 (eq. 1)."""
+        return (scores - labels).square()
+
+    def _route(self, x: Tensor, columns: Tensor) -> Tensor:
+        """Outputs (B, 1) or (B, 2) of network ``columns[b]`` for image b."""
+        order = columns.argsort(stable=True)  # images by network
+        counts = columns.bincount(minlength=len(self.networks)).tolist()
+        groups = zip(self.networks, torch.split(x[order], counts), strict=True)
+        # A network without images does not run; in an empty batch all do, for the shape of the outputs.
+        outputs = [network(images) for network, images in groups if len(images) or not len(x)]
+        return torch.cat(outputs)[order.argsort()]
+
+
+class SeparateSoftmax(Separate):
+    """The same with two logits, absent and present, per network; the score is their difference."""
+
+    def score(self, outputs: Tensor) -> Tensor:
+        return outputs[:, 1:] - outputs[:, :1]
+
+    def logits(self, x: Tensor, columns: Tensor) -> Tensor:
+        """(B, 2) logits, absent and present, of attribute ``columns[b]`` of image b."""
+        return self._route(x, columns)
+
+    def training_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Elementwise cross-entropy of the softmax over both logits; labels -1 or +1."""
+        return F.softplus(-labels * scores)
+
+
+def build(
+    task: Task,
+    *,
+    attributes: list[str] | None = None,
+    loss: Loss = "euclidean",
+    architecture: Architecture = "narrow-vgg",
+    width: int = 8,
+    dropout: float = 0.3,
+    mean: tuple[float, float, float] = FACE_MEAN,
+) -> Separate:
+    """Untrained networks for the attributes.
+
+    Args:
+        attributes: which attributes to answer, in this order; None: all of the task.
+        loss: "euclidean" has one linear output per network, "softmax" two logits.
+        architecture: "vgg-16" is the published one, with a width of 64.
+        width: channels of the first convolutions.
+        dropout: share that training leaves out before fully connected layers.
+        mean: grey levels of red, green and blue that the model subtracts from its images.
+    """
+    names = _chosen(attributes, task.attribute_names)
+    design: dict[str, Any] = {
+        "architecture": architecture,
+        "shape": task.shape,
+        "outputs": 2 if loss == "softmax" else 1,
+        "width": width,
+        "dropout": dropout,
+        "mean": mean,
+    }
+    kind = SeparateSoftmax if loss == "softmax" else Separate
+    return kind(names, partial(build_vgg, **design), {"loss": loss, **design})
+
+
+def train(
+    module: Separate,
+    dataset: Dataset,
+    context: Context,
+    *,
+    optimizer: Optimizer = "adamw",
+    schedule: Schedule = "one-cycle",
+    learning_rate: float = 3e-3,
+    weight_decay: float = 0.05,
+    epochs: int = 4,
+    patience: int | None = None,
+    batch_size: int = 64,
+    flip: bool = True,
+    precision: Precision = "mixed",
+    rms_decay: float = 0.98,
+    decay_gamma: float = 1e-4,
+    decay_power: float = 0.75,
+) -> None:
+    """Train each attribute's network on its own, in place; the parameters are those of ``Recipe``.
+
+    Every network is a unit of its own, and depends on the seed and its attribute's name alone: training one
+    attribute more changes none of the others.
+    """
+    recipe = Recipe(
+        optimizer=optimizer,
+        schedule=schedule,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        epochs=epochs,
+        patience=patience,
+        batch_size=batch_size,
+        flip=flip,
+        precision=precision,
+        rms_decay=rms_decay,
+        decay_gamma=decay_gamma,
+        decay_power=decay_power,
+    )
+    module.to(context.device)
+    columns = attribute_columns(dataset, module.attribute_names)
+    count = len(columns)
+    for position, name in enumerate(module.attribute_names):
+
+        def report(share: float, word: str, position: int = position, name: str = name) -> None:
+            context.report((position + share) / count, f"{name}: {word}")
+
+        def make(position: int = position, name: str = name, report: Any = report) -> StateDict:
+            seed = derived_seed(context.seed, name)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                network = module.make()
+
+            def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+                return module.training_loss(module.score(outputs), labels)
+
+            fit(
+                network,
+                loss,
+                dataset,
+                columns[position : position + 1],
+                recipe,
+                seed=seed,
+                device=context.device,
+                report=report,
+            )
+            return dict(network.state_dict())
+
+        identity = {"attribute": name, **module.design, **asdict(recipe)}
+        module.networks[position].load_state_dict(context.unit(identity, make))
+        report(1.0, "done")
+    module.eval()
+
+
+def _chosen(wanted: Sequence[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    if not known:
+        raise ModelError("separate networks need a data set with attributes")
+    if wanted is None:
+        return known
+    for name in wanted:
+        if name not in known:
+            raise ModelError(f'attribute "{name}" is unknown; {nearest(name, known)}')
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise ModelError(f"attributes = {list(wanted)} must name at least one attribute, and each once")
+    return tuple(wanted)

@@ -1,0 +1,221 @@
+"""The line search: its order of steps, where it stops, and what it asks the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import harness
+from harness.errors import AttackError
+from harness.goals import FlipAttribute
+from harness.model import Handle, Meter
+from harness.threat import Linf, Minimal, Region, Threat
+from harness_attacks.line_search import Line, along, smallest_step
+
+GREY = 255
+MINIMAL = Minimal("linf")
+
+
+class Reported(nn.Module):
+    """A score (B, 1) of the grey levels of each image's first pixel above 100; keeps what it was asked."""
+
+    def __init__(self, score: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.score, self.asked = score, []
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        eps = x[:, 0, 0, 0] * GREY - 100
+        self.asked.append([round(value, 3) for value in eps.tolist()])
+        return self.score(eps)[:, None]
+
+
+def search(
+    score: Callable[[Tensor], Tensor],
+    *,
+    cases: int = 1,
+    threat: Threat = MINIMAL,
+    direction: Tensor | None = None,
+    whole: bool = True,
+    max_steps: int = 20,
+    first_step: float = 1.0,
+) -> tuple[Tensor, list[list[float]], Meter]:
+    """The eps (B,) found for grey images, what was asked, and the meter."""
+    module = Reported(score)
+    model = harness.wrap_model(module, "attributes", names=["a"])
+    x = torch.full((cases, 1, 2, 2), 100 / GREY)
+    objective = FlipAttribute(torch.tensor(0)).objective(model, torch.full((cases, 1), -1.0))
+    meter = Meter(cases)
+    found = smallest_step(
+        Handle(model, cases, meter=meter).focus(objective),
+        Line(x, torch.ones_like(x) if direction is None else direction, threat),
+        objective,
+        first_step=first_step,
+        max_steps=max_steps,
+        max_bisections=24,
+        whole=whole,
+    )
+    return found[:, 0, 0, 0] * GREY - 100, module.asked, meter
+
+
+def test_steps_double_and_the_last_section_is_bisected() -> None:
+    eps, asked, _ = search(lambda eps: eps - 11.5)
+    assert [row[0] for row in asked] == [1, 3, 7, 15, 11, 13, 12]
+    assert eps.item() == pytest.approx(12, abs=1e-3)
+
+
+def test_the_first_step_is_a_parameter() -> None:
+    _, asked, _ = search(lambda eps: eps - 11.5, first_step=4)
+    assert [row[0] for row in asked] == [4, 12, 8, 10, 11]
+
+
+def test_an_island_inside_an_earlier_section_is_stepped_over() -> None:
+    # Adversarial at 5 and from 12 on: only 1, 3, 7, 15 are tried, so the section that counts is (7, 15].
+    eps, _, _ = search(lambda eps: torch.where((eps.round() == 5) | (eps > 11.5), 1.0, -1.0))
+    assert eps.item() == pytest.approx(12, abs=1e-3)
+
+
+def test_each_case_has_its_own_section_and_leaves_when_it_is_done() -> None:
+    # Brightness alone would make the cases equal: the bounds differ by row of the batch that is left.
+    bounds = torch.tensor([0.5, 2.5, 40.5])
+    images = torch.full((3, 1, 2, 2), 100 / GREY)
+    images[:, 0, 1, 1] = torch.tensor([0.0, 1.0, 2.0]) / GREY  # names the case
+
+    class Bounded(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            rows.extend((x[:, 0, 1, 1] * GREY).round().long().tolist())
+            return (x[:, 0, 0, 0] * GREY - 100 - bounds[(x[:, 0, 1, 1] * GREY).round().long()])[:, None]
+
+    rows: list[int] = []
+    model = harness.wrap_model(Bounded().eval(), "attributes", names=["a"])
+    objective = FlipAttribute(torch.zeros(3, dtype=torch.long)).objective(model, -torch.ones(3, 1))
+    direction = torch.ones_like(images)
+    direction[:, 0, 1, 1] = 0
+    meter = Meter(3)
+    found = smallest_step(
+        Handle(model, 3, meter=meter).focus(objective),
+        Line(images, direction, MINIMAL),
+        objective,
+        first_step=1,
+        max_steps=8,
+        max_bisections=8,
+        whole=True,
+    )
+    assert (found[:, 0, 0, 0] * GREY).round().tolist() == [101, 103, 141]
+    counted = [rows.count(case) for case in range(3)]
+    # 1; 1, 3, 2; and 1, 3, 7, 15, 31, 63 with five bisections down from 32
+    assert counted == meter.forwards.tolist() == [1, 3, 11]
+    assert meter.backwards.tolist() == [0, 0, 0]
+
+
+def test_a_case_that_never_flips_comes_back_as_it_was() -> None:
+    eps, asked, _ = search(lambda eps: torch.full_like(eps, -1.0))
+    assert eps.item() == pytest.approx(0, abs=1e-6)
+    # 155 levels of room, all used up at 255
+    assert [row[0] for row in asked] == [1, 3, 7, 15, 31, 63, 127, 155]
+
+
+def test_growing_goes_on_while_the_smallest_component_changes() -> None:
+    # The leading component is at the box's edge: at eps = 1 and 3 the image is still the original.
+    direction = torch.full((1, 1, 2, 2), 0.1)
+    direction[0, 0, 1, 1] = 1.0
+    module = Reported(lambda eps: eps - 1.5)
+    model = harness.wrap_model(module, "attributes", names=["a"])
+    x = torch.full((1, 1, 2, 2), 100 / GREY)
+    x[0, 0, 1, 1] = 1.0
+    objective = FlipAttribute(torch.tensor(0)).objective(model, torch.full((1, 1), -1.0))
+    line = Line(x, direction, MINIMAL)
+    handle = Handle(model, 1).focus(objective)
+    found = smallest_step(handle, line, objective, first_step=1, max_steps=20, max_bisections=24)
+    assert (found[0, 0, 0, 0] * GREY).item() == pytest.approx(102)
+    assert line.end().item() == pytest.approx(1545, rel=1e-4)  # (155 - 1/2) / 0.1
+
+
+def test_steps_are_capped() -> None:
+    direction = torch.full((1, 1, 2, 2), 1e-9)
+    eps, asked, _ = search(lambda eps: eps - 0.5, direction=direction, whole=False, max_steps=5)
+    assert len(asked) == 5
+    assert eps.item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("bound", "expected"), [(9.5, 10), (10.5, 0)])
+def test_the_budget_ends_the_search_and_belongs_to_it(bound: float, expected: int) -> None:
+    eps, asked, _ = search(lambda eps: eps - bound, threat=Linf(10 / 255))
+    assert [row[0] for row in asked[:4]] == [1, 3, 7, 10]
+    assert eps.item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_budget_between_two_grey_levels_is_never_left_by_rounding() -> None:
+    eps, _, _ = search(lambda eps: eps - 6.5, threat=Linf(6.8 / 255), whole=False)
+    assert eps.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_real_steps_end_between_neighbouring_images() -> None:
+    # Components of many sizes change one after the other; the smallest step that flips is where the sum of
+    # the image passes a bound, which an exhaustive walk along the line finds.
+    draws = torch.Generator().manual_seed(0)
+    direction = torch.rand(1, 3, 6, 6, generator=draws)
+    direction /= direction.max()
+    x = torch.full((1, 3, 6, 6), 100 / GREY)
+
+    class Sum(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x * GREY - 100).round().sum((1, 2, 3))[:, None] - 300.5
+
+    model = harness.wrap_model(Sum().eval(), "attributes", names=["a"])
+    objective = FlipAttribute(torch.tensor(0)).objective(model, torch.full((1, 1), -1.0))
+    meter = Meter(1)
+    found = smallest_step(
+        Handle(model, 1, meter=meter).focus(objective),
+        Line(x, direction, MINIMAL),
+        objective,
+        first_step=1,
+        max_steps=20,
+        max_bisections=24,
+    )
+    assert (found * GREY - 100).round().sum().item() == 301
+    # 1, 3, 7 and log2 of the 216 or so images between 3 and 7: halvings without a new image ask nothing
+    assert meter.forwards.item() <= 3 + 10
+
+
+def test_without_a_grid_images_stay_real_and_end_within_one_stored_image() -> None:
+    threat = Minimal("linf", levels=None)
+    eps, _, _ = search(lambda eps: eps - 2.6, threat=threat, whole=False)
+    assert 2.6 < eps.item() < 3.6
+
+
+def test_equal_scores_are_no_flip_and_neither_is_one_within_rounding_errors() -> None:
+    eps, _, _ = search(lambda eps: torch.where(eps > 2.5, 1e-7, -1.0))
+    assert eps.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_no_cases() -> None:
+    eps, asked, _ = search(lambda eps: eps, cases=0)
+    assert eps.shape == (0,)
+    assert asked == []
+
+
+@pytest.mark.parametrize("slope", [0.0, float("nan"), float("inf")])
+def test_a_slope_that_leads_nowhere_is_no_direction(slope: float) -> None:
+    slopes = torch.ones(2, 1, 2, 2)
+    slopes[1] = 0
+    slopes[1, 0, 0, 0] = slope
+    direction = along(slopes, MINIMAL)
+    assert (direction[0] == 1).all()
+    assert (direction[1] == 0).all()
+    assert Line(torch.zeros(2, 1, 2, 2), direction, MINIMAL).end().tolist() == [254.5, 0]
+
+
+def test_a_region_is_applied_before_rescaling() -> None:
+    slopes = torch.tensor([[8.0, 2.0], [1.0, 0.5]]).view(1, 1, 2, 2)
+    mask = torch.tensor([[False, True], [True, True]])
+    direction = along(slopes, Region(mask, norm="linf"))
+    assert direction.flatten().tolist() == [0, 1, 0.5, 0.25]
+
+
+def test_impossible_searches_are_refused() -> None:
+    with pytest.raises(AttackError, match="first_step=0"):
+        search(lambda eps: eps, first_step=0)

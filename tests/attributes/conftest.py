@@ -1,0 +1,80 @@
+"""Made-up images whose attributes anybody can see, and a context that keeps what a recipe tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from harness.dataset import Dataset
+from harness.training import Context, StateDict
+
+ATTRIBUTES = ("Red_Corner", "Green_Corner", "Blue_Corner")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small wait for each other's threads longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """64 noisy images of 24 x 20 pixels (height x width): 48 to train, 16 to validate; 3 attributes.
+
+    Attribute k is a bright corner in colour k.
+    """
+    random = np.random.default_rng(7)
+    images = random.integers(0, 120, (64, 3, 24, 20), dtype=np.uint8)
+    attributes = random.random((64, 3)) < (0.5, 0.3, 0.7)
+    for color in range(3):
+        corner = 12 * (color % 2)
+        images[attributes[:, color], color, corner : corner + 12, :10] += 100
+    images.setflags(write=False)  # a recipe must not write into what a data set keeps
+
+    def read(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+        return images[rows] if len(rows) != 1 else images[rows[0] : rows[0] + 1]
+
+    return Dataset(
+        name="corners",
+        ids=[f"{row:03}" for row in range(64)],
+        shape=(3, 24, 20),
+        read=read,
+        fingerprint="corners",
+        attribute_names=ATTRIBUTES,
+        attributes=attributes,
+        partitions=np.array(["train"] * 48 + ["validation"] * 16),
+    )
+
+
+@dataclass
+class Surroundings:
+    """Makes contexts; ``units`` and ``reports`` hold what was asked and told."""
+
+    units: list[dict[str, Any]] = field(default_factory=list)
+    reports: list[tuple[float, str]] = field(default_factory=list)
+
+    def context(self, seed: int = 0) -> Context:
+        def unit(identity: Mapping[str, Any], make: Callable[[], StateDict]) -> StateDict:
+            self.units.append(dict(identity))
+            return make()
+
+        return Context(
+            seed=seed,
+            device=torch.device("cpu"),
+            report=lambda share, word: self.reports.append((share, word)),
+            unit=unit,
+        )
+
+
+@pytest.fixture
+def surroundings() -> Surroundings:
+    return Surroundings()

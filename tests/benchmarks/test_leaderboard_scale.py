@@ -1,0 +1,130 @@
+"""A board over ten million records: at most 30 seconds, and 2 GB of memory at its peak.
+
+Two settings: all records of the usual shape, and all of one model and one attack, which is the most that has
+to be held at once.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness.records import CELL_SCHEMA
+
+IMAGES, TARGETS = 10_000, 20  # 200,000 cases per cell
+MODELS, ATTACKS = 5, 10
+SHARD = 50_000
+SECONDS, MEGABYTES = 30.0, 2000.0
+
+MEASURED = """
+import json, resource, sys, time
+from pathlib import Path
+start = time.perf_counter()
+from harness.leaderboard import build
+board = build(Path(sys.argv[1]))
+seconds = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"seconds": seconds, "megabytes": peak, "rows": len(board), "n": int(board["n"].max()),
+                  "coverage": float(board["coverage"].min())}))
+"""
+
+
+def _records(rng: np.random.Generator, images: int, correct: np.ndarray, strength: float) -> pa.Table:
+    """Records of images x targets; the values are random, so that nothing compresses away."""
+    n = images * TARGETS
+    success = rng.random(n) < strength
+    samples = pa.DictionaryArray.from_arrays(
+        pa.array(np.repeat(np.arange(images, dtype=np.int32), TARGETS)),
+        pa.array([f"{image:06}.jpg" for image in range(images)]),
+    )
+    targets = pa.DictionaryArray.from_arrays(
+        pa.array(np.tile(np.arange(TARGETS, dtype=np.int32), images)),
+        pa.array([f"attribute {target}" for target in range(TARGETS)]),
+    )
+    floats = {
+        name: rng.random(n, dtype=np.float32) for name in ("linf", "l2", "pass", "margin_adv", "seconds")
+    }
+    counts = {name: rng.integers(1, 500, n, dtype=np.int32) for name in ("l0", "forwards", "backwards")}
+    return pa.table(
+        {
+            "sample_id": samples.cast(pa.string()),
+            "goal": pa.repeat("flip", n),
+            "target": targets.cast(pa.string()),
+            "clean_correct": correct,
+            "reached": success,
+            "valid": np.ones(n, np.bool_),
+            "success": success,
+            "error": pa.nulls(n, pa.string()),
+            **floats,
+            **counts,
+        }
+    )
+
+
+def _write_folder(folder: Path, models: int, attacks: int, images: int) -> Path:
+    rng = np.random.default_rng(0)
+    cells = []
+    for model in range(models):
+        correct = rng.random(images * TARGETS) < 0.9
+        for attack in range(attacks):
+            name = f"cell-{model}-{attack}"
+            (folder / "samples" / name).mkdir(parents=True)
+            records = _records(rng, images, correct, attack / attacks)
+            for shard, start in enumerate(range(0, records.num_rows, SHARD)):
+                file = folder / "samples" / name / f"part-{shard:05}.parquet"
+                pq.write_table(records.slice(start, SHARD), file)
+            cells.append(
+                {
+                    "cell": name,
+                    "dataset": "faces",
+                    "model": f"model {model}",
+                    "attack": f"attack {attack}",
+                    "threat": "linf 8/255",
+                    "goal": "flip",
+                    "seed": 0,
+                    "status": "done",
+                    "cases": records.num_rows,
+                }
+            )
+    pq.write_table(pa.Table.from_pylist(cells, schema=CELL_SCHEMA), folder / "cells.parquet")
+    (folder / "suite.json").write_text('{"schema": 1, "name": "scale"}')
+    return folder
+
+
+def _measure(folder: Path) -> dict[str, float]:
+    """Time and peak memory in a process of its own, which is what a command would take."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, str(folder)], capture_output=True, text=True, check=True, timeout=300
+    )
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("models", "attacks", "images"),
+    [
+        pytest.param(MODELS, ATTACKS, IMAGES, id="50 cells of 200,000"),
+        pytest.param(1, 2, 25 * IMAGES, id="2 cells of 5,000,000"),
+    ],
+)
+def test_ten_million_records(
+    benchmark: object, tmp_path: Path, models: int, attacks: int, images: int
+) -> None:
+    folder = _write_folder(tmp_path / "scale", models, attacks, images)
+    figures = benchmark.pedantic(_measure, args=(folder,), rounds=1)  # type: ignore[attr-defined]
+    benchmark.extra_info.update(figures)  # type: ignore[attr-defined]
+    print(figures)
+    assert figures["rows"] == models * (attacks + 2)
+    assert figures["n"] == images * TARGETS
+    assert models * attacks * figures["n"] == 10_000_000
+    assert figures["coverage"] == 1.0
+    assert figures["seconds"] <= SECONDS
+    assert figures["megabytes"] <= MEGABYTES

@@ -1,0 +1,29 @@
+"""Writes installed distributions by hand: modules beside a dist-info folder, as pip leaves them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def install(
+    folder: Path,
+    name: str,
+    version: str,
+    entry_points: Mapping[str, str],
+    modules: Mapping[str, str] | None = None,
+) -> None:
+    """Put a distribution with entry points of the group "harness" into a folder.
+
+    Args:
+        entry_points: module by plugin name.
+        modules: source by module name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for module, source in (modules or {}).items():
+        (folder / f"{module}.py").write_text(source, encoding="utf-8")
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    lines = [f"{plugin} = {value}" for plugin, value in entry_points.items()]
+    (info / "entry_points.txt").write_text("[harness]\n" + "\n".join(lines) + "\n")
