@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.catalog import Entry, catalog
-from harness.errors import ManifestError, nearest
+from harness.errors import HarnessError, ManifestError, ModelError, nearest
 from harness.parameters import Parameter, check, jsonable, keyword_parameters
 from harness.specs import AttackSpec, DatasetSpec, MeasureSpec, MetricSpec, ModelSpec
 
@@ -50,7 +50,9 @@ def card(kind: str, name: str, preset: str | None, overrides: Mapping[str, Any])
             shown["presets"][name] |= _counts(entry, spec, name, parameters, overrides)
         if preset is not None:
             shown["preset"] = preset
-            shown["parameters"] = shown["presets"][preset]["parameters"]
+            shown["parameters"] = shown["presets"][preset].get("parameters")
+        elif not presets:
+            shown |= _counts(entry, spec, "", parameters, overrides)
     elif overrides:
         raise ManifestError("--set is for the parameters of a model")
     return shown
@@ -89,17 +91,26 @@ def _counts(
     parameters: Mapping[str, Parameter],
     overrides: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Parameter count of a preset, and of the variants that a choice among literals gives."""
+    """Parameter count of a preset, and of the variants that a choice among literals gives.
+
+    Nothing where a model cannot be built from its defaults alone.
+    """
     build = entry.load(spec.build)
     wanted = keyword_parameters(build)
     size = spec.card_size.get(preset, (218, 178))
-    values = check(f"{spec.name} {preset}", {**spec.presets[preset], **overrides}, parameters, ManifestError)
-    given = {name: value for name, value in values.items() if name in wanted}
-    count = _count(build, spec, size, given)
+    chosen = spec.presets.get(preset, {})
+    try:
+        values = check(f"{spec.name} {preset}".strip(), {**chosen, **overrides}, parameters, ManifestError)
+        given = {name: value for name, value in values.items() if name in wanted}
+        count = _count(build, spec, size, given)
+    except HarnessError:
+        if overrides:
+            raise
+        return {}
     variants = {
         f"{name}={choice}": other
         for name, parameter in wanted.items()
-        if typing.get_origin(parameter.annotation) is typing.Literal and name not in spec.presets[preset]
+        if typing.get_origin(parameter.annotation) is typing.Literal and name not in chosen
         for choice in typing.get_args(parameter.annotation)
         if choice != given[name] and (other := _count(build, spec, size, given | {name: choice})) != count
     }
@@ -116,6 +127,11 @@ def _count(
     # Many equal networks are counted once.
     attributes = 1 if spec.counted_per == "attribute" else spec.card_attributes
     names = tuple(f"attribute {number}" for number in range(attributes))
-    with torch.device("meta"):
-        module = build(Task((3, *size), names), **given)
+    try:
+        with torch.device("meta"):
+            module = build(Task((3, *size), names), **given)
+    except Exception as error:
+        raise ModelError(
+            f"{spec.name} cannot be built to be counted: {type(error).__name__}: {error}"
+        ) from error
     return sum(parameter.numel() for parameter in module.parameters())

@@ -16,6 +16,8 @@ from harness.parameters import Parameter, check
 from harness.specs import Compute
 
 SCHEMA = 1
+RESERVED = ("clean", "worst-case")
+"""Rows that boards add to those of the attacks."""
 TABLES = ("dataset", "model", "attack", "measure", "exclude", "analysis")
 
 _TOP = {
@@ -28,7 +30,7 @@ _TOP = {
         Parameter("keep", bool, False),
         Parameter("compute", Compute, "float32"),
         Parameter("batch_size", int, 64),
-        Parameter("shard_size", int, 256),
+        Parameter("shard_size", int | None, None),
         Parameter("device", str, "auto"),
     )
 }
@@ -79,7 +81,7 @@ class Suite:
     keep: bool = False
     compute: Compute = "float32"
     batch_size: int = 64
-    shard_size: int = 256
+    shard_size: int | None = None
     device: str = "auto"
 
 
@@ -115,7 +117,7 @@ def read_suite(
     if not 0 <= checked["seed"] < 2**63:
         raise ManifestError(f"{place}: seed = {checked['seed']} must be from 0 to 2**63 - 1")
     for key in ("batch_size", "shard_size"):
-        if checked[key] < 1:
+        if checked[key] is not None and checked[key] < 1:
             raise ManifestError(f"{place}: {key} = {checked[key]} must be at least 1")
     if not _NAME.fullmatch(checked["name"]):
         raise ManifestError(
@@ -185,6 +187,8 @@ def _table(
             if key in table and not isinstance(table[key], str):
                 raise ManifestError(f"{here}.{key} = {table[key]!r} must be a string")
         here = f'{place}: {kind} "{table.get("id", table["use"])}"'
+        if kind == "attack" and table.get("id") in RESERVED:
+            raise ManifestError(f"{here}: boards have a row of that name for themselves; choose another id")
     variables = os.environ if environment is None else environment
     values: dict[str, Any] = {}
     unset: dict[str, str] = {}

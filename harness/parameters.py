@@ -89,7 +89,7 @@ def check(
         if name not in values:
             if parameter.required:
                 raise error(f'{place}: "{name}" is missing; it is a {parameter.type_name}')
-            resolved[name] = parameter.default
+            resolved[name] = _as_written(parameter)
         else:
             resolved[name] = convert(f"{place}.{name}", values[name], parameter, error)
     return resolved
@@ -114,6 +114,14 @@ def convert(place: str, value: Any, parameter: Parameter, error: type[HarnessErr
     if _crossed(value, converted):
         raise error(f"{place} = {value!r} must be {parameter.type_name}")
     return converted
+
+
+def _as_written(parameter: Parameter) -> Any:
+    """The default as it would be if the manifest gave it: identities must not tell 1 from 1.0."""
+    whole = isinstance(parameter.default, int) and not isinstance(parameter.default, bool)
+    if whole and parameter.takes_float and int not in _origins(parameter.annotation):
+        return float(parameter.default)
+    return parameter.default
 
 
 def fraction(place: str, text: str, error: type[HarnessError]) -> float:

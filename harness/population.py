@@ -11,7 +11,7 @@ import torch
 from harness.dataset import Dataset
 from harness.errors import DatasetError, ManifestError, nearest
 from harness.goals import FlipAttribute, Goal, Untargeted
-from harness.plan import Cell, DatasetChoice
+from harness.plan import AttackChoice, Cell, DatasetChoice
 from harness.randomness import derived_seed
 
 
@@ -77,7 +77,7 @@ def enumerate_cases(
         names: of the model's outputs, where it answers attributes.
 
     Raises:
-        DatasetError, ManifestError: the data set lacks what the goal needs.
+        DatasetError: the data set lacks what the goal needs.
     """
     if cell.goal == "flip":
         if dataset.attributes is None:
@@ -99,12 +99,20 @@ def enumerate_cases(
     return _cases(cell, dataset, rows, (None,) * len(rows), nothing, dataset.labels[rows])
 
 
+def check_attributes(attack: AttackChoice, dataset: Dataset) -> None:
+    """Whether the attributes that an attack is to flip are the data set's, where that has any.
+
+    Raises:
+        ManifestError: one is unknown.
+    """
+    for name in attack.attributes or ():
+        if dataset.attribute_names and name not in dataset.attribute_names:
+            remedy = nearest(name, dataset.attribute_names)
+            raise ManifestError(f'{attack.place}: attribute "{name}" is unknown; {remedy}')
+
+
 def _attributes(cell: Cell, dataset: Dataset, names: tuple[str, ...]) -> list[str]:
     wanted = cell.attack.attributes
-    for name in wanted or ():
-        if name not in dataset.attribute_names:
-            remedy = nearest(name, dataset.attribute_names)
-            raise ManifestError(f'{cell.attack.place}: attribute "{name}" is unknown; {remedy}')
     foreign = [name for name in names if name not in dataset.attribute_names]
     if foreign:
         raise DatasetError(f'{cell.dataset.label} has no attribute "{foreign[0]}", which the model answers')

@@ -35,7 +35,7 @@ class Reporter:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # labels have brackets
             BarColumn(),
             MofNCompleteColumn(),
             TaskProgressColumn(),

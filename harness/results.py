@@ -125,7 +125,9 @@ def read_cells(folder: Path) -> pa.Table:
 
 def record_files(folder: Path, cell: str) -> list[Path]:
     """The shards of a cell, in order; files that are hidden or still being written are not among them."""
-    if not cell or Path(cell).name != cell:
+    if not cell:  # it failed before its identity was known
+        return []
+    if Path(cell).name != cell:
         raise ResultsError(f'{folder / "cells.parquet"}: "{cell}" is no cell id')
     place = folder / "samples" / cell
     if not place.is_dir():

@@ -22,7 +22,7 @@ from harness.manifest import read_suite
 from harness.options import Options
 from harness.parameters import jsonable
 from harness.plan import Cell, DatasetChoice, ModelChoice, Plan, plan
-from harness.population import Cases, draw, enumerate_cases
+from harness.population import Cases, check_attributes, draw, enumerate_cases
 from harness.progress import Reporter
 from harness.provenance import describe
 from harness.shard import Bench, CleanAnswers, run_shard
@@ -96,15 +96,26 @@ def open_dataset(choice: DatasetChoice) -> Dataset:
         dataset: Dataset = choice.entry.load(choice.entry.spec.load)(**choice.parameters)
     except HarnessError as error:
         raise DatasetError(f"{choice.place}: {error}") from error
+    except Exception as error:
+        raise DatasetError(f"{choice.place}: {type(error).__name__}: {error}") from error
+    if not isinstance(dataset, Dataset):
+        raise DatasetError(f"{choice.place}: load returned {type(dataset).__name__}, not a harness.Dataset")
     return dataset
 
 
 def open_datasets(planned: Plan, limit: int | None) -> dict[DatasetChoice, Loaded]:
-    """Open every data set that a cell needs, and draw what is attacked."""
+    """Open every data set of the plan, and draw what is attacked.
+
+    Raises:
+        DatasetError: files are missing or wrong, or there are too few images.
+        ManifestError: an attack names an attribute that there is not.
+    """
     loaded = {}
     for choice in planned.datasets:
         dataset = open_dataset(choice)
         loaded[choice] = Loaded(choice, dataset, draw(choice, dataset, planned.suite.seed, limit))
+    for choice, attack in dict.fromkeys((cell.dataset, cell.attack) for cell in planned.cells):
+        check_attributes(attack, loaded[choice].dataset)
     return loaded
 
 
@@ -203,13 +214,20 @@ def _job(
     names = specimen.model.names or data.dataset.attribute_names
     try:
         cases = enumerate_cases(cell, data.dataset, data.rows, names)
-    except ManifestError:
-        raise
     except HarnessError as error:
         return error
     suite = planned.suite
     bench = Bench(cell, data.dataset, specimen.model, clean, planned.measures, suite.seed, suite.batch_size)
-    return Job(cell_id(planned, cell, data, specimen.digest), bench, cases, suite.shard_size)
+    return Job(cell_id(planned, cell, data, specimen.digest), bench, cases, shard_size(planned, len(cases)))
+
+
+def shard_size(planned: Plan, cases: int) -> int:
+    """Cases of a shard: what the manifest says, else 256, or more where a cell would have over 64 shards.
+
+    A shard is what a kill can cost; but each is a file, and boards over millions of records would spend
+    their time on opening files.
+    """
+    return planned.suite.shard_size or max(256, -(-cases // 64))
 
 
 def cell_id(planned: Plan, cell: Cell, data: Loaded, weights: str) -> str:

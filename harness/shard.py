@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.dataset import Dataset
-from harness.errors import ContractError, DatasetError
+from harness.errors import ContractError, DatasetError, HarnessError
 from harness.model import Model
 from harness.parameters import keyword_parameters
 from harness.plan import Cell, MeasureChoice
@@ -61,8 +61,18 @@ class Bench:
 
 
 def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -> Tensor:
-    """float32 (B, C, H, W) in [0, 1] of the given rows."""
-    return torch.from_numpy(dataset.images(rows)).to(device).float() / 255
+    """float32 (B, C, H, W) in [0, 1] of the given rows.
+
+    Raises:
+        DatasetError: they cannot be read.
+    """
+    try:
+        read = dataset.images(rows)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise DatasetError(f"{dataset.name}: {type(error).__name__}: {error}") from error
+    return torch.from_numpy(read).to(device).float() / 255
 
 
 def run_shard(
@@ -91,8 +101,8 @@ def run_shard(
     for start in range(0, len(cases), bench.batch_size):
         batch = cases.part(start, start + bench.batch_size)
         x = images(bench.dataset, batch.rows, bench.model.device)
-        clean = bench.clean.at(batch.rows)
         try:
+            clean = bench.clean.at(batch.rows)
             trial = attempt(
                 bench.model,
                 function,

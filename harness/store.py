@@ -50,8 +50,7 @@ class Store:
         return {
             shard
             for shard in self.finished(cell)
-            if pq.read_table(self.part(cell, shard), columns=["error"])["error"].null_count
-            < pq.read_metadata(self.part(cell, shard)).num_rows
+            if len(self._columns(cell, shard, "error")["error"].drop_null())
         }
 
     def write_part(self, cell: str, shard: int, table: pa.Table) -> None:
@@ -70,9 +69,7 @@ class Store:
         totals: dict[str, Any] = {"cases_done": 0, "cases_failed": 0, "shards_done": 0}
         totals |= {"forwards": 0, "backwards": 0, "seconds": 0.0, "error": None}
         for shard in sorted(self.finished(cell)):
-            table = pq.read_table(
-                self.part(cell, shard), columns=["error", "forwards", "backwards", "seconds"]
-            )
+            table = self._columns(cell, shard, "error", "forwards", "backwards", "seconds")
             errors = table["error"].drop_null()
             totals["shards_done"] += 1
             totals["cases_done"] += len(table)
@@ -82,6 +79,13 @@ class Store:
             if len(errors) and totals["error"] is None:
                 totals["error"] = errors[0].as_py()
         return totals
+
+    def _columns(self, cell: str, shard: int, *columns: str) -> pa.Table:
+        part = self.part(cell, shard)
+        try:
+            return pq.read_table(part, columns=list(columns))
+        except (OSError, pa.ArrowException) as error:
+            raise ResultsError(f"{part} cannot be read: {error}; remove it and run again") from None
 
     def write_cells(self, cells: Sequence[Mapping[str, Any]]) -> None:
         """Write cells.parquet: the cells of the current plan, and what was skipped."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 
 from harness.catalog import catalog
@@ -16,7 +14,8 @@ from harness.judge import judge
 from harness.manifest import read_suite
 from harness.plan import Cell, Plan, plan
 from harness.population import Cases, enumerate_cases
-from harness.session import Loaded, cell_id, device_of, open_datasets
+from harness.results import read_parquet, read_results
+from harness.session import Loaded, cell_id, device_of, open_datasets, shard_size
 from harness.shard import CleanAnswers, decode, images
 from harness.store import Store
 from harness.zoo import Specimen, obtain, read_card
@@ -40,13 +39,12 @@ def verify(folder: Path, device_name: str) -> Report:
     Raises:
         ResultsError: the folder holds no results or no adversarials, or a model's weights are not there.
     """
-    try:
-        description = json.loads((folder / "suite.json").read_text(encoding="utf-8"))
-        cells = {row["cell"]: row for row in pq.read_table(folder / "cells.parquet").to_pylist()}
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"{folder} holds no results of `harness run`: {error}") from None
-    planned = plan(read_suite(description["suite"]), catalog())
-    loaded = open_datasets(planned, description.get("limit"))
+    results = read_results(folder)
+    if not isinstance(results.suite.get("suite"), dict):
+        raise ResultsError(f"{folder / 'suite.json'} holds no resolved suite")
+    cells = set(results.cells()["cell"])
+    planned = plan(read_suite(results.suite["suite"]), catalog())
+    loaded = open_datasets(planned, results.suite.get("limit"))
     device = device_of(device_name)
     compared, without, differences = 0, 0, []
     for cell in planned.cells:
@@ -65,9 +63,14 @@ def verify(folder: Path, device_name: str) -> Report:
         clean = CleanAnswers(specimen.model, data.dataset, data.rows)
         store = Store(folder)
         for shard in sorted(store.finished(name)):
-            size = planned.suite.shard_size
+            size = shard_size(planned, len(cases))
             part = cases.part(shard * size, (shard + 1) * size)
-            records = pq.read_table(store.part(name, shard)).to_pylist()
+            records = read_parquet(store.part(name, shard)).to_pylist()
+            if len(records) != len(part):
+                differences.append(
+                    f"{store.part(name, shard)}: {len(records)} records of a shard of {len(part)} cases"
+                )
+                continue
             stored = [row for row, record in enumerate(records) if record["adversarial"] is not None]
             without += len(records) - len(stored)
             compared += len(stored)
@@ -103,7 +106,13 @@ def _compare(
     pictures = [decode(records[row]["adversarial"], x.shape[1]) for row in stored]
     objective = cases.as_goal().objective(specimen.model, clean.at(cases.rows)).take(chosen)
     verdict = judge(specimen.model, objective, cell.attack.threat, x, torch.stack(pictures))
+    names = {
+        "sample_id": [data.dataset.ids[row] for row in cases.rows[stored]],
+        "target": [cases.targets[row] for row in stored],
+    }
     found = {
+        **names,
+        "clean_correct": objective.correct.tolist(),
         "reached": verdict.reached.tolist(),
         "valid": verdict.valid.tolist(),
         "success": verdict.success.tolist(),
@@ -115,11 +124,15 @@ def _compare(
         record = records[row]
         for column, values in found.items():
             ours, theirs = values[position], record[column]
-            if isinstance(ours, bool) != isinstance(theirs, bool) or abs(ours - theirs) > TOLERANCE:
+            if not _agree(ours, theirs):
                 lines.append(
                     f"{path.name} of {cell.model.label} x {cell.attack.label}: {record['sample_id']} "
                     f"{record['target'] or ''}: {column} is {ours}, recorded {theirs}"
                 )
-        if record["sample_id"] != data.dataset.ids[cases.rows[row]]:
-            lines.append(f"{path.name}: row {row} is {record['sample_id']}, not the case of the plan")
     return lines
+
+
+def _agree(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return abs(ours - theirs) <= TOLERANCE
+    return bool(ours == theirs)

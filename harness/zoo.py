@@ -209,6 +209,13 @@ def _train(
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ModelError(f"{choice.place}: training diverged: {name} is not finite")
     seconds = time.perf_counter() - start
+    try:
+        model = _ready(choice, module, device)
+        measured = {**score(model, dataset), **_speed(model, dataset)}
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{choice.place}: {type(error).__name__}: {error}") from error
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     write_whole(folder / "weights.safetensors", lambda aside: save_file(state, aside))
     card = {
@@ -219,8 +226,7 @@ def _train(
         "training_seconds": round(seconds, 1),
         "device": str(device),
         "torch": torch.__version__,
-        **score(_ready(choice, module, device), dataset),
-        **_speed(_ready(choice, module, device), dataset),
+        **measured,
     }
     # The card comes last: where it is, the weights are whole.
     write_text(folder / "card.json", json.dumps(card, indent=2))

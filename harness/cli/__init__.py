@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from harness.cli import export, info, ls, plan, run, show, train, verify
 from harness.errors import HarnessError
@@ -16,9 +18,17 @@ HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, HARNESS_SHARD and HARNESS_OVERWRITE 
 given; HARNESS_CACHE is where trained weights are kept."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is for those who ask for it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        self.exit(2, f"harness: {message}; see {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of all verbs."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="harness",
         description="How robust is this face model, and how good is this attack?",
         epilog=EPILOG,
@@ -45,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         status: int = given.handle(given)
+        sys.stdout.flush()
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         return 2
@@ -52,6 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("harness: interrupted; what is finished is kept, run again to go on", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        sys.stderr.close()
+        # What is still in the buffer goes nowhere, or Python would complain as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # no permission, no space, a file where a folder should be
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"harness: {place}{error.strerror or error}", file=sys.stderr)
+        return 2
     return status

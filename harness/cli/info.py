@@ -54,7 +54,7 @@ def _print(shown: dict[str, Any]) -> None:
         if shown.get(key):
             value = shown[key]
             print(f"  {key:<7} {', '.join(value) if isinstance(value, list) else value}")
-    if "parameters" in shown:
+    if shown.get("parameters") is not None:
         print(f"  parameters {shown['parameters']:,}{_per(shown)}")
     for name, preset in shown.get("presets", {}).items():
         print(f"  preset {name}: {', '.join(f'{key} = {value}' for key, value in preset['values'].items())}")

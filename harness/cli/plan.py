@@ -43,6 +43,7 @@ def handle(given: argparse.Namespace) -> int:
 def _print(expected: Forecast) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     table = Table(box=None, pad_edge=False)
@@ -58,17 +59,9 @@ def _print(expected: Forecast) -> None:
     ):
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for cell in expected.cells[:SHOWN]:
-        seconds = "?" if cell["seconds"] is None else f"{cell['seconds']:.0f}"
-        table.add_row(
-            cell["dataset"],
-            cell["model"],
-            cell["attack"],
-            cell["threat"],
-            str(cell["cases"]),
-            f"{cell['forwards']:.0f}",
-            f"{cell['backwards']:.0f}",
-            seconds,
-        )
+        names = (Text(cell[column]) for column in ("dataset", "model", "attack", "threat"))
+        costs = (cell[column] for column in ("forwards", "backwards", "seconds"))
+        table.add_row(*names, str(cell["cases"]), *("?" if cost is None else f"{cost:.0f}" for cost in costs))
     console.print(table)
     if len(expected.cells) > SHOWN:
         console.print(f"… and {len(expected.cells) - SHOWN} cells more; --json shows all")

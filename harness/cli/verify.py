@@ -23,9 +23,10 @@ def add(verbs: Any) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     """Print what was compared, and every record that does not hold."""
+    from harness.options import options
     from harness.verification import verify
 
-    report = verify(Path(given.folder), given.device or "auto")
+    report = verify(Path(given.folder), options(device=given.device).device or "auto")
     for line in report.differences[:20]:
         print(line)
     if len(report.differences) > 20:

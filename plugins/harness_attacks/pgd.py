@@ -41,8 +41,8 @@ def pgd(
         step_size: in the units of the norm; 2.5 eps / steps by default, which can cross the ball.
         restarts: how often a case that has not reached its goal begins anew.
         random_start: begin uniformly inside the ball instead of at the original.
-        early_stop: a case leaves the batch once its image, as it would be stored, reaches the goal in float32.
-            Without, all steps of all restarts are made.
+        early_stop: a case leaves the batch once its image, as it would be stored, reaches the goal in
+            float32. Without, all steps of all restarts are made.
         loss: climb the goal's margin, or climb (or, towards a target, descend) the model's training loss.
     """
     if threat.eps is None or threat.norm is None:
@@ -53,8 +53,6 @@ def pgd(
         raise AttackError("pgd without a random start does the same at every restart; use restarts = 1")
     size = 2.5 * threat.eps / steps if step_size is None else step_size
     model = model.focus(objective)
-    # As models compute: in another layout every step would first be rearranged.
-    x = x.contiguous(memory_format=torch.channels_last)
     best = x.clone()
     best_margin = torch.full((len(x),), -torch.inf, device=x.device)
     reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)
@@ -82,7 +80,7 @@ def pgd(
             if early_stop and len(staying) < len(active):
                 active, run, x_adv = active[staying], run.take(staying), x_adv[staying]
         keep(active, *run.settled(x_adv))
-    return best.contiguous()
+    return best
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from harness.dataset import PARTITIONS, Dataset, UInt8Images
 from harness.errors import DatasetError
-from harness_faces.decoding import StreamedImages, decode, file_sizes
+from harness_faces.decoding import decode, file_sizes
+from harness_faces.streaming import CACHE_BYTES, StreamedImages
 
 FORMAT = "celeba 1"
 """Raised when the same files begin to give other pixels or annotations; part of the fingerprint."""
@@ -49,7 +50,7 @@ class Table:
         raise DatasetError(f"{self.path}: row {self.first + row}: {self.ids[row]} {fault}")
 
 
-def load(*, root: str, size: tuple[int, int] = SOURCE_SIZE, cache_bytes: int = 1 << 30) -> Dataset:
+def load(*, root: str, size: tuple[int, int] = SOURCE_SIZE, cache_bytes: int = CACHE_BYTES) -> Dataset:
     """CelebA, or the part of it that ``list_attr_celeba.txt`` lists.
 
     Images are decoded when they are read. Those that come first are kept in memory until ``cache_bytes`` are

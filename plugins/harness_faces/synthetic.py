@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from harness_faces.attribute_names import CELEBA_ATTRIBUTES
 from harness_faces.drawing import draw
 from harness_faces.identities import identity_of, partition_of
 from harness_faces.measures import face, landmarks, measure, traits
+from harness_faces.streaming import CACHE_BYTES, StreamedImages
 
 VERSION = 1
 """Raised whenever any image or annotation changes; part of the fingerprint."""
@@ -29,7 +30,12 @@ _SMALLEST_SIDE, _LARGEST_SIDE = 16, 4096
 
 
 def load(
-    *, size: tuple[int, int] = (218, 178), count: int = 6000, seed: int = 0, aligned: bool = True
+    *,
+    size: tuple[int, int] = (218, 178),
+    count: int = 6000,
+    seed: int = 0,
+    aligned: bool = True,
+    cache_bytes: int = CACHE_BYTES,
 ) -> Dataset:
     """Drawn faces.
 
@@ -38,6 +44,7 @@ def load(
             proportions stretch the faces.
         count: how many images. A larger data set begins with the images of a smaller one.
         seed: another seed, other people.
+        cache_bytes: the most that images kept in memory may take; the rest is drawn again each time.
         aligned: eyes at CelebA's aligned positions; else faces anywhere in the frame, smaller and turned.
 
     Raises:
@@ -57,16 +64,8 @@ def load(
     identity = identity_of(index)
     measures = measure(sample.strengths, traits(seed, index))
 
-    def read(rows: npt.NDArray[np.intp]) -> UInt8Images:
-        wanted = np.asarray(rows, dtype=np.int64)
-        if len(wanted) and not (wanted.min() > -1 and wanted.max() < count):
-            raise DatasetError(f"synthetic-faces: rows must lie from 0 to {count - 1}")
-        images = np.empty((len(wanted), 3, height, width), dtype=np.uint8)
-        strengths = sample_attributes(seed, wanted).strengths
-        described = measure(strengths, traits(seed, wanted))
-        for place in range(len(wanted)):
-            images[place] = draw(face(described, place), (height, width), aligned)
-        return images
+    def draw_row(row: int) -> UInt8Images:
+        return draw(face(measures, row), (height, width), aligned)
 
     parameters = {"size": [height, width], "count": count, "seed": seed, "aligned": aligned}
     text = json.dumps({"name": "synthetic-faces", "version": VERSION, **parameters}, sort_keys=True)
@@ -74,7 +73,7 @@ def load(
         name="synthetic-faces",
         ids=[f"synthetic-{number:06d}" for number in range(1, count + 1)],
         shape=(3, height, width),
-        read=read,
+        read=_checked(StreamedImages(draw_row, count, (3, height, width), cache_bytes).read, count),
         fingerprint=hashlib.sha256(text.encode()).hexdigest(),
         attribute_names=CELEBA_ATTRIBUTES,
         attributes=sample.labels,
@@ -83,6 +82,20 @@ def load(
         landmarks=landmarks(measures, (height, width), aligned),
         landmark_names=_LANDMARKS,
     )
+
+
+def _checked(
+    read: Callable[[npt.NDArray[np.intp]], UInt8Images], count: int
+) -> Callable[[npt.NDArray[np.intp]], UInt8Images]:
+    """``read`` for rows that there are."""
+
+    def checked(rows: npt.NDArray[np.intp]) -> UInt8Images:
+        wanted = np.asarray(rows, dtype=np.intp)
+        if len(wanted) and not (wanted.min() > -1 and wanted.max() < count):
+            raise DatasetError(f"synthetic-faces: rows must lie from 0 to {count - 1}")
+        return read(wanted)
+
+    return checked
 
 
 def _checked_size(size: Sequence[int]) -> tuple[int, int]:

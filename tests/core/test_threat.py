@@ -97,7 +97,7 @@ def test_masks_of_cases_follow_them() -> None:
 @settings(deadline=None, max_examples=60)
 @given(
     norm=st.sampled_from(["linf", "l2"]),
-    eps=st.floats(0, 2, width=32),
+    eps=st.floats(0, 2),
     size=st.floats(1e-6, 1e3),
     seed=st.integers(0, 99),
     masked=st.booleans(),
@@ -179,7 +179,8 @@ def test_l2_budgets_stay_valid_after_rounding_and_lose_little(eps: float, kind: 
     # Of those that were pulled back, the budget is used up, and along the direction as good as all remains.
     assert (l2(settled - x)[over] > 0.98 * eps).all()
     gain = ((settled - x) * direction).flatten(1).sum(1) / ((x_adv - x) * direction).flatten(1).sum(1)
-    assert (gain[over] > 0.85).all()
+    # (At eps = 0.25 most components are below half a level, and leave it to the others.)
+    assert (gain[over] > 0.75).all()
 
 
 def test_sign_perturbation_of_nine_tenths_of_a_level_keeps_most_of_its_effect() -> None:
@@ -203,13 +204,16 @@ def test_linf_budgets_off_the_grid_use_the_level_below(eps: float, levels: int) 
     assert steps.max() == levels
     # components that rounding left inside the budget are not touched
     inside = (threat.round(x_adv) - x).abs() <= eps + FLOAT_TOLERANCE
+    inside &= (
+        ((x_adv - x) * 255) % 1 - 0.5
+    ).abs() > 1e-3  # where float32 does not decide which level is near
     assert torch.equal(settled[inside], threat.round(x_adv)[inside])
 
 
 @settings(deadline=None, max_examples=150)
 @given(
     norm=st.sampled_from(["linf", "l2"]),
-    eps=st.floats(1e-4, 1, width=32),
+    eps=st.floats(1e-4, 1),
     stretch=st.floats(0.5, 1.2),
     shape=st.sampled_from([(1, 1, 1), (3, 2, 2), (1, 5, 7)]),
     seed=st.integers(0, 999),

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pytest
 
 from harness.errors import DatasetError
-from harness_faces import decoding
-from harness_faces.decoding import StreamedImages, decode, fault_in, file_sizes
+from harness_faces import streaming
+from harness_faces.decoding import decode, fault_in, file_sizes
+from harness_faces.streaming import StreamedImages
 
 SIZE = (218, 178)
 SHAPE = (3, 8, 4)  # of the made images below: 96 bytes
@@ -170,7 +171,7 @@ def test_repeated_rows_are_decoded_once_in_a_call() -> None:
 
 
 def test_memory_grows_in_blocks_up_to_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "BLOCK_BYTES", 10 * 96 + 1)
+    monkeypatch.setattr(streaming, "BLOCK_BYTES", 10 * 96 + 1)
     images = streamed(Source(100), 25)
     grown = [images.cached_bytes // 96]
     for row in range(100):
@@ -195,7 +196,7 @@ def test_what_is_returned_is_the_callers_own() -> None:
 
 @pytest.mark.parametrize("images_kept", [0, 50, 500])
 def test_several_threads_may_read_at_once(images_kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "BLOCK_BYTES", 7 * 96)
+    monkeypatch.setattr(streaming, "BLOCK_BYTES", 7 * 96)
     source = Source(250)
     images = streamed(source, images_kept)
 

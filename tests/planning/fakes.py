@@ -40,6 +40,7 @@ def pgd(
     rng: Any,
     steps: int = 40,
     step_size: float | None = None,
+    decay: float = 1,
     start: Literal["random", "none"] = "random",
     sizes: list[int] | None = None,
     early_stop: bool = True,

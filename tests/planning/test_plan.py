@@ -108,6 +108,12 @@ def test_lists_of_such_lists_are_crossed(fakes: Catalog) -> None:
     assert labels(made.models) == ["linear[attributes=Young]", "linear[attributes=Male+Smiling]"]
 
 
+def test_a_default_is_what_it_would_be_if_it_were_written(fakes: Catalog) -> None:
+    left, given = planned(fakes, attack=[PGD, PGD | {"id": "given", "decay": 1}]).attacks
+    assert repr(left.parameters) == repr(given.parameters)
+    assert repr(left.parameters["decay"]) == "1.0"
+
+
 # --- names ------------------------------------------------------------------------------------------------
 
 
@@ -343,6 +349,7 @@ def _with_attack(catalog: Catalog, spec: AttackSpec) -> Catalog:
 def test_the_resolved_suite_gives_the_same_plan(fakes: Catalog, changes: dict[str, Any]) -> None:
     made = planned(fakes, **changes)
     again = plan(read_suite(resolved(made), environment={}), fakes)
+    # By repr, for identities tell 1 from 1.0.
     assert list(map(_of_cell, again.cells)) == list(map(_of_cell, made.cells))
     assert labels(again.datasets) == labels(made.datasets)
     assert [(choice.column, choice.parameters) for choice in again.measures] == [
@@ -362,11 +369,13 @@ def test_a_preset_that_is_not_asked_for_does_not_fill_what_another_leaves_open(f
     assert again.models[0].attributes is None
 
 
-def _of_cell(cell: Any) -> tuple[Any, ...]:
+def _of_cell(cell: Any) -> str:
     dataset, model, attack = cell.dataset, cell.model, cell.attack
-    return (
-        (dataset.label, dataset.entry.qualified, dataset.parameters, dataset.partition, dataset.sample),
-        (model.label, model.entry.qualified, model.parameters, model.weights),
-        (attack.label, attack.entry.qualified, attack.parameters, attack.threat, attack.attributes),
-        (attack.compute, attack.keep, cell.goal),
+    return repr(
+        (
+            (dataset.label, dataset.entry.qualified, dataset.parameters, dataset.partition, dataset.sample),
+            (model.label, model.entry.qualified, model.parameters, model.weights),
+            (attack.label, attack.entry.qualified, attack.parameters, attack.threat, attack.attributes),
+            (attack.compute, attack.keep, cell.goal),
+        )
     )
