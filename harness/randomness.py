@@ -35,8 +35,8 @@ class CaseRandom:
         """float32 (B, *shape), uniform in [low, high)."""
         size = tuple(shape)
         draws = np.empty((len(self), *size), np.float32)
-        for row, stream in zip(draws, self._streams, strict=True):
-            row[...] = stream.random(size, dtype=np.float32)
+        for case, stream in enumerate(self._streams):
+            draws[case] = stream.random(size, dtype=np.float32)
         draws = draws * np.float32(high - low) + np.float32(low)
         # float32 rounds the largest draws up to ``high``
         return torch.from_numpy(np.minimum(draws, np.nextafter(np.float32(high), np.float32(low))))
@@ -45,8 +45,8 @@ class CaseRandom:
         """float32 (B, *shape), standard normal."""
         size = tuple(shape)
         draws = np.empty((len(self), *size), np.float32)
-        for row, stream in zip(draws, self._streams, strict=True):
-            row[...] = stream.standard_normal(size, dtype=np.float32)
+        for case, stream in enumerate(self._streams):
+            draws[case] = stream.standard_normal(size, dtype=np.float32)
         return torch.from_numpy(draws)
 
     def integers(self, high: int, shape: Sequence[int] = ()) -> Tensor:

@@ -99,13 +99,19 @@ def _compare(
     stored: list[int],
     path: Path,
 ) -> list[str]:
+    lines, pictures = [], {}
+    for row in stored:
+        try:
+            pictures[row] = _picture(records[row]["adversarial"], data.dataset.shape)
+        except ValueError as error:
+            lines.append(f"{path.name} of {cell.model.label} x {cell.attack.label}: row {row}: {error}")
+    stored = list(pictures)
     if not stored:
-        return []
+        return lines
     chosen = torch.tensor(stored)
     x = images(data.dataset, cases.rows[stored], specimen.model.device)
-    pictures = [decode(records[row]["adversarial"], x.shape[1]) for row in stored]
     objective = cases.as_goal().objective(specimen.model, clean.at(cases.rows)).take(chosen)
-    verdict = judge(specimen.model, objective, cell.attack.threat, x, torch.stack(pictures))
+    verdict = judge(specimen.model, objective, cell.attack.threat, x, torch.stack(list(pictures.values())))
     names = {
         "sample_id": [data.dataset.ids[row] for row in cases.rows[stored]],
         "target": [cases.targets[row] for row in stored],
@@ -119,7 +125,6 @@ def _compare(
         "linf": verdict.linf.tolist(),
         "l2": verdict.l2.tolist(),
     }
-    lines = []
     for position, row in enumerate(stored):
         record = records[row]
         for column, values in found.items():
@@ -130,6 +135,13 @@ def _compare(
                     f"{record['target'] or ''}: {column} is {ours}, recorded {theirs}"
                 )
     return lines
+
+
+def _picture(stored: bytes, shape: tuple[int, int, int]) -> torch.Tensor:
+    picture = decode(stored, shape[0])
+    if picture.shape != shape:
+        raise ValueError(f"the stored adversarial is {tuple(picture.shape)}, the image {shape}")
+    return picture
 
 
 def _agree(ours: Any, theirs: Any) -> bool:

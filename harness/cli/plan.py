@@ -46,6 +46,8 @@ def _print(expected: Forecast) -> None:
     from rich.text import Text
 
     console = Console()
+    if not console.is_terminal:  # a pipe has no width
+        console = Console(width=150)
     table = Table(box=None, pad_edge=False)
     for column, justify in (
         ("dataset", "left"),

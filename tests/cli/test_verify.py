@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from harness.results import read_results
+from harness.shard import encode
 
 from .conftest import CASES, SUITE, Command, Ran
 
@@ -178,14 +180,21 @@ def test_damaged_files_are_one_line(
     assert message in refused("verify", done)
 
 
-def test_damaged_pictures_are_found(harness: Command, done: Path) -> None:
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (b"no picture", "the stored adversarial is no readable PNG"),
+        (encode(torch.zeros(3, 8, 8)), "the stored adversarial is (3, 8, 8), the image (3, 24, 20)"),
+    ],
+)
+def test_damaged_pictures_are_found(harness: Command, done: Path, picture: bytes, message: str) -> None:
     def change(records: list[dict[str, Any]]) -> None:
-        records[0]["adversarial"] = b"no picture"
+        records[0]["adversarial"] = picture
 
     tamper(part_of("step"), change)
     ran: Ran = harness("verify", done)
     assert ran.status == 1
-    assert "the stored adversarial is no readable PNG" in ran.out
+    assert message in ran.out
 
 
 def test_a_folder_that_is_missing(refused: Callable[..., str]) -> None:

@@ -1,0 +1,153 @@
+"""A run that is killed at any moment loses nothing finished, repeats nothing, and ends with the same records."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import harness
+
+PLUGIN = Path(__file__).parent / "plugin"
+SUITE = """\
+schema = 1
+name = "killed"
+seed = 3
+keep = true
+batch_size = 4
+shard_size = 12
+
+[[dataset]]
+use = "tiny"
+count = 240
+partition = "test"
+
+[[model]]
+use = "linear"
+
+[[attack]]
+use = "pgd"
+eps = "8/255"
+steps = 60
+early_stop = false
+
+[[attack]]
+use = "noise"
+eps = ["8/255", "40/255"]
+draws = 30
+"""
+SHARDS = 3 * 2 * 120 // 12
+
+
+@pytest.fixture
+def start(site: Path, tmp_path: Path):
+    """Start a run of its own process, with its own cache of weights."""
+    path = tmp_path / "killed.toml"
+    path.write_text(SUITE)
+
+    def run(out: Path, cache: str, *more: str) -> subprocess.Popen[str]:
+        paths = [str(PLUGIN), str(site)]
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(paths),
+            "HARNESS_CACHE": str(tmp_path / cache),
+            "OMP_NUM_THREADS": "1",
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "harness", "run", str(path), "--out", str(out), *more],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return run
+
+
+def parts(out: Path) -> dict[Path, int]:
+    """The finished shards, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in out.glob("samples/*/part-*.parquet")}
+
+
+def records(out: Path) -> pd.DataFrame:
+    """All records but for what the clock says."""
+    found = harness.read_results(out).samples()
+    order = ["attack", "threat", "target", "sample_id"]
+    return found.drop(columns="seconds").sort_values(order, ignore_index=True)
+
+
+@pytest.mark.slow
+def test_kills_lose_and_repeat_nothing(start, tmp_path: Path) -> None:
+    chance = random.Random(1)
+    killed, whole = tmp_path / "out", tmp_path / "whole"
+    seen: dict[Path, int] = {}
+    kills = 0
+    while True:
+        process = start(killed, "cache")
+        before = len(parts(killed))
+        deadline = time.monotonic() + 60
+        # The first kill comes while it starts or trains, the others in the midst of attacks.
+        patience = 1.0 if kills == 0 else chance.uniform(0, 0.4)
+        while process.poll() is None and time.monotonic() < deadline:
+            if kills == 0 or len(parts(killed)) > before:
+                time.sleep(patience)
+                break
+            time.sleep(0.005)
+        if process.poll() is not None or kills == 4:
+            out, error = process.communicate(timeout=120)
+            assert process.returncode == 0, error
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.communicate()
+        kills += 1
+        now = parts(killed)
+        assert seen.items() <= now.items(), "a finished shard was lost or done again"
+        seen = now
+    assert kills >= 3
+    assert 0 < len(seen) < SHARDS, "the kills came too early or too late to tell anything"
+    assert seen.items() <= parts(killed).items()
+    assert len(parts(killed)) == SHARDS
+    assert not list(killed.rglob("*.tmp"))
+    undisturbed = start(whole, "other-cache")
+    out, error = undisturbed.communicate(timeout=120)
+    assert undisturbed.returncode == 0, error
+    pd.testing.assert_frame_equal(records(killed), records(whole), check_exact=True)
+    again = start(killed, "cache")
+    out, _ = again.communicate(timeout=60)
+    assert again.returncode == 0
+    assert "nothing was left to do" in out
+    assert parts(killed).items() >= seen.items()
+
+
+def test_two_runs_do_not_write_one_folder(start, tmp_path: Path) -> None:
+    first = start(tmp_path / "out", "cache")
+    while not list((tmp_path / "out").glob(".lock-*")) and first.poll() is None:
+        time.sleep(0.01)
+    second = start(tmp_path / "out", "cache")
+    _, error = second.communicate(timeout=60)
+    first.kill()
+    first.communicate()
+    assert second.returncode == 2
+    assert "is being written by another run" in error
+    assert str(first.pid) in error
+    assert len(error.splitlines()) == 1
+
+
+def test_another_batch_size_changes_no_random_number(tmp_path: Path) -> None:
+    path = tmp_path / "killed.toml"
+    path.write_text(SUITE.replace("steps = 60", "steps = 5"))
+    frames = []
+    for size in (4, 7):
+        out = tmp_path / f"out{size}"
+        harness.run(path, out=out, limit=12, overrides={"batch_size": size})
+        frames.append(records(out))
+    # The pictures hold the noise itself: they differ in nothing.
+    assert list(frames[0]["adversarial"]) == list(frames[1]["adversarial"])
+    assert list(frames[0]["forwards"]) == list(frames[1]["forwards"])
