@@ -9,7 +9,7 @@ run: $(STAMP)  ## the main job: suites/celeba.toml, on $$CELEBA_ROOT where that 
 	$(VENV)/bin/harness run suites/celeba.toml
 
 test: $(STAMP)  ## all tests
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --ignore=tests/benchmarks
 
 check: $(STAMP)  ## style, types, import contracts
 	$(VENV)/bin/ruff check .

@@ -136,7 +136,7 @@ def fraction(place: str, text: str, error: type[HarnessError]) -> float:
 def jsonable(value: Any) -> Any:
     """A resolved value as JSON and digests see it: tuples become lists, paths and the like text."""
     if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in sorted(value.items())}
+        return {str(key): jsonable(item) for key, item in sorted(value.items(), key=_key)}
     if isinstance(value, list | tuple | set | frozenset):
         items: Iterable[Any] = sorted(value) if isinstance(value, set | frozenset) else value
         return [jsonable(item) for item in items]
@@ -150,6 +150,10 @@ def _crossed(value: Any, converted: Any) -> bool:
     if not isinstance(converted, bool | int | float):
         return False
     return isinstance(value, str) or isinstance(value, bool) != isinstance(converted, bool)
+
+
+def _key(item: tuple[Any, Any]) -> str:
+    return str(item[0])
 
 
 @cache

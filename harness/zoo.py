@@ -92,7 +92,7 @@ def obtain(
         source, card = Path(choice.weights), {"weights": choice.weights}
     elif spec.train is None:
         state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        model = _ready(choice, module, device)
+        model = ready(choice, module, device)
         return Specimen(model, _digest_of_module(module), {}, lambda: _load_state(model, state))
     else:
         folder = folder_of(choice, dataset, seed)
@@ -103,7 +103,7 @@ def obtain(
         module = build(choice, dataset, seed)
         load_weights(module, source, choice.place)
         card = json.loads((folder / "card.json").read_text())
-    model = _ready(choice, module, device)
+    model = ready(choice, module, device)
     return Specimen(
         model,
         digest_of_file(source),
@@ -210,7 +210,7 @@ def _train(
             raise ModelError(f"{choice.place}: training diverged: {name} is not finite")
     seconds = time.perf_counter() - start
     try:
-        model = _ready(choice, module, device)
+        model = ready(choice, module, device)
         measured = {**score(model, dataset), **_speed(model, dataset)}
     except HarnessError:
         raise
@@ -287,7 +287,8 @@ def _speed(model: Model, dataset: Dataset, batch: int = 16) -> dict[str, float]:
     return {"forward_seconds": forward / batch, "backward_seconds": max(both - forward, 0.0) / batch}
 
 
-def _ready(choice: ModelChoice, module: nn.Module, device: torch.device) -> Model:
+def ready(choice: ModelChoice, module: nn.Module, device: torch.device) -> Model:
+    """A built module as a model that attacks are given: on its device, in eval mode."""
     module = module.to(device).eval().requires_grad_(False)
     return wrap_model(module, choice.entry.spec.head, access=choice.entry.spec.access)
 

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment loses nothing finished, repeats nothing, and ends with the same records."""
+"""A run that is killed at any moment loses nothing finished, repeats nothing, and ends the same."""
 
 from __future__ import annotations
 

@@ -79,7 +79,9 @@ def test_numbers_stay_what_they_are() -> None:
     assert derived_seed(0, "a") == 8617095791668180470
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.03, 0.03), (5.0, 5.001), (1e4, 1e4 + 0.01), (2.0, 2.0)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 1.0), (-0.03, 0.03), (5.0, 5.001), (1e4, 1e4 + 0.01), (2.0, 2.0)]
+)
 def test_uniform_is_in_its_range(low: float, high: float) -> None:
     drawn = CaseRandom(0, "ab").uniform((20_000,), low, high)
     assert drawn.dtype == torch.float32
