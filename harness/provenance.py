@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -97,7 +98,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 def _table(choice: Any, **own: Any) -> dict[str, Any]:
     """One resolved table. What is None is left out, unless the default preset would then fill it in."""
-    filled = next(iter(getattr(choice.entry.spec, "presets", {}).values()), {})
+    filled: Mapping[str, Any] = next(iter(getattr(choice.entry.spec, "presets", {}).values()), {})
     table = {"use": choice.entry.qualified, "id": choice.label, **own, **jsonable(choice.parameters)}
     return {key: value for key, value in table.items() if value is not None or key in filled}
 

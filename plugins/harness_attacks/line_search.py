@@ -126,7 +126,8 @@ def smallest_step(
         # An image that is one of the ends again needs no asking.
         flipped = (between == after).flatten(1).all(1)
         unknown = torch.nonzero(wide & ~flipped & (between != before).flatten(1).any(1)).flatten()
-        flipped[unknown] = reaches(active[unknown], between[unknown])
+        if len(unknown):
+            flipped[unknown] = reaches(active[unknown], between[unknown])
         high[active] = torch.where(wide & flipped, middle, high[active])
         low[active] = torch.where(wide & ~flipped, middle, low[active])
         active = active[wide]

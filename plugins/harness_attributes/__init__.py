@@ -11,6 +11,7 @@ QUICK_SIZE = (88, 72)
 PAPER = {
     "architecture": "vgg-16",
     "width": 64,
+    "depth": None,
     "dropout": 0.5,
     "optimizer": "rmsprop",
     "schedule": "inverse-decay",

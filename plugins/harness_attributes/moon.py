@@ -41,7 +41,8 @@ def build(
     *,
     architecture: Architecture = "narrow-vgg",
     width: int = 16,
-    dropout: float = 0.3,
+    depth: int | None = 2,
+    dropout: float = 0.0,
     mean: tuple[float, float, float] = FACE_MEAN,
 ) -> Moon:
     """An untrained MOON for all attributes of the task.
@@ -49,13 +50,16 @@ def build(
     Args:
         architecture: "vgg-16" is the published one, with a width of 64.
         width: channels of the first convolutions.
+        depth: convolutions between two pools; None: the published 2, 2, 3, 3 and 3.
         dropout: share that training leaves out before fully connected layers.
         mean: grey levels of red, green and blue that the model subtracts from its images.
     """
     names = task.attribute_names
     if not names:
         raise ModelError("MOON needs a data set with attributes")
-    network = build_vgg(architecture, task.shape, len(names), width=width, dropout=dropout, mean=mean)
+    network = build_vgg(
+        architecture, task.shape, len(names), width=width, depth=depth, dropout=dropout, mean=mean
+    )
     return Moon(network, names)
 
 

@@ -84,7 +84,8 @@ def build(
     loss: Loss = "euclidean",
     architecture: Architecture = "narrow-vgg",
     width: int = 8,
-    dropout: float = 0.3,
+    depth: int | None = 1,
+    dropout: float = 0.0,
     mean: tuple[float, float, float] = FACE_MEAN,
 ) -> Separate:
     """Untrained networks for the attributes.
@@ -94,6 +95,7 @@ def build(
         loss: "euclidean" has one linear output per network, "softmax" two logits.
         architecture: "vgg-16" is the published one, with a width of 64.
         width: channels of the first convolutions.
+        depth: convolutions between two pools; None: the published 2, 2, 3, 3 and 3.
         dropout: share that training leaves out before fully connected layers.
         mean: grey levels of red, green and blue that the model subtracts from its images.
     """
@@ -103,6 +105,7 @@ def build(
         "shape": task.shape,
         "outputs": 2 if loss == "softmax" else 1,
         "width": width,
+        "depth": depth,
         "dropout": dropout,
         "mean": mean,
     }
@@ -119,7 +122,7 @@ def train(
     schedule: Schedule = "one-cycle",
     learning_rate: float = 3e-3,
     weight_decay: float = 0.05,
-    epochs: int = 4,
+    epochs: int = 5,
     patience: int | None = None,
     batch_size: int = 64,
     flip: bool = True,

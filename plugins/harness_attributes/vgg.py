@@ -27,6 +27,7 @@ def build_vgg(
     outputs: int,
     *,
     width: int,
+    depth: int | None,
     dropout: float,
     mean: tuple[float, float, float] = FACE_MEAN,
 ) -> nn.Module:
@@ -37,12 +38,13 @@ def build_vgg(
         shape: channels, height, width of the images.
         outputs: number of linear outputs.
         width: channels of the first stage; the others are 2, 4, 8 and 8 times as wide.
+        depth: convolutions of each stage; None: the published 2, 2, 3, 3 and 3.
         dropout: share of the inputs of each fully connected layer but the first that training leaves out
             (vgg-16), or of those of the only one (narrow-vgg).
         mean: grey levels of red, green and blue to subtract; other images than RGB get their average.
     """
     network = VGG16 if architecture == "vgg-16" else NarrowVGG
-    return network(shape, outputs, width=width, dropout=dropout, mean=mean)
+    return network(shape, outputs, width=width, depth=depth, dropout=dropout, mean=mean)
 
 
 class VGG16(nn.Module):
@@ -60,15 +62,16 @@ class VGG16(nn.Module):
         outputs: int,
         *,
         width: int = PUBLISHED_WIDTH,
+        depth: int | None = None,
         dropout: float = 0.5,
         mean: tuple[float, float, float] = FACE_MEAN,
     ) -> None:
         super().__init__()
         channels, height, columns = shape
         self.register_buffer("mean", _channel_means(mean, channels), persistent=False)
-        stages = []
-        for stage_width, depth in zip(STAGE_WIDTHS, VGG16_DEPTHS, strict=True):
-            for _ in range(depth):
+        stages: list[nn.Module] = []
+        for stage_width, convolutions in zip(STAGE_WIDTHS, _depths(depth), strict=True):
+            for _ in range(convolutions):
                 stages += [nn.Conv2d(channels, stage_width * width, 3, padding=1), nn.ReLU(inplace=True)]
                 channels = stage_width * width
             stages.append(nn.MaxPool2d(2, ceil_mode=True))
@@ -100,7 +103,7 @@ class VGG16(nn.Module):
 
 
 class NarrowVGG(nn.Module):
-    """Two convolutions with batch normalisation per stage and one fully connected layer.
+    """Few convolutions, with batch normalisation, and one fully connected layer.
 
     Batch normalisation is what lets it learn in a few hundred steps. The fully connected layer sees where on
     the aligned face something is, which an average over places would hide. Shapes in comments are of a width
@@ -115,6 +118,7 @@ class NarrowVGG(nn.Module):
         outputs: int,
         *,
         width: int = 16,
+        depth: int | None = 2,
         dropout: float = 0.0,
         mean: tuple[float, float, float] = FACE_MEAN,
     ) -> None:
@@ -122,13 +126,11 @@ class NarrowVGG(nn.Module):
         channels, height, columns = shape
         self.register_buffer("mean", _channel_means(mean, channels), persistent=False)
         stages: list[nn.Module] = []
-        for stage_width in STAGE_WIDTHS:
-            stages += [
-                NormalizedConvolution(channels, stage_width * width),
-                NormalizedConvolution(stage_width * width, stage_width * width),
-                nn.MaxPool2d(2, ceil_mode=True),
-            ]
-            channels = stage_width * width
+        for stage_width, convolutions in zip(STAGE_WIDTHS, _depths(depth), strict=True):
+            for _ in range(convolutions):
+                stages.append(NormalizedConvolution(channels, stage_width * width))
+                channels = stage_width * width
+            stages.append(nn.MaxPool2d(2, ceil_mode=True))
         self.features = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(channels * _pooled(height) * _pooled(columns), outputs)
@@ -160,6 +162,10 @@ class NormalizedConvolution(nn.Module):
         weight = self.convolution.weight * scale[:, None, None, None]
         bias = norm.bias - norm.running_mean * scale
         return F.relu(F.conv2d(x, weight, bias, padding=1), inplace=True)
+
+
+def _depths(depth: int | None) -> tuple[int, ...]:
+    return VGG16_DEPTHS if depth is None else (depth,) * len(STAGE_WIDTHS)
 
 
 def _pooled(edge: int) -> int:

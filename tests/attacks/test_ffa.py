@@ -154,6 +154,15 @@ def test_any_other_norm_leaves_the_search_as_it_is(joint: Any) -> None:
     assert torch.equal(*found)
 
 
+@pytest.mark.parametrize("name", ["ffa", "fgs"])
+def test_reduced_precision_changes_nothing(single: Any, name: str) -> None:
+    found = [
+        harness.attack(name, single.model, single.x, goal=single.goal, threat=MINIMAL, compute=compute)
+        for compute in ("float32", "bfloat16")
+    ]
+    assert torch.equal(found[0].adversarials, found[1].adversarials)
+
+
 @pytest.mark.parametrize("cases", [0, 1, 7])
 def test_any_batch(joint: Any, cases: int) -> None:
     few = joint.first(cases)

@@ -181,6 +181,13 @@ def test_real_steps_end_between_neighbouring_images() -> None:
     assert meter.forwards.item() <= 3 + 10
 
 
+def test_halvings_that_yield_no_new_image_ask_nothing() -> None:
+    # All components change at once, every full level: seven images lie between 7 and 15.
+    eps, asked, _ = search(lambda eps: eps - 11.5, whole=False)
+    assert eps.item() == pytest.approx(12, abs=1e-3)
+    assert [row[0] for row in asked] == [1, 3, 7, 15, 11, 13, 12]
+
+
 def test_without_a_grid_images_stay_real_and_end_within_one_stored_image() -> None:
     threat = Minimal("linf", levels=None)
     eps, _, _ = search(lambda eps: eps - 2.6, threat=threat, whole=False)

@@ -159,6 +159,54 @@ def test_restarts_go_on_only_where_the_goal_is_not_reached(joint: Any) -> None:
     assert (often.backwards[~often.success] == 20).all()
 
 
+def test_what_is_known_to_succeed_is_not_given_up_for_a_better_margin() -> None:
+    class OffGrid(nn.Module):
+        """Only images between the grey levels look adversarial; stored ones are if their first pixel rose."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            levels = x.flatten(1) * 255
+            stored = (levels - levels.round()).abs().amax(1) < 1e-3
+            rose = torch.where(levels[:, 0] > 128.5, 0.1, -1.0)
+            return -torch.where(stored, rose, 1.0)[:, None]
+
+    x = torch.full((60, 1, 4, 4), 128 / 255)
+    model = harness.wrap_model(OffGrid(), "attributes")
+
+    def success(restarts: int) -> Tensor:
+        params = {"steps": 1, "early_stop": False, "restarts": restarts}
+        goal = FlipAttribute(torch.tensor(0))
+        return harness.attack(pgd, model, x, goal=goal, threat=Linf(8 / 255), **params).success
+
+    once, twice = success(1), success(2)
+    assert 15 < once.sum() < 45
+    assert (twice | ~once).all()
+    assert twice.sum() > once.sum()
+
+
+@pytest.mark.parametrize("name", ["ffa", "fgs", "pgd", "noise"])
+def test_only_the_attribute_in_question_is_computed(joint: Any, name: str) -> None:
+    class Selecting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.all, self.one = joint.module, 0, 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.all += len(x)
+            return self.inner(x)
+
+        def select(self, x: Tensor, columns: Tensor) -> Tensor:
+            self.one += len(x)
+            return self.inner(x).gather(1, columns[:, None])[:, 0]
+
+    module = Selecting()
+    few = joint.first(6)
+    model = harness.wrap_model(module, "attributes")
+    threat = Linf(4 / 255)
+    outcome = harness.attack(name, model, few.x, goal=few.goal, threat=threat)
+    assert module.one == outcome.forwards.sum()
+    assert module.all == 2 * 6  # the clean answers, and the judge's
+
+
 def test_classes_targets_and_what_is_reached_already(classes: Any) -> None:
     wrong = classes.model.decide(classes.model.scores(classes.x)) != classes.labels
     params = {"steps": 10, "random_start": False}

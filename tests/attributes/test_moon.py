@@ -92,9 +92,10 @@ def test_training_leaves_the_global_generators_alone(dataset: Dataset, surroundi
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
 
 
-def test_weights_stay_in_float32(dataset: Dataset, surroundings: Any) -> None:
+def test_weights_stay_in_float32_and_in_rows_as_files_want_them(dataset: Dataset, surroundings: Any) -> None:
     state = trained(dataset, surroundings, epochs=1, precision="mixed").state_dict()
     assert {tensor.dtype for tensor in state.values()} == {torch.float32, torch.int64}
+    assert all(tensor.is_contiguous() for tensor in state.values())
 
 
 def test_balancing_is_an_option_off_by_default(

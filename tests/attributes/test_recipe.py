@@ -17,7 +17,7 @@ from harness_attributes.recipe import Recipe, balancing_weights, fit, inverse_de
 
 
 def recipe(**changes: Any) -> Recipe:
-    design = ("architecture", "width", "dropout")
+    design = ("architecture", "width", "depth", "dropout")
     return Recipe(**{**{name: value for name, value in PAPER.items() if name not in design}, **changes})
 
 

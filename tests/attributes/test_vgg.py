@@ -14,7 +14,7 @@ from harness_attributes.vgg import FACE_MEAN, VGG16, NarrowVGG, NormalizedConvol
 
 PAPER_SHAPE = (3, 218, 178)
 NAMES = tuple(f"attribute_{number}" for number in range(40))
-DESIGN = {name: PAPER[name] for name in ("architecture", "width", "dropout")}
+DESIGN = {name: PAPER[name] for name in ("architecture", "width", "depth", "dropout")}
 
 
 def parameters(module: nn.Module) -> int:

@@ -170,7 +170,7 @@ def test_unnamed_parameters_are_refused() -> None:
 def test_annotation_that_means_nothing_is_refused() -> None:
     def odd(*, size: Nowhere = 1) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
-    with pytest.raises(CatalogError, match="odd.*name 'Nowhere' is not defined"):
+    with pytest.raises(CatalogError, match=r"odd.*name 'Nowhere' is not defined"):
         keyword_parameters(odd)
 
 

@@ -19,6 +19,10 @@ def load_drawn(*, size: tuple[int, int] = (8, 8), count: int = 10) -> Any:
     raise AssertionError("planning opens no data set")
 
 
+def load_shelved(*, root: str = "nowhere") -> Any:
+    raise AssertionError("planning opens no data set")
+
+
 def build(task: Any, *, width: int = 4, attributes: tuple[str, ...] | None = None) -> Any:
     raise AssertionError("planning builds no model")
 
@@ -77,6 +81,7 @@ def harness_datasets() -> list[DatasetSpec]:
     return [
         DatasetSpec(name="files", summary="files", load=f"{HERE}:load_files"),
         DatasetSpec(name="drawn", summary="drawn", load=f"{HERE}:load_drawn"),
+        DatasetSpec(name="shelved", summary="shelved", load=f"{HERE}:load_shelved"),
     ]
 
 

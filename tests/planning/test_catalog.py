@@ -179,7 +179,7 @@ def test_a_spec_name_that_two_plugins_share_needs_the_plugin(site: Site) -> None
         ("models", "LINEAR", 'model "LINEAR" is unknown; did you mean "linear"?'),
         ("attacks", "pdg", 'attack "pdg" is unknown; did you mean "pgd"?'),
         ("analyses", "histgram", 'analysis "histgram" is unknown; did you mean "histogram"?'),
-        ("datasets", "zzz", 'dataset "zzz" is unknown; valid: drawn, files'),
+        ("datasets", "zzz", 'dataset "zzz" is unknown; valid: drawn, files, shelved'),
         ("metrics", "zzz", 'metric "zzz" is unknown; there is none'),
         ("models", "other/linear", 'model "other/linear" is unknown; did you mean "linear"?'),
     ],

@@ -325,6 +325,11 @@ def test_an_unset_variable_with_a_stand_in(fakes: Catalog, environment: dict[str
     assert (choice.partition, choice.sample) == ("test", 5)
 
 
+def test_the_stand_in_is_not_given_what_is_unset(fakes: Catalog) -> None:
+    (choice,) = planned(fakes, dataset=FILES | {"stand_in": "shelved"}).datasets
+    assert choice.parameters == {"root": "nowhere"}
+
+
 def test_the_stand_in_is_not_used_where_the_variable_is_set(fakes: Catalog) -> None:
     (choice,) = planned(fakes, environment={"FACES": "/data"}, dataset=DRAWN_INSTEAD).datasets
     assert (choice.label, choice.stand_in_for) == ("files", None)

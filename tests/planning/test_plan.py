@@ -254,6 +254,13 @@ def test_what_is_excluded(
         assert found == left
 
 
+def test_one_data_set_of_two_is_excluded(fakes: Catalog) -> None:
+    datasets = [{"use": "drawn"}, {"use": "files", "root": "/data"}]
+    made = planned(fakes, dataset=datasets, exclude={"dataset": "drawn", "model": "linear"})
+    assert [cell.dataset.label for cell in made.cells] == ["files"]
+    assert [skipped.dataset.label for skipped in made.skipped] == ["drawn"]
+
+
 def test_exclusions_know_ids_labels_and_what_is_stood_in_for(fakes: Catalog) -> None:
     attacks = [PGD | {"steps": [10, 20]}, PGD | {"id": "far", "eps": 0.5}]
     assert len(planned(fakes, attack=attacks, exclude={"attack": "pgd[steps=10]"}).cells) == 2

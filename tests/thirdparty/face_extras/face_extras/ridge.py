@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn.functional import adaptive_avg_pool2d, pad
 
 
 class Ridge(nn.Module):
@@ -12,7 +12,7 @@ class Ridge(nn.Module):
         self.scores = nn.Linear(channels * side * side, attributes)
 
     def pixels(self, x):  # (B, C, H, W) in [0, 1] to (B, C * side * side)
-        return F.adaptive_avg_pool2d(x - 0.5, self.side).flatten(1)
+        return adaptive_avg_pool2d(x - 0.5, self.side).flatten(1)
 
     def forward(self, x):  # (B, M): an attribute is present where its score is above 0
         return self.scores(self.pixels(x))
@@ -25,7 +25,7 @@ def build(task, *, side: int = 12):
 def train(module, dataset, context, *, images: int = 1000, strength: float = 0.1):
     rows = dataset.rows("train")[:images]
     x = module.pixels(torch.from_numpy(dataset.images(rows)).to(context.device) / 255)
-    x = F.pad(x, (0, 1), value=1.0)  # the constant
+    x = pad(x, (0, 1), value=1.0)  # the constant
     y = 2 * torch.from_numpy(dataset.attributes[rows]).to(x) - 1
     fitted = torch.linalg.solve(x.T @ x + strength * torch.eye(x.shape[1]).to(x), x.T @ y)
     with torch.no_grad():
