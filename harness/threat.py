@@ -128,7 +128,7 @@ class Threat:
         before = saved.gather(1, order).cumsum(1) - saved.gather(1, order)
         excess = rounded.flatten(1).square().sum(1, keepdim=True) - eps**2
         chosen = torch.zeros_like(order, dtype=torch.bool).scatter(1, order, before < excess)
-        return torch.where((chosen & (outward > 0)).view_as(wanted), back, rounded)
+        return torch.where(chosen.view_as(wanted), back, rounded)
 
     def distance(self, delta: Tensor) -> Tensor:
         """(B,) norm of perturbations (B, C, H, W) in this threat's norm (L-infinity where it has none)."""

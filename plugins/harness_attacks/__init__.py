@@ -24,7 +24,7 @@ def harness_attacks() -> list[AttackSpec]:
             heads=frozenset({"attributes"}),
             norms=("linf",),
             budget="minimal",
-            passes=lambda parameters: (40.0, 1.0),
+            passes=lambda parameters: (1.0 + parameters["max_steps"] + parameters["max_bisections"], 1.0),
         ),
         AttackSpec(
             name="fgs",
@@ -34,7 +34,7 @@ def harness_attacks() -> list[AttackSpec]:
             norms=("linf",),
             budget="minimal",
             refuses=_not_on_joint_losses,
-            passes=lambda parameters: (17.0, 1.0),
+            passes=lambda parameters: (16.0, 1.0),
         ),
         AttackSpec(
             name="pgd",
@@ -52,6 +52,7 @@ def harness_attacks() -> list[AttackSpec]:
             summary="random noise of the same budget: the floor that any attack must beat",
             source="this project",
             run="harness_attacks.noise:noise",
+            heads=frozenset({"attributes", "classes"}),
             access="decisions",
             norms=("linf", "l2"),
             passes=lambda parameters: (float(parameters["draws"]), 0.0),

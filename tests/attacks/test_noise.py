@@ -85,6 +85,20 @@ def test_the_judge_finds_every_image_valid(joint: Any, threat: Threat) -> None:
     assert outcome.success[outcome.forwards < 10].all()
 
 
+def test_what_is_tried_is_what_would_be_judged() -> None:
+    class Watching(Fickle):
+        def forward(self, x: Tensor) -> Tensor:
+            levels = x.flatten(1) * 255
+            assert torch.allclose(levels, levels.round(), atol=1e-3)
+            assert ((x - 128 / 255).flatten(1).norm(dim=1) <= 0.02 + 1e-5).all()
+            return super().forward(x)
+
+    x = torch.full((20, 1, 16, 16), 128 / 255)
+    model = harness.wrap_model(Watching(0.7), "attributes", names=["a"])
+    outcome = harness.attack(noise, model, x, goal=FlipAttribute(torch.tensor(0)), threat=L2(0.02))
+    assert outcome.valid.all()
+
+
 def test_classes(classes: Any) -> None:
     wrong = classes.model.decide(classes.model.scores(classes.x)) != classes.labels
     threat = Linf(4 / 255, access="decisions")

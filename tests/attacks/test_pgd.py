@@ -58,6 +58,12 @@ def test_l2_reaches_the_ball_along_the_gradient(weights: Tensor, loss: str) -> N
     assert outcome.valid.all()
 
 
+def test_an_l2_step_has_its_length(weights: Tensor) -> None:
+    threat = L2(0.5, levels=None)
+    delta, _ = perturbation(Linear(weights, 30.0), threat, steps=2, step_size=0.1, random_start=False)
+    assert delta.norm().item() == pytest.approx(0.2, rel=1e-4)
+
+
 def test_a_wrong_decision_descends_its_training_loss(weights: Tensor) -> None:
     x = torch.full((1, 3, 4, 4), 128 / 255)
     model = harness.wrap_model(Linear(weights, 3.0), "attributes")

@@ -107,6 +107,13 @@ def test_targeted_by_labels_and_without() -> None:
     ]
 
 
+def test_margin_is_to_the_best_other_class_where_all_logits_are_negative_too() -> None:
+    logits = torch.tensor([[-3.0, -5.0, -4.0], [-9.0, -5.0, -4.5]])
+    labels = torch.tensor([0, 1])
+    assert Untargeted(labels).objective(model("classes"), logits).margin(logits).tolist() == [-1, 0.5]
+    assert Targeted(labels).objective(model("classes"), logits).margin(logits).tolist() == [1, -0.5]
+
+
 def test_ties_between_classes_go_to_argmax() -> None:
     tied = torch.tensor([[1.0, 1.0]])
     for label, left in ((0, False), (1, True)):

@@ -280,7 +280,7 @@ def test_image_that_is_not_finite_is_an_error(value: float, threat: Threat) -> N
     found = verdict(x_adv, threat)
     assert found.success.tolist() == [True, False, True]
     assert found.errors == ("", "the attack's image is not finite", "")
-    assert not found.reached[1]
+    assert found.reached.tolist() == found.valid.tolist() == [True, False, True]
     assert found.adversarials.isfinite().all()
 
 
