@@ -141,7 +141,12 @@ def _columns(bench: Bench, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
         return [None if bad else value for bad, value in zip(failed, values.tolist(), strict=True)]
 
     columns: dict[str, list[Any]] = {
-        "clean_correct": objective.correct.tolist(),
+        "clean_correct": [
+            bool(right) if known else None
+            for right, known in zip(
+                objective.correct.tolist(), trial.clean.flatten(1).isfinite().all(1).tolist(), strict=True
+            )
+        ],
         "reached": outcome(verdict.reached),
         "valid": outcome(verdict.valid),
         "success": outcome(verdict.success),

@@ -128,6 +128,9 @@ def _compare(
     for position, row in enumerate(stored):
         record = records[row]
         for column, values in found.items():
+            if record["fault"] and column in ("valid", "success"):
+                # What broke a bound was the image as it was returned; what is stored is its rounding.
+                continue
             ours, theirs = values[position], record[column]
             if not _agree(ours, theirs):
                 lines.append(

@@ -1,0 +1,76 @@
+"""What the documents show is what there is: their manifests plan, their code is the tested package's."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from harness.catalog import catalog
+from harness.cli import VERBS, parser
+from harness.manifest import read_suite
+from harness.plan import plan
+
+ROOT = Path(__file__).parent.parent
+EXTRAS = ROOT / "tests/thirdparty/face_extras"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "file", ["pyproject.toml", "face_extras/__init__.py", "face_extras/ridge.py", "face_extras/one_step.py"]
+)
+def test_the_readme_shows_the_tested_package(file: str) -> None:
+    source = (EXTRAS / file).read_text(encoding="utf-8").strip()
+    language = "toml" if file.endswith("toml") else "python"
+    assert f"# {file}\n{source}" in [block.strip() for block in blocks(README, language)]
+
+
+def test_models_and_attacks_take_25_lines() -> None:
+    for file in ("ridge.py", "one_step.py"):
+        assert len((EXTRAS / "face_extras" / file).read_text(encoding="utf-8").splitlines()) <= 25
+
+
+def test_the_readmes_python_runs() -> None:
+    (example,) = [block for block in blocks(README, "python") if "wrap_model" in block]
+    names: dict[str, object] = {}
+    exec(example.replace("print(", "("), names)
+    assert names["outcome"].success.shape == (8,)  # type: ignore[attr-defined]
+
+
+def test_the_manifest_of_the_documents_plans_as_it_says() -> None:
+    (text,) = blocks((ROOT / "docs/manifest.md").read_text(encoding="utf-8"), "toml")
+    planned = plan(read_suite(tomllib.loads(text), environment={}), catalog())
+    assert [(cell.model.label, cell.attack.threat.label) for cell in planned.cells] == [
+        ("moon", "linf 2/255"),
+        ("moon", "linf 8/255"),
+    ]
+    assert [item.reason for item in planned.skipped] == ["excluded by suite"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "suites").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_suite_plans(path: Path) -> None:
+    assert plan(read_suite(path, environment={}), catalog()).cells
+
+
+def test_every_command_of_the_documents_is_one() -> None:
+    verbs = {verb.__name__.rpartition(".")[2] for verb in VERBS}
+    shown = set()
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        shown |= set(
+            re.findall(r"(?:^    |`)harness (\w+)", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        )
+    assert shown <= verbs
+    assert verbs <= set(re.findall(r"^    (\w+) ", parser().format_help(), flags=re.MULTILINE)) | {"train"}
+
+
+def test_links_lead_somewhere() -> None:
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
