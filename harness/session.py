@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,7 @@ def run_suite(
             store.write_cells(summary.rows)
 
         turn = _Turn(share, shares)
+        open_cells: dict[int, tuple[str, int]] = {}  # id and number of shards
         try:
             for (dataset_choice, model_choice), cells in _by_model(planned.cells):
                 data = loaded[dataset_choice]
@@ -164,11 +166,19 @@ def run_suite(
                     rows[id(cell)] |= {"cases": len(job.cases), "shards": len(job.shards)}
                     rows[id(cell)] |= {"dataset_fingerprint": data.dataset.fingerprint}
                     _run_cell(job, store, options, turn, shown, specimen, summary)
-                    rows[id(cell)] |= _state(store.tally(job.id), job)
+                    rows[id(cell)] |= _state(store.tally(job.id), len(job.shards))
+                    if rows[id(cell)]["status"] == "partial":
+                        open_cells[id(cell)] = job.id, len(job.shards)
                 publish()
-        finally:
+        except BaseException:
             publish()
-            leaderboard.write(store.folder)
+            with suppress(HarnessError):  # what went wrong first is what is told
+                leaderboard.write(store.folder)
+            raise
+        for key, (name, shards) in open_cells.items():  # other processes have gone on meanwhile
+            rows[key] |= _state(store.tally(name), shards)
+        publish()
+        leaderboard.write(store.folder)
     summary.cells_failed = sum(row["status"] == "failed" for row in rows.values())
     summary.cells_open = sum(row["status"] == "partial" for row in rows.values())
     return summary
@@ -316,7 +326,7 @@ def _skipped_row(item: Any, planned: Plan) -> dict[str, Any]:
     return _pending(cell, planned) | {"status": "skipped", "error": item.reason}
 
 
-def _state(tally: dict[str, Any], job: Job) -> dict[str, Any]:
-    if tally["shards_done"] < len(job.shards):
+def _state(tally: dict[str, Any], shards: int) -> dict[str, Any]:
+    if tally["shards_done"] < shards:
         return tally | {"status": "partial"}
     return tally | {"status": "failed" if tally["cases_failed"] else "done"}

@@ -124,7 +124,7 @@ def train(
     weight_decay: float = 0.05,
     epochs: int = 5,
     patience: int | None = None,
-    batch_size: int = 64,
+    batch_size: int = 32,
     flip: bool = True,
     precision: Precision = "mixed",
     rms_decay: float = 0.98,

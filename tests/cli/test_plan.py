@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,23 @@ def test_training_alone(harness: Command, suite: Path, monkeypatch: pytest.Monke
     assert "on 24 test images (majority guess" in first.out
     assert harness("train", suite).out.startswith("linear on tiny: was trained before; accuracy ")
     assert not Path("results").exists()
+
+
+def test_a_training_is_kept_under_all_that_it_depends_on(
+    harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", "fresh")
+    changes = ["seed=0", "seed=1", "model.linear.strength=2", "model.linear.width=2", "dataset.tiny.seed=1"]
+    for number, change in enumerate(changes, 1):
+        assert ": trained in " in harness("train", suite, "--set", change).out
+        assert len(list(Path("fresh/zoo").glob("linear-*"))) == number
+
+    def training(*arguments: Any) -> None:
+        raise AssertionError("it is trained already")
+
+    monkeypatch.setattr("harness.zoo._train", training)
+    for change in changes:
+        assert harness("train", suite, "--set", change, "--set", "model.linear.id=renamed").status == 0
 
 
 def test_only_some_models_are_trained(harness: Command, suite: Path) -> None:

@@ -78,9 +78,14 @@ def test_a_malformed_command_is_one_line(
     assert message in refused(*arguments)
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_has_seen_enough_is_no_error(buffered: bool) -> None:
     process = subprocess.Popen(
-        [HARNESS, "ls", "attacks", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [HARNESS, "ls", "attacks", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "" if buffered else "1"},
     )
     assert process.stdout is not None
     assert process.stderr is not None

@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
+import harness.session as harness_session
 from harness.files import lock
 from harness.results import read_results
 
@@ -91,6 +93,31 @@ def test_shards_together_equal_an_undivided_run(
     pd.testing.assert_frame_equal(boards[0].drop(columns=timed), boards[1].drop(columns=timed))
 
 
+def test_shards_are_dealt_over_all_cells(harness: Command, suite: Path) -> None:
+    # Of two cells with a shard each, either process has one.
+    for share in ("1/2", "2/2"):
+        ran = harness("run", suite, "--set", "shard_size=1000", "--shard", share)
+        assert f"{CASES // 2} cases attacked" in ran.out
+
+
+def test_the_last_of_several_processes_sees_what_the_others_did_meanwhile(
+    harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = harness_session.run_shard
+    calls = []
+
+    def other_process_runs_first(*arguments: Any, **more: Any) -> Any:
+        calls.append(arguments)
+        if arguments[0].cell.attack.label == "still" and len(calls) < 10:
+            monkeypatch.setattr(harness_session, "run_shard", real)
+            assert harness("run", suite, "--shard", "1/2").status == 0
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(harness_session, "run_shard", other_process_runs_first)
+    assert "still lack" not in harness("run", suite, "--shard", "2/2").out
+    assert set(read_results("results/small").cells()["status"]) == {"done"}
+
+
 def test_a_limit_takes_so_many_images(harness: Command, suite: Path) -> None:
     assert "12 cases attacked" in harness("run", suite, "--limit", 3).out
     few = set(records(Path("results/small"))["sample_id"])
@@ -136,6 +163,60 @@ def test_a_cell_in_which_an_attack_crashes_is_an_error_and_not_robust(
     assert board.loc["still", "coverage"] == 1
     status = results.cells().set_index("attack")["status"]
     assert (status["step"], status["still"]) == ("failed", "done")
+
+
+def test_a_single_case_in_error_has_no_outcome(
+    harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINY_FAULT", "first")
+    assert harness("run", suite).status == 1
+    found = records(Path("results/small"))
+    broken = found["error"].notna()
+    assert broken.sum() == CASES // 2 // 8  # one of every batch
+    outcome = ["reached", "valid", "success", "linf", "l2", "margin_adv", "decisions_adv", "adversarial"]
+    assert found.loc[broken, outcome].isna().all(axis=None)
+    assert found.loc[~broken, outcome].notna().all(axis=None)
+    assert found.loc[broken, ["clean_correct", "margin_clean", "forwards"]].notna().all(axis=None)
+
+
+OTHER = [
+    "seed=1",
+    "keep=false",
+    "compute=bfloat16",
+    "shard_size=9",
+    "dataset.tiny.count=47",
+    "dataset.tiny.seed=1",
+    "dataset.tiny.sample=23",
+    "model.linear.strength=2",
+    "attack.step.size=0.5",
+    "attack.step.eps=0.1",
+    "attack.step.attributes=['Red']",
+    "measure.shift.scale=1",
+    "measure.shift.id=moved",
+]
+SAME = ["batch_size=5", "description=new", "attack.step.id=renamed", "attack.step.size=1", "device=cpu"]
+
+
+@pytest.mark.parametrize("change", OTHER)
+def test_records_of_another_configuration_are_not_taken_for_these(
+    harness: Command, suite: Path, change: str
+) -> None:
+    harness("run", suite)
+    assert "nothing was left to do" not in harness("run", suite, "--set", change).out
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_what_changes_no_record_attacks_nothing_again(harness: Command, suite: Path, change: str) -> None:
+    harness("run", suite)
+    assert "nothing was left to do" in harness("run", suite, "--set", change).out
+
+
+def test_other_weights_are_another_cell(harness: Command, suite: Path) -> None:
+    for value in (1.0, -1.0):
+        weights = {"scores.weight": torch.zeros(2, 1440), "unused": torch.zeros(1)}
+        torch.save(weights | {"scores.bias": torch.full((2,), value)}, "mine.pt")
+        ran = harness("run", suite, "--set", "model.linear.weights=mine.pt")
+        assert f"{CASES} cases attacked" in ran.out
 
 
 def test_what_is_done_again(harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,8 +274,6 @@ def test_a_model_without_training_is_taken_as_it_is(harness: Command, suite: Pat
 
 
 def test_weights_of_the_user(harness: Command, suite: Path) -> None:
-    import torch
-
     torch.save({"scores.weight": torch.zeros(2, 1440)}, "partial.pt")
     ran = harness("run", suite, "--set", "model.linear.weights=partial.pt")
     assert ran.status == 1
@@ -311,7 +390,9 @@ def test_a_damaged_shard_is_one_line(harness: Command, refused: Callable[..., st
     harness("run", suite, "--limit", 4)
     part = next(Path("results/small/samples").rglob("*.parquet"))
     part.write_bytes(part.read_bytes()[:-100])
-    assert part.name in refused("run", suite, "--limit", 4)
+    message = refused("run", suite, "--limit", 4)
+    assert part.name in message
+    assert message.endswith("remove it and run again")
 
 
 def test_an_interruption_is_told(harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:

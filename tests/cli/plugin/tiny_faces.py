@@ -100,7 +100,10 @@ def step(
     if os.environ.get("TINY_FAULT") == "Red" and (objective.columns == 1).any():
         raise RuntimeError("no step towards Red")
     _, slope = model.gradient(x, objective.margin)
-    return threat.project(x + size * threat.eps * slope.sign(), x)
+    x_adv = threat.project(x + size * threat.eps * slope.sign(), x)
+    if os.environ.get("TINY_FAULT") == "first":
+        x_adv[0] = torch.nan
+    return x_adv
 
 
 def still(model: object, x: Tensor, objective: object, threat: object, *, rng: object) -> Tensor:
