@@ -154,8 +154,10 @@ def _parse(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         folder = path.parent if path.parent.is_dir() else Path()
-        there = [str(found) for found in folder.glob("*.toml")] or [
-            str(p) for p in Path().glob("suites/*.toml")
+        there = [
+            str(found)
+            for found in (*folder.glob("*.toml"), *Path().glob("suites/*.toml"))
+            if found.name != "pyproject.toml"
         ]
         raise ManifestError(f"{path}: no such suite; {nearest(str(path), there)}") from None
     except IsADirectoryError:

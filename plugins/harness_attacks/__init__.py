@@ -8,7 +8,7 @@ from harness.specs import AttackSpec, ModelSpec, Parameters
 
 def _not_on_joint_losses(model: ModelSpec, parameters: Parameters) -> str | None:
     if "joint-loss" in model.traits:
-        return "FGS increases one loss over all attributes, so it cannot flip a chosen one (P0, section 3.3)"
+        return "FGS increases one loss over all attributes and cannot flip a chosen one (Rozsa et al., 3.3)"
     return None
 
 
