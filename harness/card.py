@@ -61,7 +61,7 @@ def card(kind: str, name: str, preset: str | None, overrides: Mapping[str, Any])
 def _parameters(entry: Entry[Any]) -> dict[str, Parameter]:
     spec = entry.spec
     if isinstance(spec, ModelSpec):
-        from harness.plan import model_parameters
+        from harness.choices import model_parameters
 
         return model_parameters(entry)
     if isinstance(spec, AttackSpec):

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from harness.choices import AttackChoice, DatasetChoice
 from harness.dataset import Dataset
 from harness.errors import DatasetError, ManifestError, nearest
 from harness.goals import FlipAttribute, Goal, Untargeted
-from harness.plan import AttackChoice, Cell, DatasetChoice
+from harness.plan import Cell
 from harness.randomness import derived_seed
 
 

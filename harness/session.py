@@ -16,13 +16,14 @@ import torch
 
 from harness import leaderboard
 from harness.catalog import Catalog, catalog
+from harness.choices import DatasetChoice, ModelChoice
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ManifestError, ModelError
 from harness.files import lock
 from harness.manifest import read_suite
 from harness.options import Options
 from harness.parameters import jsonable
-from harness.plan import Cell, DatasetChoice, ModelChoice, Plan, plan
+from harness.plan import Cell, Plan, plan
 from harness.population import Cases, check_attributes, draw, enumerate_cases
 from harness.progress import Reporter
 from harness.provenance import describe

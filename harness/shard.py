@@ -13,11 +13,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from harness.choices import MeasureChoice
 from harness.dataset import Dataset
 from harness.errors import ContractError, DatasetError, HarnessError
 from harness.model import Model
 from harness.parameters import keyword_parameters
-from harness.plan import Cell, MeasureChoice
+from harness.plan import Cell
 from harness.population import Cases
 from harness.records import record_schema
 from harness.trial import Trial, attempt

@@ -22,12 +22,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from harness.choices import ModelChoice
 from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
 from harness.files import digest_of_file, lock, write_text, write_whole
 from harness.model import Handle, Model, frozen, wrap_model
 from harness.parameters import jsonable, keyword_parameters
-from harness.plan import ModelChoice
 from harness.training import Context, StateDict, Task
 
 Report = Callable[[float, str], None]

@@ -14,9 +14,9 @@ import pytest
 
 import harness
 from harness.catalog import GROUP, KINDS
+from harness.choices import model_parameters
 from harness.errors import ManifestError
 from harness.parameters import check, keyword_parameters
-from harness.plan import model_parameters
 from harness.specs import AttackSpec, DatasetSpec, MeasureSpec, ModelSpec, Spec
 
 ROOT = Path(__file__).parents[2]
