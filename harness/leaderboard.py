@@ -19,11 +19,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.cases import (
+from harness.catalog import Entry, catalog
+from harness.errors import HarnessError, ResultsError
+from harness.metrics import CORE, NOTHING, Estimate, Flags, rate
+from harness.outcomes import (
     COLUMNS,
-    Cases,
     Codebook,
     Keys,
+    Outcomes,
     Worst,
     concluded,
     from_table,
@@ -31,9 +34,6 @@ from harness.cases import (
     worse,
     worst_of,
 )
-from harness.catalog import Entry, catalog
-from harness.errors import HarnessError, ResultsError
-from harness.metrics import CORE, NOTHING, Estimate, Flags, rate
 from harness.ranking import CLEAN, WORST_CASE, ordered, ranked
 from harness.results import read_cells, read_records, to_frame
 from harness.specs import MetricSpec
@@ -111,7 +111,7 @@ def write(folder: Path) -> Path:
 class _Read:
     """What a cell's records say."""
 
-    cases: Cases
+    cases: Outcomes
     planned: int
     complete: bool
     """Every planned case has a record."""
@@ -172,14 +172,14 @@ def _identity(first: Row, attack: str, threat: str, cells: list[Row]) -> Row:
     return same | {"attack": attack, "threat": threat, "cells_failed": failed}
 
 
-def _attack_row(cases: Cases, planned: int) -> Row:
+def _attack_row(cases: Outcomes, planned: int) -> Row:
     row = _counts(cases, cases.covered, planned)
     for metric in WITH_INTERVAL:
         row |= _with_interval(metric, CORE[metric](cases))
     return row | {_name(metric): CORE[metric](cases).value for metric in WITHOUT_INTERVAL}
 
 
-def _clean_row(cases: Cases, planned: int) -> Row:
+def _clean_row(cases: Outcomes, planned: int) -> Row:
     """The model left alone: what is right stays right. Covers all cases of which an attack's record, be it in
     error, says whether they were right."""
     row = _counts(cases, cases.known, planned)
@@ -187,7 +187,7 @@ def _clean_row(cases: Cases, planned: int) -> Row:
     return row | _with_interval("robust-accuracy", clean) | {"clean_accuracy": clean.value}
 
 
-def _worst_row(cases: Cases, planned: int) -> Row:
+def _worst_row(cases: Outcomes, planned: int) -> Row:
     """The pointwise worst case over all attacks.
 
     What is not covered here is no random sample: a success elsewhere would have covered it, so the covered
@@ -214,7 +214,7 @@ def _worst_row(cases: Cases, planned: int) -> Row:
     return row
 
 
-def _counts(cases: Cases, covered: Flags, planned: int) -> Row:
+def _counts(cases: Outcomes, covered: Flags, planned: int) -> Row:
     count = int(np.count_nonzero(covered))
     images = int(np.unique(cases.images).size)
     return {"n": planned, "images": images, "coverage": count / planned if planned else 0.0}

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.cases import Cases, as_cases
 from harness.hookspecs import hookimpl
+from harness.outcomes import Outcomes, as_outcomes
 from harness.specs import MetricSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    Records = pd.DataFrame | Cases
+    Records = pd.DataFrame | Outcomes
 
 Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
 RESAMPLES = 1000
@@ -139,7 +139,7 @@ def _resamples(groups: int) -> npt.NDArray[np.float64]:
 
 def clean_accuracy(records: Records) -> Estimate:
     """The share of cases that the model answers rightly before the attack; errors left out."""
-    cases = as_cases(records)
+    cases = as_outcomes(records)
     return rate(cases.correct[cases.covered], cases.images[cases.covered])
 
 
@@ -148,27 +148,27 @@ def robust_accuracy(records: Records) -> Estimate:
 
     Errors are left out: they are neither robust nor broken.
     """
-    cases = as_cases(records)
+    cases = as_outcomes(records)
     return rate((cases.correct & ~cases.success)[cases.covered], cases.images[cases.covered])
 
 
 def success_rate(records: Records) -> Estimate:
     """Successes over the cases that were right before the attack; errors left out."""
-    cases = as_cases(records)
+    cases = as_outcomes(records)
     among = cases.covered & cases.correct
     return rate(cases.success[among], cases.images[among])
 
 
 def natural_rate(records: Records) -> Estimate:
     """Successes over the cases that were wrong before the attack (natural adversarials); errors left out."""
-    cases = as_cases(records)
+    cases = as_outcomes(records)
     among = cases.covered & ~cases.correct
     return rate(cases.success[among], cases.images[among])
 
 
 def valid_rate(records: Records) -> Estimate:
     """The share of judged images that keep to the box, the budget and the region."""
-    cases = as_cases(records)
+    cases = as_outcomes(records)
     valid = cases.values["valid"]
     among = cases.covered & ~np.isnan(valid)
     return rate(valid[among] > 0, cases.images[among])
@@ -205,13 +205,13 @@ def mean_seconds(records: Records) -> Estimate:
 
 
 def _of_adversarials(records: Records, column: str) -> Estimate:
-    cases = as_cases(records)
+    cases = as_outcomes(records)
     among = cases.covered & cases.correct & cases.success
     return mean(cases.values[column][among], cases.images[among])
 
 
 def _of_all(records: Records, column: str) -> Estimate:
-    cases = as_cases(records)
+    cases = as_outcomes(records)
     values = cases.values[column][cases.covered]
     values = values[~np.isnan(values)]
     return Estimate(float(values.mean(dtype=np.float64)), None, None, values.size) if values.size else NOTHING

@@ -1,4 +1,4 @@
-"""Cases as arrays: what the core metrics read of records, at a few bytes a case, and their worst case.
+"""Outcomes: cases as arrays, what the core metrics read of records at a few bytes a case.
 
 Strings are replaced by codes column by column, never row by row, so that boards over millions of records
 stay cheap.
@@ -32,7 +32,7 @@ _TARGET_BITS = 32  # of a key, the lower half
 
 
 @dataclass(frozen=True)
-class Cases:
+class Outcomes:
     """Attacked cases, as arrays of one length."""
 
     keys: Keys
@@ -72,7 +72,7 @@ def target_codes(keys: Keys) -> Keys:
     return keys & ((1 << _TARGET_BITS) - 1)
 
 
-def from_table(table: pa.Table, codebook: Codebook) -> Cases:
+def from_table(table: pa.Table, codebook: Codebook) -> Outcomes:
     """The cases of a table of records; columns that it lacks are not measured."""
     n = table.num_rows
     samples = _encode(table.column("sample_id"), codebook.samples)
@@ -87,7 +87,7 @@ def from_table(table: pa.Table, codebook: Codebook) -> Cases:
     covered = known & ~np.isnan(success)
     if "error" in table.column_names:
         covered &= table.column("error").is_null().to_numpy()
-    return Cases(
+    return Outcomes(
         keys=(samples << _TARGET_BITS) | targets,
         covered=covered,
         known=known,
@@ -97,9 +97,9 @@ def from_table(table: pa.Table, codebook: Codebook) -> Cases:
     )
 
 
-def as_cases(records: pd.DataFrame | Cases) -> Cases:
+def as_outcomes(records: pd.DataFrame | Outcomes) -> Outcomes:
     """The cases of a frame of records, each row being a case of its own; cases as they are."""
-    if isinstance(records, Cases):
+    if isinstance(records, Outcomes):
         return records
     import pyarrow as pa
 
@@ -107,7 +107,7 @@ def as_cases(records: pd.DataFrame | Cases) -> Cases:
     return from_table(pa.Table.from_pandas(records[held], preserve_index=False), Codebook())
 
 
-def joined(parts: Sequence[Cases]) -> Cases:
+def joined(parts: Sequence[Outcomes]) -> Outcomes:
     """The cases of several cells, one after the other."""
     if len(parts) == 1:
         return parts[0]
@@ -116,7 +116,7 @@ def joined(parts: Sequence[Cases]) -> Cases:
         name: np.concatenate([getattr(part, name) for part in parts]) for name in fields
     }
     values = {name: np.concatenate([part.values[name] for part in parts]) for name in NUMBERS}
-    return Cases(**arrays, values=values)
+    return Outcomes(**arrays, values=values)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Worst:
     """Of CLOSEST, those of the nearest successful adversarial."""
 
 
-def worst_of(cases: Cases) -> Worst:
+def worst_of(cases: Outcomes) -> Worst:
     """The distinct cases of one cell."""
     keys, at = np.unique(cases.keys, return_inverse=True)
     values = {}
@@ -200,7 +200,7 @@ def without_records(keys: Keys, seen: Keys) -> Flags:
     return missing
 
 
-def concluded(worst: Worst, unfinished: Iterable[Keys]) -> Cases:
+def concluded(worst: Worst, unfinished: Iterable[Keys]) -> Outcomes:
     """The worst case as cases; ``unfinished`` holds the keys recorded by each cell that lacks records.
 
     A case is covered once an attack succeeded on it, or when every attack on it has an outcome: with an
@@ -210,7 +210,7 @@ def concluded(worst: Worst, unfinished: Iterable[Keys]) -> Cases:
     for seen in unfinished:
         unresolved |= without_records(worst.keys, seen)
     nothing = np.full(worst.keys.size, np.nan, np.float32)
-    return Cases(
+    return Outcomes(
         keys=worst.keys,
         covered=worst.known & (worst.success | ~unresolved),
         known=worst.known,
