@@ -53,7 +53,8 @@ def start(site: Path, tmp_path: Path):
     path.write_text(SUITE)
 
     def run(out: Path, cache: str, *more: str) -> subprocess.Popen[str]:
-        paths = [str(PLUGIN), str(site)]
+        inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        paths = [*filter(None, inherited), str(PLUGIN), str(site)]
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(paths),
             "HARNESS_CACHE": str(tmp_path / cache),
