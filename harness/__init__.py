@@ -20,6 +20,7 @@ from harness.specs import (
 if TYPE_CHECKING:
     from harness import goals
     from harness import threat as threats
+    from harness.analysis import Analysis
     from harness.api import Outcome, attack
     from harness.dataset import Dataset
     from harness.hookspecs import hookimpl
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Analysis",
     "AnalysisSpec",
     "AttackSpec",
     "Dataset",
@@ -52,6 +54,7 @@ __all__ = [
 
 # Imported on first use: torch and pandas take seconds, and most commands need neither.
 _LAZY = {
+    "Analysis": "harness.analysis:Analysis",
     "Dataset": "harness.dataset:Dataset",
     "Model": "harness.model:Model",
     "Outcome": "harness.api:Outcome",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from harness.catalog import catalog
@@ -15,7 +16,7 @@ from harness.model import Model
 from harness.parameters import check, keyword_parameters
 from harness.specs import ACCESS_ORDER, AttackSpec, Compute
 from harness.threat import Threat
-from harness.trial import AttackFunction, attempt
+from harness.trial import AttackFunction, Trial, attempt
 
 GIVEN_TO_ATTACKS = ("rng",)
 """Keyword arguments that the harness gives to every attack."""
@@ -56,18 +57,23 @@ def attack(
     threat: Threat,
     seed: int = 0,
     compute: Compute = "float32",
+    batch_size: int = 256,
+    surrogate: Model | None = None,
     **params: Any,
 ) -> Outcome:
-    """Attack a batch and judge the outcome.
+    """Attack images and judge the outcome.
 
     Args:
         name: an attack of the catalogue, or a function ``(model, x, objective, threat, *, rng, **params)``.
         model: made by ``harness.wrap_model``.
-        images: (B, C, H, W) in [0, 1]; rounded to the threat's grid first.
+        images: (B, C, H, W) in [0, 1], however many; rounded to the threat's grid first.
         goal: from ``harness.goals``.
         threat: from ``harness.threats``.
         seed: with a case's row number it decides that case's random numbers.
         compute: precision of the attack's own passes; judging is always float32.
+        batch_size: images that the attack works on at once; what the attack needs beyond images and results
+            is bounded by it.
+        surrogate: the model that the attack sees, where it is another than the one that is judged.
         params: the attack's parameters.
 
     Raises:
@@ -89,10 +95,30 @@ def attack(
     else:
         function, place = name, f"attack {getattr(name, '__name__', 'given')}"
     resolved = check(place, params, keyword_parameters(function, GIVEN_TO_ATTACKS), AttackError)
-    keys = [str(row) for row in range(len(images))]
-    trial = attempt(
-        model, function, images, goal, threat, seed=seed, keys=keys, parameters=resolved, compute=compute
-    )
+    if batch_size < 1:
+        raise AttackError(f"batch_size = {batch_size} must be at least 1")
+    outcomes = []
+    for start in range(0, max(len(images), 1), batch_size):
+        rows = slice(start, start + batch_size)
+        part = images[rows]
+        trial = attempt(
+            model,
+            function,
+            part,
+            goal.part(rows),
+            threat.part(rows),
+            seed=seed,
+            keys=[str(start + row) for row in range(len(part))],
+            parameters=resolved,
+            compute=compute,
+            batch_size=batch_size,
+            surrogate=surrogate,
+        )
+        outcomes.append(_outcome(trial))
+    return _joined(outcomes)
+
+
+def _outcome(trial: Trial) -> Outcome:
     verdict = trial.verdict
     columns = {"linf": verdict.linf, "l2": verdict.l2, "l0": verdict.l0}
     return Outcome(
@@ -107,6 +133,22 @@ def attack(
         verdict.errors,
         trial.seconds,
     )
+
+
+def _joined(outcomes: list[Outcome]) -> Outcome:
+    """The outcomes of several batches, one after the other."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    values: dict[str, Any] = {}
+    for field in fields(Outcome):
+        parts = [getattr(outcome, field.name) for outcome in outcomes]
+        if isinstance(parts[0], Tensor):
+            values[field.name] = torch.cat(parts)
+        elif isinstance(parts[0], pd.DataFrame):
+            values[field.name] = pd.concat(parts, ignore_index=True)
+        else:
+            values[field.name] = sum(parts[1:], start=parts[0])
+    return Outcome(**values)
 
 
 def permitted(spec: AttackSpec, model: Model, threat: Threat) -> None:

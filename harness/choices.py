@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
+from harness.analysis import AnalysisChoice
 from harness.catalog import Catalog, Entry
 from harness.errors import CatalogError, ManifestError, nearest
-from harness.manifest import Suite, Table
+from harness.manifest import FILE_NAME, Suite, Table
 from harness.parameters import Parameter, check, convert, keyword_parameters
 from harness.records import RECORD_SCHEMA
 from harness.specs import AttackSpec, Compute, DatasetSpec, MeasureSpec, ModelSpec
@@ -38,6 +39,15 @@ _ATTACK_KEYS = {
         Parameter("attributes", list[str] | None, None),
         Parameter("compute", Compute | None, None),
         Parameter("keep", bool | None, None),
+    )
+}
+
+
+_MEASURE_KEYS = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter("at_least", float | None, None),
+        Parameter("at_most", float | None, None),
     )
 }
 
@@ -94,6 +104,10 @@ class MeasureChoice:
     parameters: Mapping[str, Any]
     column: str
     """Its column in the records: its id, or what the measure is called."""
+    at_least: float | None = None
+    """A success counts only where the measure is no less."""
+    at_most: float | None = None
+    """A success counts only where the measure is no more."""
 
 
 def datasets_of(suite: Suite, catalog: Catalog) -> Iterator[DatasetChoice]:
@@ -178,12 +192,37 @@ def measures_of(suite: Suite, catalog: Catalog) -> Iterator[MeasureChoice]:
         entry = entry_of(table, catalog.measures)
         _no_unset(table)
         parameters = keyword_parameters(entry.load(entry.spec.run))
-        _, values = _split(table, {}, parameters)
+        own, values = _split(table, _MEASURE_KEYS, parameters)
         column = table.id or entry.spec.column or entry.spec.name
         if column in taken:
             raise ManifestError(f'{table.place}: the records have a column "{column}" already; give it an id')
         taken.add(column)
-        yield MeasureChoice(entry, check(table.place, values, parameters, ManifestError), column)
+        if own["at_least"] is not None and own["at_most"] is not None and own["at_least"] > own["at_most"]:
+            raise ManifestError(
+                f"{table.place}: at_least = {own['at_least']} lies above at_most = {own['at_most']}"
+            )
+        checked = check(table.place, values, parameters, ManifestError)
+        yield MeasureChoice(entry, checked, column, own["at_least"], own["at_most"])
+
+
+def analyses_of(suite: Suite, catalog: Catalog) -> Iterator[AnalysisChoice]:
+    """The analyses of a suite."""
+    taken: set[str] = set()
+    for table in suite.analyses:
+        entry = entry_of(table, catalog.analyses)
+        _no_unset(table)
+        parameters = keyword_parameters(entry.load(entry.spec.run))
+        _, values = _split(table, {}, parameters)
+        label = table.id or entry.spec.name
+        if not FILE_NAME.fullmatch(label):
+            raise ManifestError(
+                f'{table.place}: "{label}" names files: use letters, digits, ".", "_" and "-"'
+            )
+        if label in taken:
+            raise ManifestError(f"{table.place} stands there twice; give each an id")
+        taken.add(label)
+        checked = check(table.place, values, parameters, ManifestError)
+        yield AnalysisChoice(label, entry, checked, table.place)
 
 
 def model_parameters(entry: Entry[ModelSpec]) -> dict[str, Parameter]:

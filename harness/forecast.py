@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
+from harness.loading import Loaded, open_datasets
 from harness.options import Options
 from harness.parameters import jsonable
 from harness.plan import Cell, Plan
-from harness.session import Loaded, open_datasets
 from harness.zoo import read_card
 
 
@@ -70,7 +71,7 @@ def forecast(planned: Plan, options: Options) -> Forecast:
         {
             "dataset": item.dataset.label,
             "model": item.model.label,
-            "attack": item.attack.label,
+            "attack": item.attack_label,
             "threat": item.attack.threat.label,
             "reason": item.reason,
         }
@@ -83,10 +84,16 @@ def _cell(cell: Cell, data: Loaded, card: dict[str, Any] | None) -> dict[str, An
     cases = len(data.rows)
     if cell.goal == "flip":
         answered = cell.model.attributes or data.dataset.attribute_names
-        wanted = cell.attack.attributes
-        cases *= len([name for name in answered if wanted is None or name in wanted])
-    passes = cell.attack.entry.spec.passes
-    forwards, backwards = passes(cell.attack.parameters) if passes else (float("nan"), float("nan"))
+        flipped = cell.source.model.attributes if cell.source else None
+        allowed = (cell.attack.attributes, flipped)
+        cases *= sum(all(names is None or name in names for names in allowed) for name in answered)
+    if cell.source:
+        # What the attack costs is booked on the surrogate; the victim answers each image once.
+        forwards = backwards = 0.0
+        passes: Any = True
+    else:
+        passes = cell.attack.entry.spec.passes
+        forwards, backwards = passes(cell.attack.parameters) if passes else (nan, nan)
     seconds = None
     if passes and card and "forward_seconds" in card:
         # One pass more than the attack's own: the judge's.
@@ -95,7 +102,7 @@ def _cell(cell: Cell, data: Loaded, card: dict[str, Any] | None) -> dict[str, An
         "dataset": cell.dataset.label,
         "stand_in_for": cell.dataset.stand_in_for,
         "model": cell.model.label,
-        "attack": cell.attack.label,
+        "attack": cell.attack_label,
         "threat": cell.attack.threat.label,
         "goal": cell.goal,
         "parameters": jsonable(cell.attack.parameters),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -64,6 +64,9 @@ class Goal(Protocol):
     def objective(self, model: Model, outputs: Tensor) -> Objective:
         """The objective for a model's clean outputs on the batch."""
 
+    def part(self, rows: slice) -> Goal:
+        """The goal of some of the images; what is the same for all images stays."""
+
 
 # --- attributes -------------------------------------------------------------------------------------------
 
@@ -89,6 +92,10 @@ class FlipAttribute:
         present = outputs.gather(1, columns[:, None])[:, 0] > 0
         labels = present if self.labels is None else _cases(self.labels, outputs) > 0
         return FlipObjective(columns, present, labels, model.training_loss)
+
+    def part(self, rows: slice) -> FlipAttribute:
+        """The goal of some of the images."""
+        return replace(self, indices=_rows(self.indices, rows), labels=_rows(self.labels, rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +154,10 @@ class Untargeted:
         labels = _classes(self.labels, outputs)
         return ClassObjective(labels, outputs.argmax(1) == labels, False, model.training_loss)
 
+    def part(self, rows: slice) -> Untargeted:
+        """The goal of some of the images."""
+        return replace(self, labels=_rows(self.labels, rows))
+
 
 @dataclass(frozen=True, eq=False)
 class Targeted:
@@ -163,6 +174,10 @@ class Targeted:
         labels = None if self.labels is None else _classes(self.labels, outputs)
         correct = decisions != classes if labels is None else decisions == labels
         return ClassObjective(classes, correct, True, model.training_loss)
+
+    def part(self, rows: slice) -> Targeted:
+        """The goal of some of the images."""
+        return replace(self, classes=_rows(self.classes, rows), labels=_rows(self.labels, rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +234,10 @@ class Impersonate:
         """Outputs are clean embeddings (B, D)."""
         return _verification(model, outputs, self.anchors, self.threshold, self.kind)
 
+    def part(self, rows: slice) -> Impersonate:
+        """The goal of some of the images."""
+        return replace(self, anchors=self.anchors if len(self.anchors) == 1 else self.anchors[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Evade:
@@ -231,6 +250,10 @@ class Evade:
     def objective(self, model: Model, outputs: Tensor) -> VerificationObjective:
         """Outputs are clean embeddings (B, D)."""
         return _verification(model, outputs, self.anchors, self.threshold, self.kind)
+
+    def part(self, rows: slice) -> Evade:
+        """The goal of some of the images."""
+        return replace(self, anchors=self.anchors if len(self.anchors) == 1 else self.anchors[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,6 +312,14 @@ def _verification(
 def _need(model: Model, head: str, kind: str) -> None:
     if model.head != head:
         raise AttackError(f'goal "{kind}" needs a model with head "{head}"; this one has "{model.head}"')
+
+
+def _rows(values: Tensor | None, rows: slice) -> Any:
+    """The entries of some images; None, and one value for all, stay."""
+    if values is None:
+        return None
+    values = torch.as_tensor(values)
+    return values if values.ndim == 0 else values[rows]
 
 
 def _cases(values: Tensor, outputs: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ of the originals that the attack never saw.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +37,17 @@ class Verdict:
     def success(self) -> Tensor:
         """(B,) bool: reached and valid."""
         return self.reached & self.valid
+
+    def restricted(
+        self, kept: Tensor, faults: tuple[str, ...], errors: tuple[str, ...] | None = None
+    ) -> Verdict:
+        """The same where only the cases ``kept`` (B,) stay valid, with other faults and, if given, errors."""
+        return replace(
+            self,
+            valid=self.valid & kept,
+            faults=faults,
+            errors=self.errors if errors is None else errors,
+        )
 
 
 def judge(

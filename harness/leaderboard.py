@@ -42,6 +42,7 @@ WITH_INTERVAL = (
     "robust-accuracy",
     "success-rate",
     "natural-rate",
+    "transfer-rate",
     "valid-rate",
     "mean-l2",
     "mean-linf",
@@ -51,7 +52,7 @@ WITHOUT_INTERVAL = ("clean-accuracy", "mean-forwards", "mean-backwards", "mean-s
 PLUGIN = "core"
 """The plugin whose metrics are computed from arrays; those of others get a frame of their columns."""
 
-TEXT = ("dataset", "stand_in_for", "model", "attack", "threat", "goal", "error")
+TEXT = ("dataset", "stand_in_for", "model", "attack", "surrogate", "threat", "goal", "error")
 ORDER = ("dataset", "model", "goal", "attack", "threat", "cell")
 COUNTS = ("n", "images", "cells_failed")
 
@@ -61,7 +62,7 @@ Row = dict[str, Any]
 
 def columns() -> list[str]:
     """The columns of every board, in order; metrics of plugins follow."""
-    names = ["rank", "tied", "dataset", "stand_in_for", "model", "attack", "threat", "goal"]
+    names = ["rank", "tied", "dataset", "stand_in_for", "model", "attack", "surrogate", "threat", "goal"]
     names += ["n", "images", "coverage", "clean_accuracy"]
     for metric in WITH_INTERVAL:
         names += _interval_columns(metric)
@@ -169,7 +170,8 @@ def _read(folder: Path, cell: Row, codebook: Codebook) -> _Read:
 def _identity(first: Row, attack: str, threat: str, cells: list[Row]) -> Row:
     same = {name: first[name] for name in ("dataset", "stand_in_for", "model", "goal")}
     failed = sum(cell["status"] == "failed" for cell in cells)
-    return same | {"attack": attack, "threat": threat, "cells_failed": failed}
+    surrogate = cells[0]["surrogate"] if attack not in (CLEAN, WORST_CASE) else None
+    return same | {"attack": attack, "surrogate": surrogate, "threat": threat, "cells_failed": failed}
 
 
 def _attack_row(cases: Outcomes, planned: int) -> Row:

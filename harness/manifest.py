@@ -18,7 +18,9 @@ from harness.specs import Compute
 SCHEMA = 1
 RESERVED = ("clean", "worst-case")
 """Rows that boards add to those of the attacks."""
-TABLES = ("dataset", "model", "attack", "measure", "exclude", "analysis")
+TABLES = ("dataset", "model", "attack", "transfer", "measure", "exclude", "analysis")
+NAMELESS = ("transfer", "exclude")
+"""Tables that speak of others, and have neither `use` nor `id`."""
 
 _TOP = {
     parameter.name: parameter
@@ -35,7 +37,7 @@ _TOP = {
     )
 }
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Suite:
     datasets: tuple[Table, ...]
     models: tuple[Table, ...]
     attacks: tuple[Table, ...]
+    transfers: tuple[Table, ...] = ()
     measures: tuple[Table, ...] = ()
     excludes: tuple[Table, ...] = ()
     analyses: tuple[Table, ...] = ()
@@ -119,7 +122,7 @@ def read_suite(
     for key in ("batch_size", "shard_size"):
         if checked[key] is not None and checked[key] < 1:
             raise ManifestError(f"{place}: {key} = {checked[key]} must be at least 1")
-    if not _NAME.fullmatch(checked["name"]):
+    if not FILE_NAME.fullmatch(checked["name"]):
         raise ManifestError(
             f'{place}: name = "{checked["name"]}" names a folder: use letters, digits, ".", "_" and "-"'
         )
@@ -133,6 +136,7 @@ def read_suite(
         datasets=tables["dataset"],
         models=tables["model"],
         attacks=tables["attack"],
+        transfers=tables["transfer"],
         measures=tables["measure"],
         excludes=tables["exclude"],
         analyses=tables["analysis"],
@@ -181,7 +185,7 @@ def _table(
     place: str, kind: str, number: int, table: Mapping[str, Any], environment: Mapping[str, str] | None
 ) -> Table:
     here = f"{place}: {kind} {number}"
-    if kind != "exclude":
+    if kind not in NAMELESS:
         if "use" not in table:
             remedy = nearest(next(iter(table), "use"), ["use"]) if table else 'write use = "…"'
             raise ManifestError(f'{here}: "use" is missing; {remedy}')

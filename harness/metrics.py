@@ -166,6 +166,17 @@ def natural_rate(records: Records) -> Estimate:
     return rate(cases.success[among], cases.images[among])
 
 
+def transfer_rate(records: Records) -> Estimate:
+    """Of the adversarials that fooled the model they were made on, the share that fools this one too.
+
+    Over cases that this model had right before; none where nothing was transferred. Errors left out.
+    """
+    cases = as_outcomes(records)
+    made = cases.values["surrogate_success"]
+    among = cases.covered & cases.correct & (np.nan_to_num(made) > 0)
+    return rate(cases.success[among], cases.images[among])
+
+
 def valid_rate(records: Records) -> Estimate:
     """The share of judged images that keep to the box, the budget and the region."""
     cases = as_outcomes(records)
@@ -222,6 +233,7 @@ CORE: dict[str, Callable[[Records], Estimate]] = {
     "robust-accuracy": robust_accuracy,
     "success-rate": success_rate,
     "natural-rate": natural_rate,
+    "transfer-rate": transfer_rate,
     "valid-rate": valid_rate,
     "mean-l2": mean_l2,
     "mean-linf": mean_linf,
@@ -259,6 +271,12 @@ def harness_metrics() -> list[MetricSpec]:
         spec("robust-accuracy", "share of all cases that are right and stay so", direction=higher),
         spec("success-rate", "successes over the cases that were right before the attack", direction=lower),
         spec("natural-rate", "successes over the cases that were wrong before the attack"),
+        spec(
+            "transfer-rate",
+            "of the adversarials that fooled the surrogate, the share that fools this model",
+            "surrogate_success",
+            direction=lower,
+        ),
         spec("valid-rate", "share of images that keep to box, budget and region", "valid"),
         spec("mean-l2", "mean L2 distance of the adversarials", "l2", direction=higher),
         spec("mean-linf", "mean L-infinity distance of the adversarials", "linf", direction=higher),

@@ -22,7 +22,7 @@ Keys = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 OUTCOMES = ("sample_id", "target", "clean_correct", "success", "error")
-NUMBERS = ("valid", "l2", "linf", "pass", "forwards", "backwards", "seconds")
+NUMBERS = ("valid", "surrogate_success", "l2", "linf", "pass", "forwards", "backwards", "seconds")
 COLUMNS = (*OUTCOMES, *NUMBERS)
 """The record columns that cases are made of."""
 CLOSEST = {"l2": np.fmin, "linf": np.fmin, "pass": np.fmax}

@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from harness.analysis import AnalysisChoice
 from harness.catalog import Catalog, Entry
 from harness.choices import (
     AttackChoice,
     DatasetChoice,
     MeasureChoice,
     ModelChoice,
+    analyses_of,
     attacks_of,
     datasets_of,
-    entry_of,
     measures_of,
     models_of,
 )
@@ -29,6 +30,12 @@ GOALS = {"attributes": "flip", "classes": "untargeted"}
 """The goal that a suite pursues by head; Impersonate and Evade need pairs, which no data set offers yet."""
 
 _EXCLUDE_KEYS = {kind: Parameter(kind, str | None, None) for kind in ("dataset", "model", "attack")}
+_TRANSFER_KEYS = {
+    "surrogate": Parameter("surrogate", str),
+    "victim": Parameter("victim", str | list[str] | None, None),
+    "attack": Parameter("attack", str | list[str] | None, None),
+    "dataset": Parameter("dataset", str | None, None),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +46,15 @@ class Cell:
     model: ModelChoice
     attack: AttackChoice
     goal: str
+    keep: bool = False
+    """Whether the adversarials are stored: the suite asks for them, or other models are to judge them."""
+    source: Cell | None = None
+    """Transfer: the cell whose adversarials this one's model, the victim, judges; nothing is attacked."""
+
+    @property
+    def attack_label(self) -> str:
+        """What boards call the attack, and the model that it saw where that is not the one that is judged."""
+        return attack_label(self.attack, self.source.model if self.source else None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +65,17 @@ class Skipped:
     model: ModelChoice
     attack: AttackChoice
     reason: str
+    surrogate: ModelChoice | None = None
+
+    @property
+    def attack_label(self) -> str:
+        """As of a cell."""
+        return attack_label(self.attack, self.surrogate)
+
+
+def attack_label(attack: AttackChoice, surrogate: ModelChoice | None) -> str:
+    """The attack's label, and the model that it saw where that is not the one that is judged."""
+    return f"{attack.label} from {surrogate.label}" if surrogate else attack.label
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +87,7 @@ class Plan:
     models: tuple[ModelChoice, ...]
     attacks: tuple[AttackChoice, ...]
     measures: tuple[MeasureChoice, ...]
+    analyses: tuple[AnalysisChoice, ...]
     cells: tuple[Cell, ...]
     skipped: tuple[Skipped, ...]
 
@@ -74,9 +102,7 @@ def plan(suite: Suite, catalog: Catalog) -> Plan:
     models = _labelled(suite, models_of(suite, catalog), ())
     attacks = _labelled(suite, attacks_of(suite, catalog), ())
     measures = tuple(measures_of(suite, catalog))
-    if suite.analyses:
-        for table in suite.analyses:
-            entry_of(table, catalog.analyses)
+    analyses = tuple(analyses_of(suite, catalog))
     excluded = [_exclusion(table, datasets, models, attacks) for table in suite.excludes]
     cells: list[Cell] = []
     skipped: list[Skipped] = []
@@ -87,10 +113,83 @@ def plan(suite: Suite, catalog: Catalog) -> Plan:
         if reason is None and any(dataset in d and model in m and attack in a for d, m, a in excluded):
             reason = f"excluded by {suite.place}"
         if reason is None:
-            cells.append(Cell(dataset, model, attack, GOALS[model.entry.spec.head]))
+            cells.append(Cell(dataset, model, attack, GOALS[model.entry.spec.head], attack.keep))
         else:
             skipped.append(Skipped(dataset, model, attack, reason))
-    return Plan(suite, datasets, models, attacks, measures, tuple(cells), tuple(skipped))
+    if suite.transfers:
+        cells, more = _with_transfers(suite, datasets, models, attacks, cells, skipped)
+        skipped += more
+    return Plan(suite, datasets, models, attacks, measures, analyses, tuple(cells), tuple(skipped))
+
+
+# --- transfer ---------------------------------------------------------------------------------------------
+
+
+def _with_transfers(
+    suite: Suite,
+    datasets: Sequence[DatasetChoice],
+    models: Sequence[ModelChoice],
+    attacks: Sequence[AttackChoice],
+    cells: Sequence[Cell],
+    skipped: Sequence[Skipped],
+) -> tuple[list[Cell], list[Skipped]]:
+    """The cells, those of transfers last, and the transfers that are skipped."""
+    wanted: dict[tuple[DatasetChoice, ModelChoice, ModelChoice, AttackChoice], None] = {}
+    for table in suite.transfers:
+        wanted |= dict.fromkeys(_transfers_of(table, datasets, models, attacks))
+    sources = {(dataset, surrogate, attack) for dataset, surrogate, _, attack in wanted}
+    made = {(cell.dataset, cell.model, cell.attack): cell for cell in cells}
+    kept = {key: replace(cell, keep=True) if key in sources else cell for key, cell in made.items()}
+    reasons = {(item.dataset, item.model, item.attack): item.reason for item in skipped}
+    found: list[Cell] = []
+    left: list[Skipped] = []
+    for dataset, surrogate, victim, attack in wanted:
+        source = kept.get((dataset, surrogate, attack))
+        if source is None:
+            reason: str | None = f"not run on {surrogate.label}: {reasons[dataset, surrogate, attack]}"
+        else:
+            reason = _no_transfer(surrogate, victim, attack)
+        if reason is None and source is not None:
+            found.append(Cell(dataset, victim, attack, source.goal, source=source))
+        else:
+            left.append(Skipped(dataset, victim, attack, reason or "", surrogate))
+    return [*kept.values(), *found], left
+
+
+def _transfers_of(
+    table: Table,
+    datasets: Sequence[DatasetChoice],
+    models: Sequence[ModelChoice],
+    attacks: Sequence[AttackChoice],
+) -> Iterable[tuple[DatasetChoice, ModelChoice, ModelChoice, AttackChoice]]:
+    """Data set, surrogate, victim and attack of all that a [[transfer]] table means."""
+    named = check(table.place, table.values, _TRANSFER_KEYS, ManifestError)
+    surrogates = _meant(table.place, "model", models, named["surrogate"], key="surrogate")
+    victims = _meant(table.place, "model", models, named["victim"], key="victim")
+    combinations = product(
+        _meant(table.place, "dataset", datasets, named["dataset"]),
+        surrogates,
+        victims,
+        _meant(table.place, "attack", attacks, named["attack"]),
+    )
+    found = [each for each in combinations if each[1] is not each[2]]
+    if not found:
+        raise ManifestError(f"{table.place}: the victim is the surrogate; name another model of this suite")
+    return found
+
+
+def _no_transfer(surrogate: ModelChoice, victim: ModelChoice, attack: AttackChoice) -> str | None:
+    """Why adversarials of the surrogate mean nothing to the victim, or None."""
+    one, other = surrogate.entry.spec.head, victim.entry.spec.head
+    if one != other:
+        return f'adversarials of a model with head "{one}" ask nothing of one with head "{other}"'
+    if surrogate.attributes is None or victim.attributes is None:
+        asked = victim.attributes if surrogate.attributes is None else surrogate.attributes
+    else:
+        asked = tuple(name for name in surrogate.attributes if name in victim.attributes)
+    if asked is not None and attack.attributes is not None:
+        asked = tuple(name for name in asked if name in attack.attributes)
+    return None if asked is None or asked else f"{victim.label} answers no attribute that was flipped"
 
 
 # --- labels, exclusions, fitness --------------------------------------------------------------------------
@@ -157,20 +256,27 @@ def _exclusion(
     wanted = check(table.place, table.values, _EXCLUDE_KEYS, ManifestError)
     if not any(wanted.values()):
         raise ManifestError(f"{table.place}: name a dataset, a model or an attack")
+    return (
+        set(_meant(table.place, "dataset", datasets, wanted["dataset"])),
+        set(_meant(table.place, "model", models, wanted["model"])),
+        set(_meant(table.place, "attack", attacks, wanted["attack"])),
+    )
 
-    def meant(kind: str, choices: Sequence[Any]) -> set[Any]:
-        name = wanted[kind]
-        if name is None:
-            return set(choices)
-        found = {choice for choice in choices if name in _names(choice)}
-        if not found:
+
+def _meant(place: str, kind: str, choices: Sequence[Any], names: Any, key: str | None = None) -> list[Any]:
+    """The choices that a name, or a list of names, in another table means; all where there is none."""
+    if names is None:
+        return list(choices)
+    found: dict[Any, None] = {}
+    for name in [names] if isinstance(names, str) else names:
+        meant = [choice for choice in choices if name in _names(choice)]
+        if not meant:
             known = [known for choice in choices for known in _names(choice)]
             raise ManifestError(
-                f'{table.place}: {kind} "{name}" is not in this suite; {nearest(name, known)}'
+                f'{place}: {key or kind} "{name}" is not in this suite; {nearest(name, known)}'
             )
-        return found
-
-    return meant("dataset", datasets), meant("model", models), meant("attack", attacks)
+        found |= dict.fromkeys(meant)
+    return list(found)
 
 
 def _names(choice: Any) -> tuple[str, ...]:

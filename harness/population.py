@@ -46,6 +46,17 @@ class Cases:
             self.keys[start:stop],
         )
 
+    def among(self, chosen: npt.NDArray[np.intp], columns: npt.NDArray[np.int64]) -> Cases:
+        """The chosen cases, with output columns (N,) of another model in place of their own."""
+        return Cases(
+            self.goal,
+            self.rows[chosen],
+            tuple(self.targets[case] for case in chosen),
+            columns[chosen],
+            self.labels[chosen],
+            tuple(self.keys[case] for case in chosen),
+        )
+
     def as_goal(self) -> Goal:
         """The goal of these cases, as attacks and the judge see it."""
         if self.goal == "flip":

@@ -68,10 +68,19 @@ def resolved(planned: Plan) -> dict[str, Any]:
             )
             for choice in planned.attacks
         ],
+        "transfer": [
+            dict(zip(("dataset", "surrogate", "victim", "attack"), names, strict=True))
+            for names in dict.fromkeys(
+                (cell.dataset.label, cell.source.model.label, cell.model.label, cell.attack.label)
+                for cell in planned.cells
+                if cell.source
+            )
+        ],
         "measure": [
-            {"use": choice.entry.qualified, "id": choice.column, **jsonable(choice.parameters)}
+            _table(choice, id=choice.column, at_least=choice.at_least, at_most=choice.at_most)
             for choice in planned.measures
         ],
+        "analysis": [_table(choice) for choice in planned.analyses],
         "exclude": [
             {"dataset": item.dataset.label, "model": item.model.label, "attack": item.attack.label}
             for item in planned.skipped
@@ -99,7 +108,8 @@ def hardware(device: torch.device) -> dict[str, Any]:
 def _table(choice: Any, **own: Any) -> dict[str, Any]:
     """One resolved table. What is None is left out, unless the default preset would then fill it in."""
     filled: Mapping[str, Any] = next(iter(getattr(choice.entry.spec, "presets", {}).values()), {})
-    table = {"use": choice.entry.qualified, "id": choice.label, **own, **jsonable(choice.parameters)}
+    table = {"use": choice.entry.qualified, "id": getattr(choice, "label", None), **own}
+    table |= jsonable(choice.parameters)
     return {key: value for key, value in table.items() if value is not None or key in filled}
 
 

@@ -15,6 +15,7 @@ RECORD_SCHEMA = pa.schema(
         pa.field("valid", pa.bool_()),
         pa.field("success", pa.bool_()),  # reached and valid
         pa.field("fault", pa.string()),  # which bound an image that is not valid breaks
+        pa.field("surrogate_success", pa.bool_()),  # transfer: it fooled the model it was made on
         pa.field("linf", pa.float32()),  # of the judged image, in [0, 1]
         pa.field("l2", pa.float32()),
         pa.field("l0", pa.int32()),  # pixels
@@ -39,7 +40,9 @@ CELL_SCHEMA = pa.schema(
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("stand_in_for", pa.string()),  # the data set that this one stands in for
         pa.field("model", pa.string(), nullable=False),
-        pa.field("attack", pa.string(), nullable=False),
+        pa.field("attack", pa.string(), nullable=False),  # "ffa"; for transfer "ffa from separate"
+        pa.field("surrogate", pa.string()),  # transfer: the model that the attack saw; null elsewhere
+        pa.field("source", pa.string()),  # transfer: the cell whose adversarials are judged here
         pa.field("threat", pa.string(), nullable=False),  # "linf 8/255", "linf minimal", …
         pa.field("goal", pa.string(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
@@ -66,6 +69,16 @@ CELL_SCHEMA = pa.schema(
     ]
 )
 """cells.parquet: one row per cell of the current plan, and one per skipped pair."""
+
+
+ORIGINAL_SCHEMA = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("original", pa.binary(), nullable=False),  # PNG
+    ]
+)
+"""originals.parquet: the attacked images, once each, where the suite keeps adversarials."""
 
 
 def record_schema(measures: tuple[str, ...] = ()) -> pa.Schema:

@@ -19,7 +19,7 @@ from harness.records import CELL_SCHEMA, RECORD_SCHEMA
 if TYPE_CHECKING:
     import pandas as pd
 
-IDENTITY = ("cell", "dataset", "model", "attack", "threat", "goal")
+IDENTITY = ("cell", "dataset", "model", "attack", "surrogate", "threat", "goal")
 """The columns of its cell that every sample carries."""
 ENCODED = ("sample_id", "target", "fault", "error")
 """Record columns with few distinct strings, which are read as codes."""
@@ -48,6 +48,48 @@ class Results:
     def cells(self) -> pd.DataFrame:
         """One row per cell of the plan, and per pair that was skipped: identity, status, error, cost."""
         return to_frame(read_cells(self.path))
+
+    def models(self) -> pd.DataFrame:
+        """One row per dataset and model that was made ready: what it answers, and the card of its weights.
+
+        Columns: dataset, model, use, parameters (dict), weights, outputs (list of names, in the order of
+        ``decisions_clean``), card (dict: where known accuracy, accuracy_by_attribute, …).
+        """
+        import pandas as pd
+
+        names = ["dataset", "model", "use", "parameters", "weights", "outputs", "card"]
+        file = self.path / "models.json"
+        if not file.is_file():
+            return pd.DataFrame(columns=names)
+        try:
+            rows = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ResultsError(f"{file} cannot be read: {error}") from error
+        return pd.DataFrame(rows, columns=names)
+
+    def analysis(self, name: str) -> pd.DataFrame:
+        """The table of an analysis that the suite asks for, by its name or id.
+
+        Raises:
+            ResultsError: the folder holds no such analysis.
+        """
+        folder = self.path / "analyses"
+        file = folder / f"{name}.parquet"
+        if Path(name).name != name or not file.is_file():
+            there = [found.stem for found in folder.glob("*.parquet")]
+            raise ResultsError(f'"{self.path}" holds no analysis "{name}"; {nearest(name, there)}')
+        return to_frame(read_parquet(file))
+
+    def originals(self, dataset: str) -> dict[str, bytes]:
+        """The attacked images of a data set as PNG, by sample id; empty where the suite keeps none."""
+        file = self.path / "originals.parquet"
+        if not file.is_file():
+            return {}
+        table = read_parquet(file)
+        table = table.filter(_matches(table, "dataset", dataset))
+        return dict(
+            zip(table.column("sample_id").to_pylist(), table.column("original").to_pylist(), strict=True)
+        )
 
     def samples(
         self, columns: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
@@ -113,13 +155,13 @@ def read_cells(folder: Path) -> pa.Table:
     """cells.parquet, checked for the columns that identify a cell."""
     file = folder / "cells.parquet"
     table = read_parquet(file)
-    for name in (*IDENTITY, "status"):
-        if name not in table.column_names:
-            raise ResultsError(f'{file} has no column "{name}": it was not written by `harness run`')
-    for name in ("stand_in_for", "error", "cases"):
+    for name in ("stand_in_for", "surrogate", "source", "error", "cases"):
         if name not in table.column_names:
             kind = CELL_SCHEMA.field(name).type
             table = table.append_column(name, pa.nulls(table.num_rows, kind))
+    for name in (*IDENTITY, "status"):
+        if name not in table.column_names:
+            raise ResultsError(f'{file} has no column "{name}": it was not written by `harness run`')
     return table
 
 

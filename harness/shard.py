@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
 
+from harness import pictures
 from harness.choices import MeasureChoice
 from harness.dataset import Dataset
 from harness.errors import ContractError, DatasetError, HarnessError
+from harness.judge import Verdict
 from harness.model import Model
 from harness.parameters import keyword_parameters
 from harness.plan import Cell
@@ -116,13 +117,13 @@ def run_shard(
                 compute=attack.compute,
                 clean=clean,
             )
-            columns = _columns(bench, batch, trial)
+            columns = columns_of(bench, batch, trial)
         except DatasetError:
             raise
         except Exception as error:
             if isinstance(error, ContractError):
                 repair()
-            columns = {"error": [f"{type(error).__name__}: {' '.join(str(error).split())}"] * len(batch)}
+            columns = {"error": [failure(error)] * len(batch)}
         columns |= {
             "sample_id": [bench.dataset.ids[row] for row in batch.rows],
             "goal": [batch.goal] * len(batch),
@@ -134,8 +135,15 @@ def run_shard(
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _columns(bench: Bench, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
-    verdict, objective = trial.verdict, trial.objective
+def failure(error: Exception) -> str:
+    """How records name what went wrong."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def columns_of(bench: Bench, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
+    """The record columns of a batch that was judged, measures included."""
+    measures = {measure: measured(measure, trial) for measure in bench.measures}
+    verdict, objective = _constrained(trial.verdict, measures), trial.objective
     failed = [bool(error) for error in verdict.errors]
 
     def outcome(values: Tensor) -> list[Any]:
@@ -165,14 +173,31 @@ def _columns(bench: Bench, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
     if bench.model.head == "attributes":
         columns["decisions_clean"] = bench.model.decide(trial.clean).tolist()
         columns["decisions_adv"] = outcome(bench.model.decide(verdict.outputs))
-    if bench.cell.attack.keep:
-        pictures = [encode(image) for image in verdict.adversarials.cpu()]
-        columns["adversarial"] = [
-            None if bad else picture for bad, picture in zip(failed, pictures, strict=True)
-        ]
-    for measure in bench.measures:
-        columns[measure.column] = measured(measure, trial)
+    if bench.cell.keep:
+        kept = [encode(image) for image in verdict.adversarials.cpu()]
+        columns["adversarial"] = [None if bad else picture for bad, picture in zip(failed, kept, strict=True)]
+    for measure, values in measures.items():
+        columns[measure.column] = values
     return columns
+
+
+def _constrained(verdict: Verdict, measures: Mapping[MeasureChoice, list[float | None]]) -> Verdict:
+    """Successes whose measures keep to the suite's bounds; the others break one, and are not valid."""
+    for measure, values in measures.items():
+        low, high = measure.at_least, measure.at_most
+        if low is None and high is None:
+            continue
+        faults, kept = list(verdict.faults), []
+        for case, value in enumerate(values):
+            broken = ""
+            if value is not None and low is not None and not value >= low:
+                broken = f"{measure.column} below {low:g}"
+            elif value is not None and high is not None and not value <= high:
+                broken = f"{measure.column} above {high:g}"
+            kept.append(not broken)
+            faults[case] = faults[case] or broken
+        verdict = verdict.restricted(torch.tensor(kept, device=verdict.valid.device), tuple(faults))
+    return verdict
 
 
 def measured(measure: MeasureChoice, trial: Trial) -> list[float | None]:
@@ -191,18 +216,13 @@ def measured(measure: MeasureChoice, trial: Trial) -> list[float | None]:
 
 def encode(image: Tensor) -> bytes:
     """PNG of an image (C, H, W) on the 8-bit grid, C = 1 or 3; lossless."""
-    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    fine, encoded = cv2.imencode(".png", pixels[..., ::-1] if pixels.shape[2] == 3 else pixels)
-    if not fine:
-        raise ValueError("the image cannot be written as PNG")
-    return bytes(encoded)
+    return pictures.encode((image * 255).round().to(torch.uint8).numpy())
 
 
 def decode(picture: bytes, channels: int) -> Tensor:
-    """float32 (C, H, W) in [0, 1] of a PNG that ``encode`` wrote."""
-    mode = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
-    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), mode)
-    if pixels is None:
-        raise ValueError("the stored adversarial is no readable PNG")
-    planes = pixels[..., ::-1].transpose(2, 0, 1) if channels == 3 else pixels[None]
-    return torch.from_numpy(np.ascontiguousarray(planes)).float() / 255
+    """float32 (C, H, W) in [0, 1] of a PNG that ``encode`` wrote.
+
+    Raises:
+        ValueError: it is no readable PNG.
+    """
+    return torch.from_numpy(pictures.decode(picture, channels)).float() / 255

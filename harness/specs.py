@@ -62,6 +62,8 @@ class ModelSpec(Spec):
     """Named parameter sets; the first is the default."""
     traits: frozenset[str] = frozenset()
     """What attacks may ask about, such as "joint-loss": one loss over all attributes at once."""
+    training_passes: Callable[[Parameters], float] | None = None
+    """How often training shows every training image to every network, at most; for `harness plan`."""
     counted_per: str = ""
     """What the parameter count is of, where a model is many equal networks: "attribute"."""
     card_size: Mapping[str, tuple[int, int]] = field(default_factory=dict)

@@ -92,6 +92,11 @@ class Store:
         table = pa.Table.from_pylist([dict(cell) for cell in cells], schema=CELL_SCHEMA)
         write_whole(self.folder / "cells.parquet", lambda aside: pq.write_table(table, aside))
 
+    def write_models(self, models: Sequence[Mapping[str, Any]]) -> None:
+        """Write models.json: what was made ready, what it answers, and the card of its weights."""
+        text = json.dumps(models, indent=1, ensure_ascii=False) + "\n"
+        write_text(self.folder / "models.json", text)
+
     def write_suite(self, description: Mapping[str, Any]) -> None:
         """Write suite.json: the resolved suite, versions, hardware, revision."""
         write_text(self.folder / "suite.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")

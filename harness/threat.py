@@ -64,6 +64,12 @@ class Threat:
             return self
         return replace(self, mask=self.mask[cases.to(self.mask.device)])
 
+    def part(self, rows: slice) -> Threat:
+        """The threat of some of the images: per-case masks are cut."""
+        if self.mask is None or self.mask.ndim != 4:
+            return self
+        return replace(self, mask=self.mask[rows])
+
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """The nearest images inside budget, region and box, all (B, C, H, W); differentiable nowhere needed.
 

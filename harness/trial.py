@@ -99,7 +99,7 @@ def attempt(
         check_model()
         if not torch.equal(lent, x):
             raise ContractError("the attack changed its input in place")
-    verdict = _answerable(judge(model, objective, threat, x, x_adv, batch_size=batch_size), objective, clean)
+    verdict = judged(model, objective, threat, x, x_adv, clean, batch_size=batch_size)
     return Trial(x, clean, objective, verdict, meter.forwards, meter.backwards, seconds)
 
 
@@ -147,8 +147,21 @@ def _fitting(threat: Threat, x: Tensor) -> None:
         raise AttackError(f"the mask has shape {found}, which does not fit images of shape {wanted}")
 
 
-def _answerable(verdict: Verdict, objective: Objective, clean: Tensor) -> Verdict:
-    """Where the clean answer is not finite, nothing was decided that an attack could change."""
+def judged(
+    model: Model,
+    objective: Objective,
+    threat: Threat,
+    x: Tensor,
+    x_adv: object,
+    clean: Tensor,
+    *,
+    batch_size: int = 256,
+) -> Verdict:
+    """The verdict on ``x_adv``; an error where the clean answer (B, M) is not finite.
+
+    There nothing was decided that an attack could change. Raises what ``harness.judge.judge`` raises.
+    """
+    verdict = judge(model, objective, threat, x, x_adv, batch_size=batch_size)
     known = clean.flatten(1).isfinite().all(1) & ~objective.margin(clean).isnan()
     errors = zip(known.tolist(), verdict.errors, strict=True)
     return replace(

@@ -10,12 +10,13 @@ import torch
 
 from harness.catalog import catalog
 from harness.errors import ResultsError
+from harness.jobs import Job, make_job, transfer_job
 from harness.judge import judge
+from harness.loading import Loaded, device_of, open_datasets
 from harness.manifest import read_suite
 from harness.plan import Cell, Plan, plan
-from harness.population import Cases, enumerate_cases
+from harness.population import Cases
 from harness.results import read_parquet, read_results
-from harness.session import Loaded, cell_id, device_of, open_datasets, shard_size
 from harness.shard import CleanAnswers, decode, images
 from harness.store import Store
 from harness.zoo import Specimen, obtain, read_card
@@ -34,7 +35,7 @@ class Report:
 
 
 def verify(folder: Path, device_name: str) -> Report:
-    """Judge every stored adversarial of a results folder again.
+    """Judge every stored adversarial of a results folder again, on its own model and on its victims.
 
     Raises:
         ResultsError: the folder holds no results or no adversarials, or a model's weights are not there.
@@ -42,44 +43,52 @@ def verify(folder: Path, device_name: str) -> Report:
     results = read_results(folder)
     if not isinstance(results.suite.get("suite"), dict):
         raise ResultsError(f"{folder / 'suite.json'} holds no resolved suite")
-    cells = set(results.cells()["cell"])
+    known = set(results.cells()["cell"])
     planned = plan(read_suite(results.suite["suite"]), catalog())
     loaded = open_datasets(planned, results.suite.get("limit"))
     device = device_of(device_name)
+    store = Store(folder)
     compared, without, differences = 0, 0, []
-    for cell in planned.cells:
-        if not cell.attack.keep:
+    jobs: dict[Cell, Job] = {}
+    for cell in planned.cells:  # transfers come after their sources
+        if not cell.keep and not cell.source:
             continue
         data = loaded[cell.dataset]
         specimen = _specimen(planned, cell, data, device)
-        name = cell_id(planned, cell, data, specimen.digest)
-        if name not in cells:
+        clean = CleanAnswers(specimen.model, data.dataset, data.rows)
+        if cell.source:
+            job = transfer_job(planned, cell, data, specimen, clean, jobs[cell.source])
+        else:
+            job = jobs[cell] = make_job(planned, cell, data, specimen, clean)
+        if job.id not in known:
             raise ResultsError(
-                f"{folder}: no cell is {name} ({cell.model.label} x {cell.attack.label}): data, weights or "
+                f"{folder}: no cell is {job.id} ({cell.model.label} x {cell.attack_label}): data, weights or "
                 "versions are not those of the run"
             )
-        names = specimen.model.names or data.dataset.attribute_names
-        cases = enumerate_cases(cell, data.dataset, data.rows, names)
-        clean = CleanAnswers(specimen.model, data.dataset, data.rows)
-        store = Store(folder)
-        for shard in sorted(store.finished(name)):
-            size = shard_size(planned, len(cases))
-            part = cases.part(shard * size, (shard + 1) * size)
-            records = read_parquet(store.part(name, shard)).to_pylist()
-            if len(records) != len(part):
-                differences.append(
-                    f"{store.part(name, shard)}: {len(records)} records of a shard of {len(part)} cases"
-                )
+        for shard in sorted(store.finished(job.id)):
+            file = store.part(job.id, shard)
+            records, cases = read_parquet(file).to_pylist(), job.parts[shard]
+            if len(records) != len(cases):
+                differences.append(f"{file}: {len(records)} records of a shard of {len(cases)} cases")
                 continue
+            if job.source:
+                _lend_pictures(records, store.part(job.source, shard))
             stored = [row for row, record in enumerate(records) if record["adversarial"] is not None]
             without += len(records) - len(stored)
             compared += len(stored)
-            differences += _compare(
-                cell, data, specimen, clean, part, records, stored, store.part(name, shard)
-            )
+            differences += _compare(job, records, cases, stored, file)
     if not compared:
         raise ResultsError(f"{folder} keeps no adversarials; run the suite with keep = true")
     return Report(compared, without, tuple(differences))
+
+
+def _lend_pictures(records: list[dict[str, Any]], source: Path) -> None:
+    """Give the records of a transfer the adversarials that they are of; those in error have none."""
+    made = read_parquet(source, {"sample_id", "target", "adversarial"}).to_pylist()
+    pictures = {(record["sample_id"], record["target"]): record["adversarial"] for record in made}
+    for record in records:
+        if record["error"] is None:
+            record["adversarial"] = pictures.get((record["sample_id"], record["target"]))
 
 
 def _specimen(planned: Plan, cell: Cell, data: Loaded, device: torch.device) -> Specimen:
@@ -90,30 +99,26 @@ def _specimen(planned: Plan, cell: Cell, data: Loaded, device: torch.device) -> 
 
 
 def _compare(
-    cell: Cell,
-    data: Loaded,
-    specimen: Specimen,
-    clean: CleanAnswers,
-    cases: Cases,
-    records: list[dict[str, Any]],
-    stored: list[int],
-    path: Path,
+    job: Job, records: list[dict[str, Any]], cases: Cases, stored: list[int], path: Path
 ) -> list[str]:
+    bench = job.bench
+    cell, dataset, model = bench.cell, bench.dataset, bench.model
+    place = f"{path.name} of {cell.model.label} x {cell.attack_label}"
     lines, pictures = [], {}
     for row in stored:
         try:
-            pictures[row] = _picture(records[row]["adversarial"], data.dataset.shape)
+            pictures[row] = _picture(records[row]["adversarial"], dataset.shape)
         except ValueError as error:
-            lines.append(f"{path.name} of {cell.model.label} x {cell.attack.label}: row {row}: {error}")
+            lines.append(f"{place}: row {row}: {error}")
     stored = list(pictures)
     if not stored:
         return lines
     chosen = torch.tensor(stored)
-    x = images(data.dataset, cases.rows[stored], specimen.model.device)
-    objective = cases.as_goal().objective(specimen.model, clean.at(cases.rows)).take(chosen)
-    verdict = judge(specimen.model, objective, cell.attack.threat, x, torch.stack(list(pictures.values())))
+    x = images(dataset, cases.rows[stored], model.device)
+    objective = cases.as_goal().objective(model, bench.clean.at(cases.rows)).take(chosen)
+    verdict = judge(model, objective, cell.attack.threat, x, torch.stack(list(pictures.values())))
     names = {
-        "sample_id": [data.dataset.ids[row] for row in cases.rows[stored]],
+        "sample_id": [dataset.ids[row] for row in cases.rows[stored]],
         "target": [cases.targets[row] for row in stored],
     }
     found = {
@@ -133,10 +138,8 @@ def _compare(
                 continue
             ours, theirs = values[position], record[column]
             if not _agree(ours, theirs):
-                lines.append(
-                    f"{path.name} of {cell.model.label} x {cell.attack.label}: {record['sample_id']} "
-                    f"{record['target'] or ''}: {column} is {ours}, recorded {theirs}"
-                )
+                case = f"{record['sample_id']} {record['target'] or ''}"
+                lines.append(f"{place}: {case}: {column} is {ours}, recorded {theirs}")
     return lines
 
 

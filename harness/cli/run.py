@@ -34,6 +34,12 @@ def handle(given: argparse.Namespace) -> int:
     print_board(summary.folder)
     done = f"{summary.cases_done} cases attacked" if summary.cases_done else "nothing was left to do"
     print(f"{done}; {summary.cells} cells, {summary.skipped} pairs skipped; results in {summary.folder}")
+    for written in summary.analyses:
+        if written.error:
+            print(f"failed: {written.error}", file=sys.stderr)
+    if any(not written.error for written in summary.analyses):
+        count = sum(not written.error for written in summary.analyses)
+        print(f"{count} analyses in {summary.folder / 'analyses'}")
     if summary.cells_open:
         print(f"{summary.cells_open} cells still lack shards of other processes")
     for row in summary.rows:
@@ -44,4 +50,4 @@ def handle(given: argparse.Namespace) -> int:
                 f"failed: {row['model']} x {row['attack']} {row['threat']}: {share}{row['error']}",
                 file=sys.stderr,
             )
-    return 1 if summary.cells_failed else 0
+    return 1 if summary.failed else 0

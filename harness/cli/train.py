@@ -24,8 +24,9 @@ def add(verbs: Any) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     """Train, and print what each model scores."""
+    from harness.loading import device_of, open_datasets
     from harness.progress import Reporter
-    from harness.session import device_of, make_plan, open_datasets
+    from harness.session import make_plan
     from harness.zoo import obtain, read_card
 
     chosen = options_of(given)

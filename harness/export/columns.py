@@ -24,6 +24,7 @@ EXPLANATIONS: Mapping[str, str] = {
     "robust %": "cases that are right before the attack and stay so, of all cases.",
     "success %": "cases that the attack breaks, of those that were right before.",
     "natural %": "cases that reach the goal, of those that were wrong before.",
+    "transfer %": "of the adversarials that fooled the model they were made on, those that fool this one.",
     "L2, L∞, PASS": "means over the adversarials of cases that were right before; L∞ in grey levels of 255.",
     "[low–high]": "95 % interval; cases that share an image are not taken for independent.",
 }
@@ -102,6 +103,7 @@ COLUMNS = (
     Column("robust % [low–high]", "dataset", percent_with_interval("robust_accuracy")),
     Column("success % [low–high]", "dataset", percent_with_interval("success_rate")),
     Column("natural %", "natural_rate", percent("natural_rate")),
+    Column("transfer %", "transfer_rate", percent("transfer_rate")),
     Column("mean L2", "mean_l2", number("mean_l2")),
     Column("mean L∞ (k/255)", "mean_linf", number("mean_linf", digits=2, scale=255.0)),
     Column("PASS", "mean_pass", number("mean_pass")),

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUCCESS = "success % [low–high]"
-DROPPED_FIRST = ("seconds", "forwards", "natural %", "mean L2", "PASS", "mean L∞ (k/255)", "clean %", "n")
+DROPPED_FIRST = (
+    "seconds",
+    "forwards",
+    "transfer %",
+    "natural %",
+    "mean L2",
+    "PASS",
+    "mean L∞ (k/255)",
+    "clean %",
+    "n",
+)
 """What is left out of a narrow window, in this order; metrics of plugins go before all of them."""
 STYLES = {CLEAN: "dim", WORST_CASE: "bold"}
 

@@ -14,7 +14,7 @@ from harness.catalog import catalog
 from harness.manifest import read_suite
 from harness.plan import Cell, plan
 from harness.population import enumerate_cases
-from harness.session import open_dataset
+from harness.loading import open_dataset
 from harness.shard import Bench, CleanAnswers, images, run_shard
 from harness.specs import AttackSpec
 from harness.zoo import build, ready

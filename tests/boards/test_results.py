@@ -37,7 +37,7 @@ def test_cells_hold_every_row(folder: Path) -> None:
 
 def test_samples_carry_their_cell(folder: Path) -> None:
     samples = read_results(folder).samples()
-    assert list(samples.columns[:6]) == list(IDENTITY)
+    assert list(samples.columns[:7]) == list(IDENTITY)
     assert len(samples) == 6
     assert not samples.columns.duplicated().any()
     assert samples.groupby("attack").size().to_dict() == {"ffa": 4, "pgd": 2}

@@ -37,6 +37,8 @@ def test_a_suite_is_run(harness: Command, suite: Path) -> None:
         "suite.json",
         "cells.parquet",
         "leaderboard.parquet",
+        "models.json",
+        "originals.parquet",
         "samples",
     }
     found = records(folder)

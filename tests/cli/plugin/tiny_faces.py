@@ -106,6 +106,11 @@ def step(
     return x_adv
 
 
+def leap(model: object, x: Tensor, objective: object, threat: object, *, rng: object) -> Tensor:
+    """Twice the budget."""
+    return (x + 2 * threat.eps).clamp(0, 1)
+
+
 def still(model: object, x: Tensor, objective: object, threat: object, *, rng: object) -> Tensor:
     """No step at all."""
     return x.clone()
@@ -167,8 +172,31 @@ def harness_attacks() -> list[harness.AttackSpec]:
             norms=("linf",),
             passes=lambda parameters: (1.0, 1.0),
         ),
+        harness.AttackSpec(name="leap", summary="too far", run=SPECS + "leap", norms=("linf",)),
         harness.AttackSpec(name="still", summary="no step", run=SPECS + "still", access="decisions"),
     ]
+
+
+def tally(results: harness.Results, *, fail: str = "", picture: bool = True) -> harness.Analysis:
+    """How often each attack succeeded."""
+    if fail == "bug":
+        raise KeyError("no such column")
+    if fail == "user":
+        raise harness.HarnessError("nothing to count; run an attack")
+    if fail == "type":
+        return 3  # type: ignore[return-value]
+    from matplotlib.figure import Figure
+
+    table = results.samples(columns=["success"]).groupby("attack", as_index=False)["success"].sum()
+    figure = Figure()
+    figure.subplots().bar(table["attack"], table["success"])
+    return harness.Analysis(table, figure if picture else None)
+
+
+@harness.hookimpl
+def harness_analyses() -> list[harness.AnalysisSpec]:
+    """Tiny analyses."""
+    return [harness.AnalysisSpec(name="tally", summary="how often", run=SPECS + "tally")]
 
 
 @harness.hookimpl

@@ -1,0 +1,93 @@
+"""Loading: the data sets of a plan, opened, and the device that everything is computed on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.choices import DatasetChoice
+from harness.dataset import Dataset
+from harness.errors import DatasetError, HarnessError, ManifestError
+from harness.plan import Plan
+from harness.population import check_attributes, draw
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A data set of the plan, opened, and the rows of it that are attacked."""
+
+    choice: DatasetChoice
+    dataset: Dataset
+    rows: npt.NDArray[np.intp]
+
+    def read(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+        """Pixels (B, C, H, W) of some rows of the data set.
+
+        Raises:
+            DatasetError: they cannot be read.
+        """
+        try:
+            return self.dataset.images(rows)
+        except HarnessError:
+            raise
+        except Exception as error:
+            raise DatasetError(f"{self.dataset.name}: {type(error).__name__}: {error}") from error
+
+    @property
+    def sample_digest(self) -> str:
+        """Digest of the attacked sample ids."""
+        ids = "\n".join(self.dataset.ids[row] for row in self.rows)
+        return hashlib.sha256(ids.encode()).hexdigest()[:16]
+
+
+def device_of(name: str) -> torch.device:
+    """A device by name; "auto" is the first GPU, or the CPU.
+
+    Raises:
+        ManifestError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ManifestError(f'device "{name}" cannot be used: {str(error).splitlines()[0]}') from None
+    return device
+
+
+def open_dataset(choice: DatasetChoice) -> Dataset:
+    """Open a data set of the plan.
+
+    Raises:
+        DatasetError: files are missing or wrong.
+    """
+    try:
+        dataset: Dataset = choice.entry.load(choice.entry.spec.load)(**choice.parameters)
+    except HarnessError as error:
+        raise DatasetError(f"{choice.place}: {error}") from error
+    except Exception as error:
+        raise DatasetError(f"{choice.place}: {type(error).__name__}: {error}") from error
+    if not isinstance(dataset, Dataset):
+        raise DatasetError(f"{choice.place}: load returned {type(dataset).__name__}, not a harness.Dataset")
+    return dataset
+
+
+def open_datasets(planned: Plan, limit: int | None) -> dict[DatasetChoice, Loaded]:
+    """Open every data set of the plan, and draw what is attacked.
+
+    Raises:
+        DatasetError: files are missing or wrong, or there are too few images.
+        ManifestError: an attack names an attribute that there is not.
+    """
+    loaded = {}
+    for choice in planned.datasets:
+        dataset = open_dataset(choice)
+        loaded[choice] = Loaded(choice, dataset, draw(choice, dataset, planned.suite.seed, limit))
+    for choice, attack in dict.fromkeys((cell.dataset, cell.attack) for cell in planned.cells):
+        check_attributes(attack, loaded[choice].dataset)
+    return loaded
