@@ -33,7 +33,13 @@ def test_a_plan_for_programs(harness: Command, suite: Path, monkeypatch: pytest.
     assert (step["forwards"], step["backwards"]) == (48, 48)
     # It does not say what it costs.
     assert (still["forwards"], still["backwards"], still["seconds"]) == (None, None, None)
-    assert found["models"] == [{"dataset": "tiny", "model": "linear", "trained": False, "card": None}]
+    (model,) = found["models"]
+    assert (model["dataset"], model["model"], model["trained"], model["card"]) == (
+        "tiny",
+        "linear",
+        False,
+        None,
+    )
     harness("train", suite)
     (model,) = harness("plan", suite, "--json").json["models"]
     assert model["trained"] is True
@@ -45,6 +51,18 @@ def test_seconds_are_expected_once_a_model_is_measured(harness: Command, suite: 
     harness("train", suite)
     assert harness("plan", suite, "--json").json["seconds"] > 0
     assert "of attacks at most" in harness("plan", suite).out
+
+
+def test_operations_are_counted_before_anything_is_trained(harness: Command, suite: Path) -> None:
+    suite.write_text(SUITE.replace('[[attack]]\nuse = "still"\neps = "40/255"\n', "") + "\n")
+    planned = harness("plan", suite, "--json", "--set", "seed=7").json
+    forward = 2 * 2 * 3 * 24 * 20  # a product and a sum per weight
+    (model,) = planned["models"]
+    assert (model["trained"], model["forward_flops"]) == (False, forward)
+    # One forward and one backward pass of the attack, one forward pass of the judge.
+    assert planned["flops"] == 48 * 3 * forward
+    assert planned["seconds"] is None
+    assert "floating-point operations" in harness("plan", suite, "--set", "seed=7").out
 
 
 def test_names_with_brackets_are_shown_whole(harness: Command, suite: Path) -> None:

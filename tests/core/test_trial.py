@@ -630,3 +630,67 @@ def test_derived_seeds() -> None:
     assert derived_seed(0, "a") == derived_seed(0, "a")
     assert len({derived_seed(*parts) for parts in ((0, "a"), (1, "a"), (0, "b"), ("0a",), (0, "a", ""))}) == 5
     assert 0 <= derived_seed("x") < 2**63
+
+
+def test_images_go_to_the_attack_in_batches() -> None:
+    seen: list[int] = []
+
+    def watching(model: Any, x: Tensor, objective: Any, threat: Threat, *, rng: Any) -> Tensor:
+        seen.append(len(x))
+        noise = rng.uniform(x.shape[1:], -8 * LEVEL, 8 * LEVEL)
+        return threat.project(x + noise, x)
+
+    x = greys(7)
+    model = brighter()
+    goal = FlipAttribute(torch.zeros(7, dtype=torch.long), torch.arange(7) % 2 == 0)
+    mask = (torch.arange(7) % 3 == 0).view(7, 1, 1, 1).expand(7, 1, 6, 6)
+    for threat in (BUDGET, Region(mask, norm="linf", eps=8 * LEVEL), Region(mask[0, 0])):
+        threat = threat if threat.eps else replace(threat, norm="linf", eps=8 * LEVEL)
+        whole = harness.attack(watching, model, x, goal=goal, threat=threat)
+        parts = harness.attack(watching, model, x, goal=goal, threat=threat, batch_size=3)
+        assert torch.equal(whole.adversarials, parts.adversarials)
+        assert torch.equal(whole.success, parts.success)
+        assert whole.distances.equals(parts.distances)
+        assert torch.equal(whole.forwards, parts.forwards)
+        assert len(parts.errors) == len(parts.faults) == 7
+    assert seen == [7, 3, 3, 1] * 3
+
+
+def test_every_goal_is_cut_with_its_images() -> None:
+    from harness.goals import Evade, Impersonate, Targeted
+
+    rows = slice(1, 3)
+    assert FlipAttribute(torch.arange(4), torch.arange(4)).part(rows).indices.tolist() == [1, 2]
+    assert FlipAttribute(torch.tensor(3)).part(rows).indices.item() == 3
+    assert Untargeted(torch.arange(4)).part(rows).labels.tolist() == [1, 2]
+    targeted = Targeted(torch.arange(4), torch.arange(4) + 1).part(rows)
+    assert (targeted.classes.tolist(), targeted.labels.tolist()) == ([1, 2], [2, 3])  # type: ignore[union-attr]
+    anchors = torch.arange(8.0).view(4, 2)
+    for goal in (Impersonate(anchors, 1.0), Evade(anchors, 1.0)):
+        assert goal.part(rows).anchors.tolist() == [[2, 3], [4, 5]]
+        assert replace(goal, anchors=anchors[:1]).part(rows).anchors.tolist() == [[0, 1]]
+
+
+def test_no_images_and_no_batch() -> None:
+    outcome = harness.attack("ffa", brighter(), greys(0), goal=FlipAttribute(torch.tensor(0)), threat=BUDGET)
+    assert len(outcome.success) == len(outcome.distances) == 0
+    with pytest.raises(AttackError, match="batch_size = 0 must be at least 1"):
+        harness.attack(
+            "ffa", brighter(), greys(), goal=FlipAttribute(torch.tensor(0)), threat=BUDGET, batch_size=0
+        )
+
+
+def test_a_surrogate_is_attacked_and_the_model_judged() -> None:
+    class Darker(Brighter):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + 0.02  # flips some levels earlier
+
+    surrogate, victim = wrap_model(Darker().eval(), "attributes"), brighter()
+    x = greys(2, 118)
+    goal = FlipAttribute(torch.tensor(0))
+    own = harness.attack("ffa", surrogate, x, goal=goal, threat=Minimal("linf"))
+    moved = harness.attack("ffa", victim, x, goal=goal, threat=Minimal("linf"), surrogate=surrogate)
+    assert own.success.all()
+    assert torch.equal(own.adversarials, moved.adversarials)
+    assert not moved.success.any()
+    assert moved.forwards.min() > 0
