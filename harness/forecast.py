@@ -137,7 +137,7 @@ def _forward_flops(choice: ModelChoice, dataset: Dataset, seed: int) -> float | 
             module(torch.zeros((1, *dataset.shape)))
     except Exception:  # a model that needs its device, or its weights, to be run
         return None
-    return float(counter.get_total_flops()) or None
+    return float(counter.get_total_flops())
 
 
 def _cell(cell: Cell, data: Loaded, model: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _cell(cell: Cell, data: Loaded, model: Mapping[str, Any]) -> dict[str, Any]:
         "forwards": cases * forwards if known else None,
         "backwards": cases * backwards if known else None,
         "seconds": seconds,
-        "flops": cost(flops, BACKWARD * flops) if known and flops else None,
+        "flops": cost(flops, BACKWARD * flops) if known and flops is not None else None,
     }
 
 

@@ -224,6 +224,11 @@ class Handle:
         return self._access
 
     @property
+    def compute(self) -> Compute:
+        """In what precision this handle's passes are made."""
+        return self._compute
+
+    @property
     def has_logits(self) -> bool:
         """Whether ``logits`` can be asked: two logits stand behind each attribute's score."""
         return self._access != "decisions" and callable(getattr(self._model.module, "logits", None))
@@ -280,16 +285,23 @@ class Handle:
         view._compute = "float32"
         return view
 
-    def gradient(self, x: Tensor, value: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    def gradient(
+        self,
+        x: Tensor,
+        value: Callable[[Tensor], Tensor],
+        *,
+        outputs: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """``value`` (B,) of the outputs at ``x``, and its gradient (B, C, H, W): one forward, one backward.
 
-        No parameter receives a gradient, and the graph is gone when this returns.
+        ``outputs`` is what is asked, such as ``self.logits``; the handle itself by default. No parameter
+        receives a gradient, and the graph is gone when this returns.
         """
         if self._access != "gradients":
             raise ContractError(f"the attack asked for gradients, and may see {self._access}")
         with torch.enable_grad():
             start = x.detach().requires_grad_()
-            values = value(self(start))
+            values = value(outputs(start) if outputs else self(start))
             if not values.requires_grad:
                 return values.detach(), torch.zeros_like(x)
             (slope,) = torch.autograd.grad(values.sum(), start)

@@ -280,6 +280,7 @@ def _meant(place: str, kind: str, choices: Sequence[Any], names: Any, key: str |
 
 
 def _names(choice: Any) -> tuple[str, ...]:
+    """What a choice answers to: its label, that of its table, and what it uses."""
     plain = choice.label.partition("[")[0]
     names = (choice.label, plain, choice.entry.spec.name, choice.entry.qualified)
     if isinstance(choice, DatasetChoice) and choice.stand_in_for:

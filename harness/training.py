@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,3 +43,7 @@ class Context:
     """Train a part of the model once: ``unit({"attribute": name}, make)`` gives the cached weights of that
     part, or those that ``make()`` returns, which are then kept. What is finished survives a kill. The
     identity must hold every parameter that changes the part; data set, seed, model and versions are added."""
+    state: Callable[[Mapping[str, Any]], Path] | None = None
+    """The file in the cache where a recipe may keep the state of a part whose training is not finished, by
+    the identity of ``unit`` without what says where training stops. It outlives this process: the recipe
+    writes it whole, judges what it finds there, and removes it once the part is kept."""

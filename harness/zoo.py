@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from platformdirs import user_cache_path
 from safetensors import SafetensorError
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from harness.choices import ModelChoice
 from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
-from harness.files import digest_of_file, lock, write_text, write_whole
+from harness.files import digest_of_file, lock, sweep, write_text, write_whole
 from harness.model import Handle, Model, frozen, wrap_model
 from harness.parameters import jsonable, keyword_parameters
 from harness.training import Context, StateDict, Task
@@ -182,24 +183,32 @@ def _train(
     train = choice.entry.load(choice.entry.spec.train or "")
     wanted = keyword_parameters(train)
     known = identity(choice, dataset, seed)
+    parts = cache_folder() / "zoo" / "parts"
+    sweep(parts)  # a state that a killed process was writing is as large as the one that it left
 
-    def unit(part: Mapping[str, Any], make: Callable[[], StateDict]) -> StateDict:
+    def file_of(part: Mapping[str, Any], suffix: str) -> Path:
         # A part does not depend on which other parts are asked for, so the whole's parameters stay out.
         whole = {key: value for key, value in known.items() if key != "parameters"}
-        path = (
-            cache_folder() / "zoo" / "parts" / f"{digest_of({**whole, 'part': jsonable(part)})}.safetensors"
-        )
+        return parts / f"{digest_of({**whole, 'part': jsonable(part)})}{suffix}"
+
+    def unit(part: Mapping[str, Any], make: Callable[[], StateDict]) -> StateDict:
+        path = file_of(part, ".safetensors")
         if not path.is_file():
-            state = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
-            write_whole(path, lambda aside: save_file(state, aside))
+            made = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
+            write_whole(path, lambda aside: save_file(made, aside))
         return load_file(path)
+
+    def state(part: Mapping[str, Any]) -> Path:
+        return file_of(part, ".state.safetensors")
 
     start = time.perf_counter()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         parameters = {name: value for name, value in choice.parameters.items() if name in wanted}
         try:
-            train(module.to(device), dataset, Context(seed, device, report, unit), **parameters)
+            train(module.to(device), dataset, Context(seed, device, report, unit, state), **parameters)
+        except ModelError as error:
+            raise ModelError(f"{choice.place}: {error}") from error
         except HarnessError:
             raise
         except Exception as error:
@@ -216,8 +225,8 @@ def _train(
         raise
     except Exception as error:
         raise ModelError(f"{choice.place}: {type(error).__name__}: {error}") from error
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    write_whole(folder / "weights.safetensors", lambda aside: save_file(state, aside))
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    write_whole(folder / "weights.safetensors", lambda aside: save_file(weights, aside))
     card = {
         "name": choice.label,
         "identity": known,
@@ -256,9 +265,8 @@ def score(model: Model, dataset: Dataset, *, batch_size: int = 256) -> dict[str,
         result |= {
             "accuracy": float(accuracy.mean()),
             "majority": float((truth == guess).mean()),
-            "accuracy_by_attribute": {
-                name: round(float(value), 4) for name, value in zip(names, accuracy, strict=True)
-            },
+            "accuracy_by_attribute": _by_name(names, accuracy),
+            "majority_by_attribute": _by_name(names, (truth == guess).mean(0)),
         }
     elif model.head == "classes" and dataset.labels is not None:
         classes = dataset.labels[rows]
@@ -268,6 +276,10 @@ def score(model: Model, dataset: Dataset, *, batch_size: int = 256) -> dict[str,
             "majority": float((classes == common).mean()),
         }
     return result
+
+
+def _by_name(names: Sequence[str], shares: npt.NDArray[np.float64]) -> dict[str, float]:
+    return {name: round(float(share), 4) for name, share in zip(names, shares, strict=True)}
 
 
 def _speed(model: Model, dataset: Dataset, batch: int = 16) -> dict[str, float]:

@@ -45,13 +45,31 @@ def test_the_readmes_python_runs() -> None:
 
 
 def test_the_manifest_of_the_documents_plans_as_it_says() -> None:
-    (text,) = blocks((ROOT / "docs/manifest.md").read_text(encoding="utf-8"), "toml")
+    text, *_ = blocks((ROOT / "docs/manifest.md").read_text(encoding="utf-8"), "toml")
     planned = plan(read_suite(tomllib.loads(text), environment={}), catalog())
     assert [(cell.model.label, cell.attack.threat.label) for cell in planned.cells] == [
         ("moon", "linf 2/255"),
         ("moon", "linf 8/255"),
     ]
     assert [item.reason for item in planned.skipped] == ["excluded by suite"]
+
+
+def test_the_other_tables_of_the_documents_plan_too() -> None:
+    _, *more = blocks((ROOT / "docs/manifest.md").read_text(encoding="utf-8"), "toml")
+    crossed = {
+        "schema": 1,
+        "name": "fragments",
+        "dataset": [{"use": "synthetic-faces", "sample": 5}],
+        "model": [{"use": "separate", "attributes": ["Smiling"]}, {"use": "moon"}],
+        "attack": [{"use": "ffa"}],
+    }
+    planned = plan(read_suite(crossed | tomllib.loads("\n".join(more))), catalog())
+    (transfer,) = [cell for cell in planned.cells if cell.source]
+    assert (transfer.model.label, transfer.attack_label) == ("moon", "ffa from separate")
+    (measure,) = planned.measures
+    assert (measure.column, measure.at_least) == ("pass", 0.95)
+    (analysis,) = planned.analyses
+    assert analysis.parameters["thresholds"] == [0, 0.9, 0.95, 0.99]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "suites").glob("*.toml")), ids=lambda path: path.stem)

@@ -28,8 +28,10 @@ def add(verbs: Any) -> None:
 def handle(given: argparse.Namespace) -> int:
     """Run the suite and print its leaderboard."""
     from harness.cli.show import print_board
+    from harness.memory import keep_freed_memory
     from harness.session import run_suite
 
+    keep_freed_memory()
     summary = run_suite(given.suite, options_of(given))
     print_board(summary.folder)
     done = f"{summary.cases_done} cases attacked" if summary.cases_done else "nothing was left to do"

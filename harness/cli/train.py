@@ -25,10 +25,12 @@ def add(verbs: Any) -> None:
 def handle(given: argparse.Namespace) -> int:
     """Train, and print what each model scores."""
     from harness.loading import device_of, open_datasets
+    from harness.memory import keep_freed_memory
     from harness.progress import Reporter
     from harness.session import make_plan
     from harness.zoo import obtain, read_card
 
+    keep_freed_memory()
     chosen = options_of(given)
     planned = make_plan(given.suite, chosen)
     labels = [model.label for model in planned.models]

@@ -1,9 +1,12 @@
-"""Attacks: FFA and FGS by line search, PGD, and the noise that any attack must beat."""
+"""Attacks: FFA and FGS by line search and iteratively, PGD, and the noise that any attack must beat."""
 
 from __future__ import annotations
 
 from harness.hookspecs import hookimpl
 from harness.specs import AttackSpec, ModelSpec, Parameters
+
+_SPARE = 4
+"""Tests of FFA's interpolation beyond those of a binary search: ``section.SPARE``, importing no torch."""
 
 
 def _not_on_joint_losses(model: ModelSpec, parameters: Parameters) -> str | None:
@@ -12,29 +15,47 @@ def _not_on_joint_losses(model: ModelSpec, parameters: Parameters) -> str | None
     return None
 
 
+def _passes_of_ffa(parameters: Parameters) -> tuple[float, float]:
+    if parameters["search"] == "iterative":
+        # a gradient, and a test of the rounded image, per step
+        return 2.0 * parameters["max_iterations"], float(parameters["max_iterations"])
+    # In reduced precision a doubled step may be tested twice.
+    tests = 2 * parameters["max_steps"] + parameters["max_bisections"]
+    return 1.0 + tests + _SPARE * (parameters["root"] == "interpolate"), 1.0
+
+
+def _passes_of_fgs(parameters: Parameters) -> tuple[float, float]:
+    if parameters["search"] == "iterative":
+        # in reduced precision a test beside each gradient; either way a last one
+        return 2.0 * parameters["max_iterations"] + 1, float(parameters["max_iterations"])
+    return 1.0 + 8 + 7, 1.0
+
+
 @hookimpl
 def harness_attacks() -> list[AttackSpec]:
     """The attacks of this plugin."""
     return [
         AttackSpec(
             name="ffa",
-            summary="fast flipping attribute: the smallest step along the score's gradient",
+            summary="fast flipping attribute: along the score's gradient, by line search or step by step",
             source="Rozsa et al., Facial Attributes: Accuracy and Adversarial Robustness, eq. 8-9",
             run="harness_attacks.ffa:ffa",
             heads=frozenset({"attributes"}),
             norms=("linf",),
             budget="minimal",
-            passes=lambda parameters: (1.0 + parameters["max_steps"] + parameters["max_bisections"], 1.0),
+            passes=_passes_of_ffa,
+            revision=2,
         ),
         AttackSpec(
             name="fgs",
-            summary="fast gradient sign: the smallest step along the sign of the loss's gradient",
+            summary="fast gradient sign: along the sign of the loss gradient, by line search or step by step",
             source="Goodfellow et al. 2015; line search as in Rozsa et al., section 3.1, eq. 7",
             run="harness_attacks.fgs:fgs",
             norms=("linf",),
             budget="minimal",
             refuses=_not_on_joint_losses,
-            passes=lambda parameters: (16.0, 1.0),
+            passes=_passes_of_fgs,
+            revision=2,
         ),
         AttackSpec(
             name="pgd",

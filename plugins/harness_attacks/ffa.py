@@ -10,6 +10,10 @@ sign, which would lead away from it.)
 - Softmax networks (section 5): the larger of the two logits gets the target 0, the other its own value, so
   that the direction is -l ∇l of the larger. Where the larger logit is negative already, the published
   attack raises it and cannot flip the decision.
+
+The iterative search computes target and gradient anew at each temporary image, which is not rounded. Where
+such an image has crossed the boundary already, and only its rounding has not, the target leads back to the
+boundary and over it again: that, too, is inherent in the published attack, and kept.
 """
 
 from __future__ import annotations
@@ -23,7 +27,11 @@ from harness.goals import Objective
 from harness.model import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
-from harness_attacks.line_search import Line, along, smallest_step
+from harness_attacks.iterative import follow
+from harness_attacks.line import Line, along
+from harness_attacks.line_search import smallest_step
+from harness_attacks.oracle import Oracle, decisive
+from harness_attacks.section import Root
 
 
 def ffa(
@@ -33,42 +41,66 @@ def ffa(
     threat: Threat,
     *,
     rng: CaseRandom,
-    search: Literal["line"] = "line",
+    search: Literal["line", "iterative"] = "line",
     first_step: float = 1.0,
     max_steps: int = 20,
     max_bisections: int = 24,
+    root: Root = "bisect",
+    trust: float = 0.1,
+    max_iterations: int = 300,
 ) -> Tensor:
     """Images (B, C, H, W) with the smallest perturbation along FFA's direction that flips the attribute.
 
     Args:
-        search: one gradient, and a line search along it.
-        first_step: grey levels of the first step.
-        max_steps: at most so many steps, the last of which reaches 2^20 - 1 grey levels: components down to
-            1/4000 of the largest have then crossed the whole box. The search ends sooner where the image no
-            longer changes, but the smallest components of a gradient keep changing it for ever.
-        max_bisections: at most so many halvings of the last section; fewer where its ends are neighbours, one
-            grey level of one component apart. Halvings that yield no new image ask the model nothing.
+        search: "line": one gradient, and a line search along it. "iterative": steps of L-infinity = 1 grey
+            level, each along the gradient at the image that the last one led to.
+        first_step: line: grey levels of the first step.
+        max_steps: line: at most so many steps, the last of which reaches 2^20 - 1 grey levels: components
+            down to 1/4000 of the largest have then crossed the whole box. The search ends sooner where the
+            image no longer changes, but the smallest components of a gradient keep changing it for ever.
+        max_bisections: line: at most so many halvings of the last section; fewer where its ends are
+            neighbours, one grey level of one component apart. Halvings that yield no new image ask the model
+            nothing.
+        root: line: "bisect" narrows the last section as published; "interpolate" to neighbours of the same
+            kind, in fewer passes. Where the score crosses 0 more than once in that section, the two may end
+            at different crossings.
+        trust: line, reduced precision: a doubled step whose score is so far on the wrong side is not tested
+            in float32. Scores are of size 1, and bfloat16 errs by a few hundredths.
+        max_iterations: iterative: steps at most. The paper states no number.
     """
-    # One backward pass in all: reduced precision would save nothing.
-    model = model.focus(objective).precise()
-    direction = along(-slope(model, x, objective), threat)  # (B, C, H, W)
+    model = model.focus(objective)
+    if search == "iterative":
+        return follow(model, x, objective, threat, downhill, max_iterations=max_iterations, whole=False)
+    # One backward pass in all: reduced precision would save little, and lead elsewhere.
+    start, direction = downhill(model.precise(), x, objective)
     return smallest_step(
-        model,
-        Line(x, direction, threat),
-        objective,
+        Line(x, along(direction, threat), threat),
+        Oracle(model, objective, trust),
         first_step=first_step,
         max_steps=max_steps,
         max_bisections=max_bisections,
+        root=root,
+        start=start,
     )
 
 
-def slope(model: Handle, x: Tensor, objective: Objective) -> Tensor:
-    """Gradient (B, C, H, W) of 1/2 ||t - f(x)||^2, of which only the zeroed component is not constant 0."""
-    if not model.has_logits:
+def downhill(model: Handle, x: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
+    """The margin (B,) beyond the noise, and the descent (B, C, H, W) of 1/2 ||t - f(x)||^2.
+
+    Of the sum only the component whose target is 0 is not constantly 0.
+    """
+    margin = torch.empty(len(x), device=x.device)
+
+    def distance(outputs: Tensor) -> Tensor:  # (B,)
+        margin.copy_(decisive(objective, outputs.detach()))
         # The margin is the attribute's score or its negative; squared, they are one.
-        return model.gradient(x, lambda outputs: objective.margin(outputs).square() / 2)[1]
-    with torch.enable_grad():
-        start = x.detach().requires_grad_()
-        logits = model.logits(start)  # (B, 2) absent, present
-        larger = logits.max(1).values  # (B,)
-        return torch.autograd.grad((larger.square() / 2).sum(), start)[0]
+        return objective.margin(outputs).square() / 2
+
+    def larger(logits: Tensor) -> Tensor:  # (B, 2) absent, present → (B,)
+        # The score is the logits' difference, and its sign is what a flip is to change.
+        margin.copy_(-logits.detach().diff(dim=1)[:, 0].abs())
+        return logits.max(1).values.square() / 2
+
+    if model.has_logits:
+        return margin, -model.gradient(x, larger, outputs=model.logits)[1]
+    return margin, -model.gradient(x, distance)[1]

@@ -17,7 +17,7 @@ from harness.goals import Objective
 from harness.model import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat, l2, linf
-from harness_attacks.line_search import NOISE
+from harness_attacks.oracle import NOISE
 
 
 def pgd(

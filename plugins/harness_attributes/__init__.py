@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from harness.hookspecs import hookimpl
-from harness.specs import ModelSpec
+from harness.specs import AnalysisSpec, ModelSpec
 
 PAPER_SIZE = (218, 178)
 QUICK_SIZE = (88, 72)
@@ -34,6 +37,17 @@ and the number of epochs without improvement that count as convergence.
 """
 
 
+def training_passes(parameters: Mapping[str, Any]) -> float:
+    """Forward and backward passes over the training set that training makes at most, per network.
+
+    Args:
+        parameters: of a model of this plugin; one without epochs counts, and passes nothing.
+    """
+    epochs = float(parameters.get("epochs", 0))
+    checkpoint = parameters.get("checkpoint", "converged")
+    return epochs if checkpoint == "converged" else min(epochs, float(checkpoint))
+
+
 @hookimpl
 def harness_models() -> list[ModelSpec]:
     """The models of this plugin."""
@@ -46,6 +60,7 @@ def harness_models() -> list[ModelSpec]:
             train="harness_attributes.separate:train",
             head="attributes",
             presets={"quick": {}, "paper": PAPER},
+            training_passes=training_passes,
             counted_per="attribute",
             card_size={"quick": QUICK_SIZE, "paper": PAPER_SIZE},
         ),
@@ -57,7 +72,48 @@ def harness_models() -> list[ModelSpec]:
             train="harness_attributes.moon:train",
             head="attributes",
             presets={"quick": {}, "paper": PAPER},
+            training_passes=training_passes,
             traits=frozenset({"joint-loss"}),
             card_size={"quick": QUICK_SIZE, "paper": PAPER_SIZE},
         ),
+        ModelSpec(
+            name="majority",
+            summary="the trivial classifier: each attribute's more frequent value in the training set",
+            source="Rozsa et al., Fig. 2, Trivial",
+            build="harness_attributes.majority:build",
+            train="harness_attributes.majority:train",
+            head="attributes",
+            presets={"quick": {}, "paper": {}},
+            training_passes=training_passes,
+            card_size={"quick": QUICK_SIZE, "paper": PAPER_SIZE},
+        ),
+    ]
+
+
+@hookimpl
+def harness_analyses() -> list[AnalysisSpec]:
+    """The analyses of this plugin: the tables and figures of the facial-attribute study."""
+
+    def spec(name: str, module: str, summary: str, place: str) -> AnalysisSpec:
+        return AnalysisSpec(
+            name=name,
+            summary=summary,
+            source=f"Rozsa et al., Facial Attributes: Accuracy and Adversarial Robustness, {place}",
+            run=f"harness_attributes.analyses.{module}:run",
+        )
+
+    return [
+        spec("flippability-by-pass", "flippability", "share flipped at each threshold of PASS", "table 1"),
+        spec("robustness-progress", "progress", "adversarials before and after further training", "table 2"),
+        spec("attribute-error", "classification", "error by attribute, beside published ones", "figure 2"),
+        spec("attribute-success", "success", "share flipped by attribute", "figure 3"),
+        spec("portability", "portability", "what adversarials do to other attributes' networks", "figure 4"),
+        spec(
+            "flip-correlation", "correlation", "attributes of a joint network that flip together", "figure 5"
+        ),
+        spec("example-panels", "panels", "original, magnified perturbation, adversarial", "figure 1"),
+        spec(
+            "model-comparison", "comparison", "paired tests of models over attributes", "sections 2.3, 5, 6"
+        ),
+        spec("claims", "claims", "the paper's claims, judged on these records", "sections 3 to 6"),
     ]

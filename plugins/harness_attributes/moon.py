@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
 from torch import Tensor, nn
 
 from harness.dataset import Dataset
 from harness.errors import ModelError
-from harness.training import Context, Task
+from harness.training import Context, StateDict, Task
 from harness_attributes.recipe import (
     Optimizer,
     Precision,
@@ -16,16 +20,19 @@ from harness_attributes.recipe import (
     balancing_weights,
     fit,
 )
+from harness_attributes.state import Checkpoint, train_part
 from harness_attributes.vgg import FACE_MEAN, Architecture, build_vgg
 
 
 class Moon(nn.Module):
     """Mixed objective optimization network: images (B, C, H, W) in [0, 1] to scores (B, M)."""
 
-    def __init__(self, network: nn.Module, attribute_names: tuple[str, ...]) -> None:
+    def __init__(self, network: nn.Module, attribute_names: tuple[str, ...], design: dict[str, Any]) -> None:
+        """``design`` is all that decides which network it is."""
         super().__init__()
         self.network = network
         self.attribute_names = attribute_names
+        self.design = design
 
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.network(x)  # (B, M)
@@ -57,10 +64,16 @@ def build(
     names = task.attribute_names
     if not names:
         raise ModelError("MOON needs a data set with attributes")
-    network = build_vgg(
-        architecture, task.shape, len(names), width=width, depth=depth, dropout=dropout, mean=mean
-    )
-    return Moon(network, names)
+    design: dict[str, Any] = {
+        "architecture": architecture,
+        "shape": task.shape,
+        "outputs": len(names),
+        "width": width,
+        "depth": depth,
+        "dropout": dropout,
+        "mean": mean,
+    }
+    return Moon(build_vgg(**design), names, design)
 
 
 def train(
@@ -82,6 +95,7 @@ def train(
     rms_decay: float = 0.98,
     decay_gamma: float = 1e-4,
     decay_power: float = 0.75,
+    checkpoint: Checkpoint = "converged",
 ) -> None:
     """Train all attributes at once, in place; the parameters not named here are those of ``Recipe``.
 
@@ -89,6 +103,8 @@ def train(
         balanced: weigh the loss of each attribute's more frequent side down, as Rudd et al. 2016 do; the
             published eq. 4 does not.
         target_rate: the share of images with the attribute that balancing trains for.
+        checkpoint: the weights after so many epochs of the very training that "converged" finishes; of a
+            training that converged before, the converged ones.
     """
     recipe = Recipe(
         optimizer=optimizer,
@@ -108,14 +124,23 @@ def train(
     weights = None
     if balanced and dataset.attributes is not None:
         weights = balancing_weights(dataset.attributes[dataset.rows("train")][:, columns], target_rate)
-    fit(
-        module,
-        module.training_loss,
-        dataset,
-        columns,
-        recipe,
-        seed=context.seed,
-        device=context.device,
-        report=context.report,
-        weights=weights,
-    )
+
+    def make(state: Path | None) -> StateDict:
+        fit(
+            module,
+            module.training_loss,
+            dataset,
+            columns,
+            recipe,
+            seed=context.seed,
+            device=context.device,
+            report=context.report,
+            weights=weights,
+            checkpoint=checkpoint,
+            state=state,
+        )
+        return dict(module.state_dict())
+
+    identity = {**module.design, "balanced": balanced, "target_rate": target_rate, **asdict(recipe)}
+    module.load_state_dict(train_part(context, identity, checkpoint, make))
+    module.eval()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from harness.dataset import Dataset
 from harness.errors import ModelError, nearest
 from harness.randomness import derived_seed
+from harness_attributes.state import Checkpoint, Training, keep, resume
 
 Optimizer = Literal["adamw", "rmsprop"]
 Schedule = Literal["one-cycle", "inverse-decay"]
@@ -52,6 +54,12 @@ class Recipe:
     decay_power: float = 0.75
     """Power of the inverse decay."""
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ModelError(f"{name} = {value} must be at least 1")
+
 
 def fit(
     network: nn.Module,
@@ -64,11 +72,13 @@ def fit(
     device: torch.device,
     report: Callable[[float, str], None],
     weights: Tensor | None = None,
+    checkpoint: Checkpoint = "converged",
+    state: Path | None = None,
 ) -> None:
     """Train ``network`` in place on the training set, and leave it in eval mode.
 
     Images are read as they are needed, so that the data set need not fit into memory. The same seed gives the
-    same weights on the same machine with the same number of threads.
+    same weights on the same machine with the same number of threads, however often training was interrupted.
 
     Args:
         loss: of the network's outputs (B, …) and labels (B, K), -1 or +1: elementwise (B, K), summed over K.
@@ -76,20 +86,33 @@ def fit(
         seed: decides order, flips and dropout; no global generator is changed.
         report: told the share done and where training stands, after every step.
         weights: (2, K) factors of the training loss where an attribute is absent and where it is present.
+        checkpoint: after how many epochs of the whole training to stop with the weights of that epoch. A
+            training that ``patience`` ends before has converged, and gives the weights that it ends with.
+        state: a file to keep the state in after every epoch; training goes on from what it holds. What it
+            holds of an epoch later than ``checkpoint`` is neither used nor changed.
 
     Raises:
         DatasetError: the data set has no training set, or no validation set where ``patience`` needs it.
-        ModelError: the loss is no longer finite.
+        ModelError: the loss is no longer finite, or the training has no such checkpoint.
     """
+    last = _last_epoch(recipe, checkpoint)
     rows = dataset.rows("train")
     validation = None if recipe.patience is None else dataset.rows("validation")
     labels = torch.from_numpy(_signs(dataset)[:, columns])  # (N, K)
-    steps = recipe.epochs * -(-len(rows) // recipe.batch_size)
+    steps = -(-len(rows) // recipe.batch_size)  # of an epoch
     network.to(device)
-    optimizer = _optimizer(network, recipe)
-    scheduler = _scheduler(optimizer, recipe, steps)
     factors = None if weights is None else weights.to(device)
-    draw = np.random.default_rng(derived_seed(seed, "order"))
+
+    def begin() -> Training:
+        torch.manual_seed(derived_seed(seed, "dropout"))
+        optimizer = _optimizer(network, recipe)
+        return Training(
+            network=network,
+            optimizer=optimizer,
+            scheduler=_scheduler(optimizer, recipe, recipe.epochs * steps),
+            draw=np.random.default_rng(derived_seed(seed, "order")),
+            device=device,
+        )
 
     def losses(rows: npt.NDArray[np.intp], mirrored: npt.NDArray[np.bool_] | None = None) -> Iterator[Tensor]:
         """Loss (B,) of each batch, with the network in the mode it is in."""
@@ -102,20 +125,21 @@ def fit(
                 each = each * torch.where(expected > 0, factors[1], factors[0])
             yield each.sum(1)
 
-    best: dict[str, Tensor] | None = None
-    best_loss, waited, step = inf, 0, 0
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derived_seed(seed, "dropout"))
-        for epoch in range(1, recipe.epochs + 1):
+        training, kept = (begin(), False) if state is None else resume(state, begin, last, report)
+        if training.epoch:
+            report(training.epoch / last, f"goes on after epoch {training.epoch}/{last}")
+        while training.epoch < last and training.waited != recipe.patience:
+            epoch, step = training.epoch + 1, training.epoch * steps
             network.train()
-            order = draw.permutation(rows)
-            mirrored = draw.random(len(rows)) < 0.5 if recipe.flip else None
+            order = training.draw.permutation(rows)
+            mirrored = training.draw.random(len(rows)) < 0.5 if recipe.flip else None
             for each in losses(order, mirrored):
                 value = each.mean()
-                optimizer.zero_grad()
+                training.optimizer.zero_grad()
                 torch.autograd.backward(value)
-                optimizer.step()
-                scheduler.step()
+                training.optimizer.step()
+                training.scheduler.step()
                 step += 1
                 shown = value.item() / len(columns)
                 if not isfinite(shown):
@@ -123,21 +147,39 @@ def fit(
                         f"training diverged in epoch {epoch}: the loss is {shown}; "
                         f"give a lower learning_rate than {recipe.learning_rate:g}"
                     )
-                report(step / steps, f"epoch {epoch}/{recipe.epochs}, loss {shown:.3f}")
-            if validation is None:
-                continue
-            network.eval()
-            with torch.no_grad():
-                current = torch.cat(list(losses(validation))).mean().item()
-            waited += 1
-            if current < best_loss:
-                best_loss, waited = current, 0
-                best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-            if waited == recipe.patience:
-                break
-    if best is not None:
-        network.load_state_dict(best)
+                report(step / (last * steps), f"epoch {epoch}/{last}, loss {shown:.3f}")
+            training.epoch = epoch
+            if validation is not None:
+                network.eval()
+                with torch.no_grad():
+                    current = torch.cat(list(losses(validation))).mean().item()
+                training.waited += 1
+                if current < training.best_loss:
+                    training.best_loss, training.waited = current, 0
+                    training.best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+            if state is not None and kept:
+                keep(state, training)
+    if training.best is not None and (checkpoint == "converged" or training.epoch < last):
+        network.load_state_dict(training.best)
     network.eval()
+
+
+def chosen_attributes(wanted: Sequence[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """The attributes that a model is to answer: those wanted, in their order, or all known ones for None.
+
+    Raises:
+        ModelError: none is known, or those wanted are unknown, none, or named twice.
+    """
+    if not known:
+        raise ModelError("a model of attributes needs a data set with attributes")
+    if wanted is None:
+        return known
+    for name in wanted:
+        if name not in known:
+            raise ModelError(f'attribute "{name}" is unknown; {nearest(name, known)}')
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise ModelError(f"attributes = {list(wanted)} must name at least one attribute, and each once")
+    return tuple(wanted)
 
 
 def attribute_columns(dataset: Dataset, names: tuple[str, ...]) -> npt.NDArray[np.intp]:
@@ -176,6 +218,16 @@ def balancing_weights(present: npt.NDArray[np.bool_], target_rate: float = 0.5) 
 def inverse_decay(step: int, *, gamma: float, power: float) -> float:
     """Caffe's "inv" policy: the share (1 + γ·step)^−power of the learning rate, steps counted from 0."""
     return float((1 + gamma * step) ** -power)
+
+
+def _last_epoch(recipe: Recipe, checkpoint: Checkpoint) -> int:
+    if checkpoint == "converged":
+        return recipe.epochs
+    if not 1 <= checkpoint <= recipe.epochs:
+        raise ModelError(
+            f'checkpoint = {checkpoint} must be "converged" or lie between 1 and epochs = {recipe.epochs}'
+        )
+    return checkpoint
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -12,10 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
 from harness.dataset import Dataset
-from harness.errors import ModelError, nearest
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict, Task
-from harness_attributes.recipe import Optimizer, Precision, Recipe, Schedule, attribute_columns, fit
+from harness_attributes.recipe import (
+    Optimizer,
+    Precision,
+    Recipe,
+    Schedule,
+    attribute_columns,
+    chosen_attributes,
+    fit,
+)
+from harness_attributes.state import Checkpoint, train_part
 from harness_attributes.vgg import FACE_MEAN, Architecture, build_vgg
 
 Loss = Literal["euclidean", "softmax"]
@@ -99,7 +108,7 @@ def build(
         dropout: share that training leaves out before fully connected layers.
         mean: grey levels of red, green and blue that the model subtracts from its images.
     """
-    names = _chosen(attributes, task.attribute_names)
+    names = chosen_attributes(attributes, task.attribute_names)
     design: dict[str, Any] = {
         "architecture": architecture,
         "shape": task.shape,
@@ -130,11 +139,16 @@ def train(
     rms_decay: float = 0.98,
     decay_gamma: float = 1e-4,
     decay_power: float = 0.75,
+    checkpoint: Checkpoint = "converged",
 ) -> None:
-    """Train each attribute's network on its own, in place; the parameters are those of ``Recipe``.
+    """Train each attribute's network on its own, in place; the other parameters are those of ``Recipe``.
 
     Every network is a unit of its own, and depends on the seed and its attribute's name alone: training one
     attribute more changes none of the others.
+
+    Args:
+        checkpoint: the weights after so many epochs of the very training that "converged" finishes (section
+            3.3 compares two epochs with convergence); of a network that converged before, the converged ones.
     """
     recipe = Recipe(
         optimizer=optimizer,
@@ -158,7 +172,9 @@ def train(
         def report(share: float, word: str, position: int = position, name: str = name) -> None:
             context.report((position + share) / count, f"{name}: {word}")
 
-        def make(position: int = position, name: str = name, report: Any = report) -> StateDict:
+        def make(
+            state: Path | None, position: int = position, name: str = name, report: Any = report
+        ) -> StateDict:
             seed = derived_seed(context.seed, name)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
@@ -176,23 +192,12 @@ def train(
                 seed=seed,
                 device=context.device,
                 report=report,
+                checkpoint=checkpoint,
+                state=state,
             )
             return dict(network.state_dict())
 
         identity = {"attribute": name, **module.design, **asdict(recipe)}
-        module.networks[position].load_state_dict(context.unit(identity, make))
+        module.networks[position].load_state_dict(train_part(context, identity, checkpoint, make))
         report(1.0, "done")
     module.eval()
-
-
-def _chosen(wanted: Sequence[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    if not known:
-        raise ModelError("separate networks need a data set with attributes")
-    if wanted is None:
-        return known
-    for name in wanted:
-        if name not in known:
-            raise ModelError(f'attribute "{name}" is unknown; {nearest(name, known)}')
-    if not wanted or len(set(wanted)) < len(wanted):
-        raise ModelError(f"attributes = {list(wanted)} must name at least one attribute, and each once")
-    return tuple(wanted)

@@ -14,12 +14,14 @@ def harness_measures() -> list[MeasureSpec]:
             name="pass",
             summary="perceptual adversarial similarity score: SSIM after ECC alignment, at most 1",
             source="Rozsa et al. 2016, Adversarial Diversity and Hard Positive Generation",
+            revision=2,
             run="harness_similarity.perceptual:perceptual_similarity",
         ),
         MeasureSpec(
             name="ssim",
             summary="structural similarity, per colour channel and averaged, at most 1",
             source="Wang et al. 2004",
+            revision=2,
             run="harness_similarity.structural:structural_similarity",
         ),
         MeasureSpec(

@@ -1,21 +1,27 @@
 """PASS, the perceptual adversarial similarity score: SSIM after the homography that aligns best.
 
-PASS(x~, x) = SSIM(psi(x~), x), where psi maximises the enhanced correlation coefficient of the two (Rozsa et
-al. 2016; Evangelidis and Psarakis 2008), on OpenCV and scikit-image, one image pair at a time.
+PASS(x~, x) = SSIM(psi(x~), x), where psi maximises the enhanced correlation coefficient (ECC) of the two
+(Rozsa et al. 2016; Evangelidis and Psarakis 2008). What those leave open is as in OpenCV's
+``findTransformECC`` and ``warpPerspective``, which PASS is commonly computed with.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
-from harness_similarity.structural import grey_levels, ssim
+from harness_similarity.alignment import align
+from harness_similarity.chunks import chunks
+from harness_similarity.homography import places
+from harness_similarity.structural import as_array, check, gaussian, ssim
 
-Picture = npt.NDArray[np.float32]  # (H, W, C) in grey levels
+LUMA = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601
+_SEARCHED_TOGETHER = 8  # chunks: a step of the few images that need many costs as much as one of a chunk
 
 
 def perceptual_similarity(
@@ -28,67 +34,112 @@ def perceptual_similarity(
     filter_size: int = 5,
     least_correlation: float = 0.5,
 ) -> npt.NDArray[np.float64]:
-    """(B,) PASS of images (B, C, H, W) in [0, 1].
+    """(B,) PASS of images (B, C, H, W) in [0, 1], C = 1 or 3, on any device.
+
+    What the warp moves in from outside the picture is black. Each image is treated alone: its score
+    depends on no other of the batch.
 
     Args:
         colour: SSIM per colour channel and averaged, or of the grey images. Alignment is always on grey.
         iterations, precision: where the alignment stops; precision is of the correlation's growth.
-        filter_size: of the Gaussian that smooths both images before alignment, in pixels, odd.
+        filter_size: of the Gaussian that smooths both images before alignment, in pixels, odd; 1 for none.
         least_correlation: unrelated images align to nonsense of hardly any correlation; an alignment that
-            ends below this, or fails, is replaced by none.
+            ends below this, or fails, is replaced by none, and PASS is SSIM.
+
+    Raises:
+        ValueError: the shapes differ, or the images are smaller than SSIM's window, 11 x 11 pixels; a
+            parameter is out of range.
     """
+    check(x_adv, x)
+    if colour not in ("channels", "grey"):
+        raise ValueError(f'pass: colour = {colour!r} is none of "channels" and "grey"')
+    if filter_size < 1 or filter_size % 2 == 0 or filter_size // 2 >= min(x.shape[2:]):
+        raise ValueError(f"pass: filter_size = {filter_size} must be odd, and smaller than the images")
     scores = []
-    for changed, original in zip(grey_levels(x_adv), grey_levels(x), strict=True):
-        aligned = align(changed, original, iterations, precision, filter_size, least_correlation)
-        if colour == "grey":
-            scores.append(ssim(grey(aligned)[..., None], grey(original)[..., None]))
-        else:
-            scores.append(ssim(aligned, original))
-    return np.array(scores)
+    with torch.inference_mode():
+        for part in chunks(x, _SEARCHED_TOGETHER):
+            changed, original = x_adv[part].float(), x[part].float()
+            warps, moved = find_warps(
+                changed,
+                original,
+                iterations=iterations,
+                precision=precision,
+                filter_size=filter_size,
+                least_correlation=least_correlation,
+            )
+            for some in chunks(original):
+                aligned, fixed = apply_warps(changed[some], warps[some], moved[some]), original[some]
+                if colour == "grey":
+                    aligned, fixed = grey(aligned), grey(fixed)
+                scores.append(ssim(aligned, fixed))
+    return as_array(scores)
 
 
-def align(
-    changed: Picture,
-    original: Picture,
+def find_warps(
+    changed: Tensor,
+    original: Tensor,
+    *,
     iterations: int = 50,
     precision: float = 1e-6,
     filter_size: int = 5,
     least_correlation: float = 0.5,
-) -> Picture:
-    """``changed`` warped by the homography that maximises ECC with ``original``, or as it is on failure.
+) -> tuple[Tensor, Tensor]:
+    """Homographies (B, 3, 3) that align images (B, C, H, W) with their originals, and (B,) where any is.
 
-    What the warp moves in from outside the picture is black, OpenCV's default.
+    There is none, and the warp is the identity, where both are the same in grey, where the search fails (a
+    constant image, a negative), and where it ends in nonsense.
     """
-    template, moving = grey(original), grey(changed)
-    if np.array_equal(template, moving):
-        return changed
-    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, iterations, precision)
-    try:
-        correlation, warp = cv2.findTransformECC(  # type: ignore[call-overload]
-            template,
-            moving,
-            np.eye(3, dtype=np.float32),
-            cv2.MOTION_HOMOGRAPHY,
-            stop,
-            None,
-            filter_size,
-        )
-    except cv2.error:  # a constant image, a negative, no convergence
-        return changed
-    if not correlation >= least_correlation or not np.isfinite(warp).all():
-        return changed
-    height, width = template.shape
-    warped = cv2.warpPerspective(
-        changed,
-        warp,
-        (width, height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-    )
-    return np.asarray(warped, np.float32).reshape(changed.shape)
+    moving, template = (torch.empty_like(original[:, 0]) for _ in range(2))
+    same = torch.empty(len(original), dtype=torch.bool, device=original.device)
+    for some in chunks(original):
+        one, other = grey(changed[some]), grey(original[some])
+        same[some] = (one == other).flatten(1).all(1)
+        moving[some], template[some] = blurred(one, filter_size), blurred(other, filter_size)
+    alignment = align(moving, template, iterations=iterations, precision=precision)
+    warps = alignment.warps
+    moved = alignment.found & (alignment.correlation >= least_correlation) & ~same
+    moved &= warps.isfinite().flatten(1).all(1)
+    identity = torch.eye(3, dtype=warps.dtype, device=warps.device)
+    return torch.where(moved[:, None, None], warps, identity), moved
 
 
-def grey(picture: Picture) -> npt.NDArray[np.float32]:
-    """(H, W) luma of an RGB picture (H, W, 3), or its only channel."""
-    if picture.shape[2] == 1:
-        return np.ascontiguousarray(picture[..., 0])
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32)
+def apply_warps(images: Tensor, warps: Tensor, moved: Tensor) -> Tensor:
+    """Images (B, C, H, W), resampled through homographies (B, 3, 3) where (B,) moved."""
+    if not moved.any():
+        return images
+    warped = places(warps, *images.shape[2:]).sample(images)
+    if not moved.all():
+        warped[~moved] = images[~moved]
+    return warped
+
+
+def grey(images: Tensor) -> Tensor:
+    """(B, 1, H, W) luma of RGB images (B, 3, H, W), or their only channel."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = (images[:, i : i + 1] for i in range(3))
+    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+
+
+def blurred(images: Tensor, size: int) -> Tensor:
+    """(B, H, W) of (B, 1, H, W), smoothed by a Gaussian window of that many pixels, mirrored at the border.
+
+    The window is OpenCV's for a size alone: binomial up to 5 pixels, else of standard deviation
+    .3 ((size - 1) / 2 - 1) + .8.
+    """
+    if size == 1:
+        return images[:, 0]
+    weights = _BINOMIAL.get(size) or gaussian(size, 0.3 * ((size - 1) / 2 - 1) + 0.8)
+    height, width = images.shape[2:]
+    around = F.pad(images, (size // 2,) * 4, mode="reflect")[:, 0]
+    # So few planes are added up faster than convolved.
+    down = around[:, :height] * weights[0]
+    for place, weight in enumerate(weights[1:], start=1):
+        down.add_(around[:, place : place + height], alpha=weight)
+    across = down[:, :, :width] * weights[0]
+    for place, weight in enumerate(weights[1:], start=1):
+        across.add_(down[:, :, place : place + width], alpha=weight)
+    return across
+
+
+_BINOMIAL = {3: [0.25, 0.5, 0.25], 5: [0.0625, 0.25, 0.375, 0.25, 0.0625]}

@@ -17,7 +17,7 @@ import harness
 from harness.goals import FlipAttribute, Untargeted
 from harness.model import Handle
 from harness.threat import L2, Linf, Minimal, Threat
-from harness_attacks.ffa import ffa, slope
+from harness_attacks.ffa import downhill, ffa
 from harness_attacks.fgs import fgs
 from harness_attacks.pgd import pgd
 
@@ -288,7 +288,7 @@ def test_ffa_descends_the_published_objective(network: str, request: pytest.Fixt
     objective = setting.goal.objective(setting.model, setting.model.scores(setting.x))
     handle = Handle(setting.model, 6).focus(objective)
     with harness.model.frozen(setting.module):
-        gradient = slope(handle, setting.x, objective).flatten(1)
+        gradient = -downhill(handle, setting.x, objective)[1].flatten(1)
     setting.module.double()
     try:
         for case in range(6):

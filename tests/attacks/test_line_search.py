@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,10 @@ from harness.errors import AttackError
 from harness.goals import FlipAttribute
 from harness.model import Handle, Meter
 from harness.threat import Linf, Minimal, Region, Threat
-from harness_attacks.line_search import Line, along, smallest_step
+from harness_attacks.line import Line, along
+from harness_attacks.line_search import smallest_step
+from harness_attacks.oracle import Oracle
+from harness_attacks.section import SPARE, Root
 
 GREY = 255
 MINIMAL = Minimal("linf")
@@ -50,9 +54,8 @@ def search(
     objective = FlipAttribute(torch.tensor(0)).objective(model, torch.full((cases, 1), -1.0))
     meter = Meter(cases)
     found = smallest_step(
-        Handle(model, cases, meter=meter).focus(objective),
         Line(x, torch.ones_like(x) if direction is None else direction, threat),
-        objective,
+        Oracle(Handle(model, cases, meter=meter).focus(objective), objective),
         first_step=first_step,
         max_steps=max_steps,
         max_bisections=24,
@@ -96,9 +99,8 @@ def test_each_case_has_its_own_section_and_leaves_when_it_is_done() -> None:
     direction[:, 0, 1, 1] = 0
     meter = Meter(3)
     found = smallest_step(
-        Handle(model, 3, meter=meter).focus(objective),
         Line(images, direction, MINIMAL),
-        objective,
+        Oracle(Handle(model, 3, meter=meter).focus(objective), objective),
         first_step=1,
         max_steps=8,
         max_bisections=8,
@@ -128,8 +130,8 @@ def test_growing_goes_on_while_the_smallest_component_changes() -> None:
     x[0, 0, 1, 1] = 1.0
     objective = FlipAttribute(torch.tensor(0)).objective(model, torch.full((1, 1), -1.0))
     line = Line(x, direction, MINIMAL)
-    handle = Handle(model, 1).focus(objective)
-    found = smallest_step(handle, line, objective, first_step=1, max_steps=20, max_bisections=24)
+    oracle = Oracle(Handle(model, 1).focus(objective), objective)
+    found = smallest_step(line, oracle, first_step=1, max_steps=20, max_bisections=24)
     assert (found[0, 0, 0, 0] * GREY).item() == pytest.approx(102)
     assert line.end().item() == pytest.approx(1545, rel=1e-4)  # (155 - 1/2) / 0.1
 
@@ -153,7 +155,8 @@ def test_a_budget_between_two_grey_levels_is_never_left_by_rounding() -> None:
     assert eps.item() == pytest.approx(0, abs=1e-6)
 
 
-def test_real_steps_end_between_neighbouring_images() -> None:
+@pytest.mark.parametrize("root", ["bisect", "interpolate"])
+def test_real_steps_end_between_neighbouring_images(root: Root) -> None:
     # Components of many sizes change one after the other; the smallest step that flips is where the sum of
     # the image passes a bound, which an exhaustive walk along the line finds.
     draws = torch.Generator().manual_seed(0)
@@ -169,16 +172,85 @@ def test_real_steps_end_between_neighbouring_images() -> None:
     objective = FlipAttribute(torch.tensor(0)).objective(model, torch.full((1, 1), -1.0))
     meter = Meter(1)
     found = smallest_step(
-        Handle(model, 1, meter=meter).focus(objective),
         Line(x, direction, MINIMAL),
-        objective,
+        Oracle(Handle(model, 1, meter=meter).focus(objective), objective),
         first_step=1,
         max_steps=20,
         max_bisections=24,
+        root=root,
     )
     assert (found * GREY - 100).round().sum().item() == 301
     # 1, 3, 7 and log2 of the 216 or so images between 3 and 7: halvings without a new image ask nothing
-    assert meter.forwards.item() <= 3 + 10
+    assert meter.forwards.item() <= 3 + (10 if root == "bisect" else 5)
+
+
+@pytest.mark.parametrize(
+    "curve", [lambda f: f, torch.sign, lambda f: 1000 * f**3, lambda f: f.sign() * f.abs().sqrt()]
+)
+def test_interpolation_ends_where_bisection_does(curve: Callable[[Tensor], Tensor]) -> None:
+    """Scores that rise along 40 lines: nearly straight, steps, flat at the crossing, and steep there."""
+    draws = torch.Generator().manual_seed(5)
+    direction = torch.rand(40, 3, 8, 8, generator=draws) ** 3
+    direction /= direction.amax((1, 2, 3), keepdim=True)
+    x = torch.full((40, 3, 8, 8), 60 / GREY)
+
+    class Rising(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            rise = (x * GREY - 60).round().sum((1, 2, 3))
+            return curve((rise - 200.5) / 200)[:, None]
+
+    model = harness.wrap_model(Rising().eval(), "attributes", names=["a"])
+    objective = FlipAttribute(torch.zeros(40, dtype=torch.long)).objective(model, -torch.ones(40, 1))
+    found, asked = [], []
+    for root in ("bisect", "interpolate"):
+        meter = Meter(40)
+        oracle = Oracle(Handle(model, 40, meter=meter).focus(objective), objective)
+        found.append(
+            smallest_step(
+                Line(x, direction, MINIMAL),
+                oracle,
+                first_step=1,
+                max_steps=20,
+                max_bisections=24,
+                root=root,  # type: ignore[arg-type]
+            )
+        )
+        asked.append(meter.forwards)
+    assert torch.equal(*found)
+    assert ((found[0] * GREY - 60).round().sum((1, 2, 3)) == 201).float().mean() > 0.9  # else two at once
+    # No more than SPARE halvings behind, whatever the curve; one more where the last one was in vain.
+    assert (asked[1] <= asked[0] + SPARE + 1).all()
+
+
+def test_a_test_in_reduced_precision_is_believed_only_where_it_is_far_off() -> None:
+    """In bfloat16 the score is off by 0.05, and would flip the case two levels early."""
+    seen: list[tuple[str, float]] = []
+
+    class Off(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            coarse = torch.is_autocast_enabled("cpu")
+            eps = x[:, 0, 0, 0] * GREY - 100
+            seen.extend(("bfloat16" if coarse else "float32", value) for value in eps.round().tolist())
+            return ((eps - 20.5) / 40 + 0.05 * coarse)[:, None]
+
+    model = harness.wrap_model(Off().eval(), "attributes", names=["a"])
+    x = torch.full((1, 1, 2, 2), 100 / GREY)
+    objective = FlipAttribute(torch.tensor(0)).objective(model, torch.full((1, 1), -1.0))
+    handle = Handle(model, 1, compute="bfloat16").focus(objective)
+    for trust, coarse in ((0.1, [1, 3, 7, 15, 31]), (math.inf, [])):
+        seen.clear()
+        found = smallest_step(
+            Line(x, torch.ones_like(x), MINIMAL),
+            Oracle(handle, objective, trust),
+            first_step=1,
+            max_steps=20,
+            max_bisections=24,
+        )
+        assert (found[0, 0, 0, 0] * GREY - 100).item() == pytest.approx(21)
+        assert [eps for precision, eps in seen if precision == "bfloat16"] == coarse
+        exact = [eps for precision, eps in seen if precision == "float32"]
+        # At 15 the bfloat16 score is -0.0875: not far enough. 1, 3 and 7 are.
+        assert exact[:2] == ([15, 31] if coarse else [1, 3])
 
 
 def test_halvings_that_yield_no_new_image_ask_nothing() -> None:

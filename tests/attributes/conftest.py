@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 import torch
 
 from harness.dataset import Dataset
+from harness.parameters import jsonable
 from harness.training import Context, StateDict
 
 ATTRIBUTES = ("Red_Corner", "Green_Corner", "Blue_Corner")
@@ -57,22 +61,33 @@ def dataset() -> Dataset:
 
 @dataclass
 class Surroundings:
-    """Makes contexts; ``units`` and ``reports`` hold what was asked and told."""
+    """Makes contexts; ``units``, ``states`` and ``reports`` hold what was asked and told."""
 
     units: list[dict[str, Any]] = field(default_factory=list)
     reports: list[tuple[float, str]] = field(default_factory=list)
+    folder: Path | None = None
+    """Where contexts keep states of trainings; None: they offer no such place."""
+    states: list[dict[str, Any]] = field(default_factory=list)
+    told: Callable[[str], None] = lambda word: None
+    """Called with each word that is reported."""
 
     def context(self, seed: int = 0) -> Context:
         def unit(identity: Mapping[str, Any], make: Callable[[], StateDict]) -> StateDict:
             self.units.append(dict(identity))
             return make()
 
-        return Context(
-            seed=seed,
-            device=torch.device("cpu"),
-            report=lambda share, word: self.reports.append((share, word)),
-            unit=unit,
-        )
+        def state(identity: Mapping[str, Any]) -> Path:
+            assert self.folder is not None
+            self.states.append(dict(identity))
+            name = hashlib.sha256(json.dumps(jsonable(identity)).encode()).hexdigest()[:8]
+            return self.folder / f"{name}.safetensors"
+
+        def report(share: float, word: str) -> None:
+            self.reports.append((share, word))
+            self.told(word)
+
+        more = {} if self.folder is None else {"state": state}
+        return Context(seed=seed, device=torch.device("cpu"), report=report, unit=unit, **more)
 
 
 @pytest.fixture

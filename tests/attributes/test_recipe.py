@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.dataset import Dataset
-from harness_attributes import PAPER, harness_models
+from harness.errors import ModelError
+from harness_attributes import PAPER, harness_models, training_passes
 from harness_attributes.recipe import Recipe, balancing_weights, fit, inverse_decay
 
 
@@ -96,8 +97,23 @@ def test_presets_are_parameters_of_build_and_train() -> None:
             known |= keyword_parameters(resolve_name(target))
         for name, preset in spec.presets.items():
             resolved = check(f"{spec.name}.{name}", preset, known, ValueError)  # type: ignore[arg-type]
-            assert resolved["rms_decay"] == 0.98
-    assert next(iter(spec.presets)) == "quick"
+            assert resolved.get("rms_decay", 0.98) == 0.98
+            assert resolved.get("checkpoint", "converged") == "converged"
+        assert list(spec.presets) == ["quick", "paper"]
+
+
+@pytest.mark.parametrize("name", ["epochs", "patience", "batch_size"])
+def test_counts_below_one_are_refused(name: str) -> None:
+    with pytest.raises(ModelError, match=rf"^{name} = 0 must be at least 1$"):
+        recipe(**{name: 0})
+
+
+def test_passes_of_training_end_at_the_checkpoint() -> None:
+    assert training_passes({"epochs": 10, "checkpoint": "converged"}) == 10
+    assert training_passes({"epochs": 10, "checkpoint": 2}) == 2
+    assert training_passes({"epochs": 1, "checkpoint": 2}) == 1
+    assert training_passes({"attributes": None}) == 0
+    assert all(spec.training_passes is training_passes for spec in harness_models())
 
 
 def test_each_epoch_shows_each_training_image_once_in_an_order_of_the_seed(dataset: Dataset) -> None:

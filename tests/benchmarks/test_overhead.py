@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from harness.catalog import catalog
+from harness.loading import open_dataset
 from harness.manifest import read_suite
 from harness.plan import Cell, plan
 from harness.population import enumerate_cases
-from harness.loading import open_dataset
 from harness.shard import Bench, CleanAnswers, images, run_shard
 from harness.specs import AttackSpec
 from harness.zoo import build, ready

@@ -1,17 +1,31 @@
-"""Weights that users bring: read where they fit, refused in one line where they do not, never unpickled."""
+"""Zoo: weights that users bring are read or refused, never unpickled; trainings are kept, and go on."""
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from harness.catalog import catalog
+from harness.choices import ModelChoice
+from harness.dataset import Dataset
 from harness.errors import ModelError
-from harness.zoo import load_weights
+from harness.manifest import read_suite
+from harness.model import wrap_model
+from harness.plan import plan
+from harness.training import Context, StateDict
+from harness.zoo import Report, load_weights, obtain, score
 
 
 @pytest.fixture
@@ -85,3 +99,173 @@ def test_a_missing_file_and_other_contents_are_refused(module: nn.Module, tmp_pa
     path = tmp_path / "weights.pt"
     torch.save([1, 2], path)
     assert "no state dict" in refused(module, path)
+
+
+# --- training ---------------------------------------------------------------------------------------------
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    return tmp_path / "zoo"
+
+
+def drawn(count: int = 200) -> Dataset:
+    loaded: Dataset = (
+        catalog().datasets["synthetic-faces"].load("harness_faces.synthetic:load")(size=(20, 18), count=count)
+    )
+    return loaded
+
+
+def choices(**model: Any) -> list[ModelChoice]:
+    document = {
+        "schema": 1,
+        "name": "training",
+        "dataset": [{"use": "synthetic-faces"}],
+        "model": [{"epochs": 3, "width": 2, **model}],
+        "attack": [{"use": "ffa"}],
+    }
+    return list(plan(read_suite(document), catalog()).models)
+
+
+def states(cache: Path) -> list[Path]:
+    return sorted((cache / "parts").glob("*.state.safetensors"))
+
+
+def noting(words: list[str]) -> Report:
+    return lambda share, word: words.append(word)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [{"use": "moon"}, {"use": "separate", "attributes": ["Male", "Smiling"]}],
+    ids=["moon", "separate"],
+)
+def test_checkpoints_are_trained_one_after_the_other(
+    cache: Path, model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = drawn()
+    two, converged = choices(**model, checkpoint=[2, "converged"])
+    parts = 1 if model["use"] == "moon" else 2
+    words: list[str] = []
+    first = obtain(two, dataset, 0, CPU, noting(words))
+    assert {word for word in words if "epoch 3" in word} == set()
+    assert len(states(cache)) == parts
+    words.clear()
+    last = obtain(converged, dataset, 0, CPU, noting(words))
+    assert {word for word in words if "epoch 1/" in word and "loss" in word} == set()
+    assert sum("goes on after epoch 2/3" in word for word in words) == parts
+    assert states(cache) == []
+    assert first.card["identity"]["parameters"]["checkpoint"] == 2
+    assert first.digest != last.digest
+
+    monkeypatch.setenv("HARNESS_CACHE", str(cache.parent / "other"))
+    alone = [obtain(choice, dataset, 0, CPU) for choice in (converged, two)]
+    assert [one.digest for one in alone] == [last.digest, first.digest]
+
+
+def test_a_checkpoint_that_is_none_is_one_line_with_its_place(cache: Path) -> None:
+    (choice,) = choices(use="moon", checkpoint=4)
+    with pytest.raises(ModelError) as caught:
+        obtain(choice, drawn(), 0, CPU)
+    expected = f'{choice.place}: checkpoint = 4 must be "converged" or lie between 1 and epochs = 3'
+    assert str(caught.value) == expected
+
+
+KILLED = """
+import os, signal, sys
+import torch
+from tests.core.test_zoo import CPU, choices, drawn
+from harness.zoo import obtain
+
+def report(share, word):
+    if word.startswith("epoch 3/"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+torch.set_num_threads(1)
+(choice,) = choices(use="moon")
+obtain(choice, drawn(), 0, CPU, report)
+"""
+
+
+def test_a_killed_training_goes_on(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    run = subprocess.run([sys.executable, "-c", KILLED], env=environment, capture_output=True, text=True)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    assert len(states(cache)) == 1
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        (choice,) = choices(use="moon")
+        words: list[str] = []
+        resumed = obtain(choice, drawn(), 0, CPU, noting(words))
+        assert words[0] == "goes on after epoch 2/3"
+        assert states(cache) == []
+        monkeypatch.setenv("HARNESS_CACHE", str(cache.parent / "other"))
+        assert obtain(choice, drawn(), 0, CPU).digest == resumed.digest
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_what_a_killed_process_was_writing_is_removed(cache: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (cache / "parts").mkdir(parents=True)
+    left = cache / "parts" / f".abc.state.safetensors.{os.uname().nodename}.{gone.pid}.tmp"
+    left.write_bytes(b"half")
+    (choice,) = choices(use="moon", epochs=1)
+    obtain(choice, drawn(), 0, CPU)
+    assert not left.exists()
+
+
+def test_a_context_of_four_is_one_without_a_place_for_states() -> None:
+    def unit(part: Any, make: Callable[[], StateDict]) -> StateDict:
+        return make()
+
+    assert Context(0, CPU, lambda share, word: None, unit).state is None
+
+
+def test_the_card_tells_what_a_guess_from_the_training_set_scores_by_attribute() -> None:
+    """Train: A in 2 of 4, a tie and so absent, B in 3 of 4. Test: A in 1 of 4, B in 1 of 4."""
+    train, test = [[1, 1], [1, 1], [0, 1], [0, 0]], [[1, 1], [0, 0], [0, 0], [0, 0]]
+    dataset = Dataset(
+        name="two",
+        ids=[str(row) for row in range(8)],
+        shape=(1, 2, 2),
+        read=lambda rows: np.zeros((len(rows), 1, 2, 2), np.uint8),
+        fingerprint="two",
+        attribute_names=("A", "B"),
+        attributes=np.array(train + test, dtype=bool),
+        partitions=np.array(["train"] * 4 + ["test"] * 4),
+    )
+
+    class Absent(nn.Module):
+        attribute_names = ("B", "A")
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return -torch.ones(len(x), 2)
+
+    card = score(wrap_model(Absent(), "attributes"), dataset)
+    assert card["accuracy_by_attribute"] == {"B": 0.75, "A": 0.75}
+    assert card["majority_by_attribute"] == {"B": 0.25, "A": 0.75}
+    assert card["majority"] == 0.5
+
+
+def test_the_majority_model_scores_what_its_card_says_a_guess_scores(cache: Path) -> None:
+    document = {
+        "schema": 1,
+        "name": "trivial",
+        "dataset": [{"use": "synthetic-faces"}],
+        "model": [{"use": "majority"}],
+        "attack": [{"use": "ffa"}],
+    }
+    (choice,) = plan(read_suite(document), catalog()).models
+    card = obtain(choice, drawn(), 0, CPU).card
+    assert card["scored_on"] == "test"
+    assert card["accuracy"] == pytest.approx(card["majority"])
+    assert card["accuracy"] > 0.5
+    assert card["accuracy_by_attribute"] == card["majority_by_attribute"]
+    assert len(card["majority_by_attribute"]) == 40
+    assert card["parameters"] == 0

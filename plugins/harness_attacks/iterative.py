@@ -1,0 +1,108 @@
+"""Steps of one grey level, each along a gradient of its own, until the goal is reached (Rozsa et al., 3.1).
+
+The published iteration makes a step of L-infinity 1, computes loss and gradient anew at the image that comes
+of it, and ends once the decision has flipped. How many steps it may make is not stated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from harness.errors import AttackError
+from harness.goals import Objective
+from harness.model import Handle
+from harness.threat import GREY_LEVELS, Threat
+from harness_attacks.line import along
+from harness_attacks.oracle import Oracle, is_exact
+
+Uphill = Callable[[Handle, Tensor, Objective], tuple[Tensor, Tensor]]
+"""Of a handle, images (B, C, H, W) and their objective: the margin (B,) beyond the noise there, and the
+direction (B, C, H, W) in which to go, of any length."""
+
+
+def follow(
+    model: Handle,
+    x: Tensor,
+    objective: Objective,
+    threat: Threat,
+    uphill: Uphill,
+    *,
+    max_iterations: int,
+    whole: bool,
+) -> Tensor:
+    """The first images (B, C, H, W) on the way that reach the goal; the originals where none does.
+
+    A case leaves the batch once its image, as it would be stored, reaches the goal in float32; and where it
+    has come to a standstill: its gradient is zero, or budget, region and box let nothing change any more.
+
+    Args:
+        model: focused on the objective; gradients are computed in its own precision.
+        max_iterations: steps at most.
+        whole: move on the grid, so that images are tested where the gradient is taken; where that is float32,
+            its forward pass is the test. Otherwise images are real-valued, kept in the box, and rounded for
+            the test only.
+    """
+    if max_iterations < 1:
+        raise AttackError(f"an iterative search cannot make {max_iterations=}")
+    oracle = Oracle(model, objective)
+    tested_by_gradient = whole and is_exact(model)
+    found = x.clone()
+    walk = _Walk(torch.arange(len(x), device=x.device), x, x, threat)
+    for _ in range(max_iterations):
+        if whole and not tested_by_gradient:
+            walk = walk.tested(oracle, found)
+        if not len(walk.cases):
+            return found
+        margin, direction = uphill(model.take(walk.cases), walk.image, objective.take(walk.cases))
+        moved = walk.moved(direction, whole)
+        going = (moved.image != walk.image).flatten(1).any(1)
+        if tested_by_gradient:
+            walk.keep(margin > 0, found)
+            going &= ~(margin > 0)
+        walk = moved.take(going)
+        if not whole:
+            walk = walk.tested(oracle, found)
+    if whole:
+        walk.tested(oracle, found)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """The cases that are still on their way."""
+
+    cases: Tensor  # (A,)
+    x: Tensor  # (A, C, H, W) where they began
+    image: Tensor  # (A, C, H, W) where they are
+    threat: Threat
+
+    def take(self, rows: Tensor) -> _Walk:
+        """Those of the rows (A,) that are True."""
+        if rows.all():
+            return self
+        at = torch.nonzero(rows).flatten()
+        return _Walk(self.cases[at], self.x[at], self.image[at], self.threat.take(at))
+
+    def moved(self, direction: Tensor, whole: bool) -> _Walk:
+        """One grey level further; on a coarser grid, one of its levels."""
+        levels = min(self.threat.levels or GREY_LEVELS, GREY_LEVELS) if whole else GREY_LEVELS
+        image = self.image + along(direction, self.threat) / levels
+        image = self.threat.project(image, self.x)
+        return replace(self, image=self.threat.settle(image, self.x) if whole else image)
+
+    def tested(self, oracle: Oracle, found: Tensor) -> _Walk:
+        """Those that have not reached their goal; the others' images, as stored, go to ``found``."""
+        if not len(self.cases):
+            return self
+        stored = replace(self, image=self.threat.settle(self.image, self.x))
+        reached = oracle.margin(self.cases, stored.image) > 0
+        stored.keep(reached, found)
+        return self.take(~reached)
+
+    def keep(self, reached: Tensor, found: Tensor) -> None:
+        """Write the images of the rows that reached their goal to ``found`` (B, C, H, W)."""
+        found[self.cases[reached]] = self.image[reached]

@@ -1,0 +1,152 @@
+"""The section of a line in which a goal is first reached, narrowed to two neighbouring images.
+
+The paper's binary search (Rozsa et al., section 3.1) halves the section. Where the score is nearly linear,
+its value at both ends tells better than the middle where it crosses 0: interpolation needs a third fewer
+tests. Either way one end stays on each side, and the search ends at neighbours; a halving whenever
+interpolation falls behind keeps its number of tests within ``SPARE`` of the binary search's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from harness.threat import GREY_LEVELS, Threat
+from harness_attacks.line import Line
+from harness_attacks.oracle import Oracle
+
+Root = Literal["interpolate", "bisect"]
+
+SPARE = 4
+"""Interpolation may narrow the section by 2^SPARE less than as many halvings would have."""
+OVERSHOOT = 0.1
+"""Of the estimated way to the crossing: what is tested lies beyond, so that the other end moves as well."""
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """Ends of K sections: not reached at ``low``, reached at ``high``."""
+
+    cases: Tensor  # (K,)
+    low: Tensor  # (K,) grey levels
+    high: Tensor  # (K,)
+    below: Tensor  # (K,) margin at ``low``, negative; NaN where nobody asked
+    above: Tensor  # (K,) margin at ``high``, positive
+
+    def take(self, rows: Tensor) -> Section:
+        """Some of them."""
+        return Section(*(getattr(self, part.name)[rows] for part in fields(self)))
+
+
+def narrow_whole(line: Line, oracle: Oracle, section: Section, max_bisections: int) -> Tensor:
+    """(K,) the upper ends, bisected until one whole grey level wide."""
+    low, high = section.low.clone(), section.high.clone()
+    for _ in range(max_bisections):
+        wide = torch.nonzero(high - low > 1).flatten()
+        if not len(wide):
+            break
+        middle, cases = ((low + high) / 2).floor()[wide], section.cases[wide]
+        reached = oracle.margin(cases, line.take(cases).at(middle)) > 0
+        high[wide] = torch.where(reached, middle, high[wide])
+        low[wide] = torch.where(reached, low[wide], middle)
+    return high
+
+
+def narrow(line: Line, oracle: Oracle, section: Section, max_bisections: int, root: Root) -> Tensor:
+    """(K,) the upper ends, where no 8-bit image lies between the ends any more.
+
+    The ends then differ by one grey level of one component. A test that would yield the image of an end
+    again asks the model nothing.
+    """
+    found = section.high.clone()
+    rows = torch.arange(len(found), device=found.device)
+    line = line.take(section.cases)
+    at_low, at_high = line.at(section.low), line.at(section.high)  # (K, C, H, W) of the open sections
+    guess = _Guess.of(section)
+    for turn in range(max_bisections + SPARE * (root == "interpolate")):
+        levels = levels_apart(at_low, at_high, line.threat)
+        wide = torch.nonzero(levels > 1).flatten()
+        if len(wide) < len(rows):
+            if not len(wide):
+                break
+            rows, section, line, guess = rows[wide], section.take(wide), line.take(wide), guess.take(wide)
+            at_low, at_high, levels = at_low[wide], at_high[wide], levels[wide]
+        eps = (section.low + section.high) / 2
+        if root == "interpolate":
+            eps = torch.where(guess.behind(section, turn) | (levels <= 3), eps, guess.at(section, levels))
+        between = line.at(eps)
+        like_high = (between == at_high).flatten(1).all(1)
+        unknown = torch.nonzero(~like_high & (between != at_low).flatten(1).any(1)).flatten()
+        margin = torch.where(like_high, section.above, section.below)
+        if len(unknown):
+            margin[unknown] = oracle.margin(section.cases[unknown], between[unknown])
+        reached = like_high.index_put((unknown,), margin[unknown] > 0)
+        guess = guess.after(section, reached, unknown)
+        section = Section(
+            section.cases,
+            torch.where(reached, section.low, eps),
+            torch.where(reached, eps, section.high),
+            torch.where(reached, section.below, margin),
+            torch.where(reached, margin, section.above),
+        )
+        moved = reached.view(-1, 1, 1, 1)
+        at_low, at_high = torch.where(moved, at_low, between), torch.where(moved, between, at_high)
+        found[rows] = section.high
+    return found
+
+
+def levels_apart(a: Tensor, b: Tensor, threat: Threat) -> Tensor:
+    """(B,) by how many grey levels 8-bit images differ, all components together."""
+    if threat.levels != GREY_LEVELS:
+        a, b = torch.round(a * GREY_LEVELS) / GREY_LEVELS, torch.round(b * GREY_LEVELS) / GREY_LEVELS
+    apart: Tensor = torch.linalg.vector_norm((a - b).flatten(1), 1, dim=1)
+    return (apart * GREY_LEVELS).round()
+
+
+@dataclass(frozen=True, eq=False)
+class _Guess:
+    """What interpolation remembers of each section."""
+
+    width: Tensor  # (K,) that the section had at first
+    side: Tensor  # (K,) of the latest test: 1 high, -1 low, 0 none
+    eps: Tensor  # (K,) the end that the latest test replaced
+    margin: Tensor  # (K,) there
+
+    @classmethod
+    def of(cls, section: Section) -> _Guess:
+        nothing = torch.full_like(section.low, torch.nan)
+        return cls(section.high - section.low, torch.zeros_like(nothing), nothing, nothing)
+
+    def take(self, rows: Tensor) -> _Guess:
+        return _Guess(self.width[rows], self.side[rows], self.eps[rows], self.margin[rows])
+
+    def behind(self, section: Section, turn: int) -> Tensor:
+        """(K,) where so many halvings would have narrowed the section much more."""
+        return section.high - section.low > self.width * 2.0 ** (SPARE - 1 - turn)
+
+    def at(self, section: Section, levels: Tensor) -> Tensor:
+        """(K,) grey levels to test, given by how many the ends differ."""
+        a, b, fa, fb = section.low, section.high, section.below, section.above
+        c, fc = self.eps, self.margin
+        crossing = a - fa * (b - a) / (fb - fa)
+        # The parabola through three points, eps as a function of the margin.
+        curved = a * fb * fc / ((fa - fb) * (fa - fc))
+        curved += b * fa * fc / ((fb - fa) * (fb - fc)) + c * fa * fb / ((fc - fa) * (fc - fb))
+        crossing = torch.where((curved > a) & (curved < b), curved, crossing)
+        pitch = (b - a) / levels  # from one image to the next, on average
+        way = crossing - torch.where(self.side > 0, b, a)
+        push = torch.maximum(OVERSHOOT * way.abs(), pitch) * -self.side
+        eps = (crossing + push).maximum(a + pitch / 2).minimum(b - pitch / 2)
+        return torch.where(eps.isfinite(), eps, (a + b) / 2)
+
+    def after(self, section: Section, reached: Tensor, asked: Tensor) -> _Guess:
+        """With the end that is replaced, where the model was ``asked`` (rows)."""
+        side, eps, margin = self.side.clone(), self.eps.clone(), self.margin.clone()
+        there = reached[asked]
+        side[asked] = torch.where(there, 1.0, -1.0).to(side)
+        eps[asked] = torch.where(there, section.high[asked], section.low[asked])
+        margin[asked] = torch.where(there, section.above[asked], section.below[asked])
+        return _Guess(self.width, side, eps, margin)

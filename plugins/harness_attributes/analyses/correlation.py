@@ -1,0 +1,84 @@
+"""Flip correlation: what else changes when one attribute of MOON is flipped (Rozsa et al., figure 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis import Analysis
+from harness.errors import HarnessError
+from harness.results import Results
+from harness_attributes.analyses import drawing, heatmap
+from harness_attributes.analyses.flips import within
+from harness_attributes.analyses.portability import Sign
+from harness_attributes.analyses.selections import Cell, Study, chosen, read_study, searches_of
+
+
+def run(
+    results: Results,
+    *,
+    attack: str = "ffa",
+    sign: Sign = "both",
+    threshold: float = 0.95,
+    model: str = "",
+) -> Analysis:
+    """Share of the adversarials made for one attribute that flip another of the same network's answers.
+
+    Rows: cell x made_for (column of the figure) x network (row: the attribute whose decision is asked for).
+    The diagonal is 1 ``by_definition``. Attributes without adversarials have n = 0 and no rate.
+
+    Args:
+        attack: a name of the catalogue.
+        sign: "+" for cases that were right before, "-" for those that were wrong, or "both".
+        threshold: of PASS.
+        model: the label of a model; by default every MOON.
+
+    Raises:
+        HarnessError: there is no such model or attack, or PASS is needed and was not measured.
+    """
+    study = read_study(results, (threshold,))
+    cells = cells_of(study, attack, model)
+    rows: list[dict[str, Any]] = []
+    lines: dict[tuple[str, str, str], list[heatmap.Panel | None]] = {}
+    searches = searches_of(cell.search for cell in cells)
+    for cell in cells:
+        found = within(study, cell, threshold, sign)
+        rows += found.rows({**cell.identity, "sign": sign, "threshold": threshold})
+        place = drawing.dataset_text(cell.dataset, cell.stand_in_for)
+        line = lines.setdefault((cell.dataset, cell.model, cell.method), [None] * len(searches))
+        searched = drawing.SEARCH_TEXT.get(cell.search, cell.search)
+        line[searches.index(cell.search)] = heatmap.Panel(
+            found,
+            title=f"{place}: {cell.model}, {searched}",
+            down="decision asked",
+            across="adversarials made for",
+        )
+    of = {"both": "right and wrong before", "+": "right before", "-": "wrong before"}[sign]
+    title = (
+        f"Decisions flipped together by {drawing.method_text(attack)}, {drawing.threshold_text(threshold)}, "
+        f"{of} (hatched: no adversarials)"
+    )
+    return Analysis(pd.DataFrame(rows), heatmap.draw(list(lines.values()), title))
+
+
+def cells_of(study: Study, attack: str, model: str) -> list[Cell]:
+    """The cells of an attack on a joint network.
+
+    Raises:
+        HarnessError: there is none.
+    """
+    if model:
+        chosen([model], {cell.model for cell in study.cells}, "model")
+    chosen([attack], {cell.kind for cell in study.cells}, "attack")
+    found = [
+        cell
+        for cell in study.cells
+        if cell.kind == attack and (cell.model == model if model else "moon" in cell.model_kind)
+    ]
+    if not found:
+        raise HarnessError(
+            f'{study.results.path}: "{attack}" was run on no MOON; name another network that answers '
+            'several attributes by model = "…"'
+        )
+    return found

@@ -1,0 +1,113 @@
+"""Flippability by PASS: the share of cases flipped at each threshold (Rozsa et al., table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from harness.analysis import Analysis
+from harness.results import Results
+from harness_attributes.analyses import drawing
+from harness_attributes.analyses.selections import SIGNS, Study, hits, of_sign, read_study, searches_of, share
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TABLE_1 = (0.0, 0.9, 0.95, 0.99)
+"""The paper's thresholds."""
+
+
+def run(results: Results, *, thresholds: Sequence[float] = TABLE_1) -> Analysis:
+    """Share of cases flipped with PASS >= τ, by model, attack, search and sign.
+
+    Rows: cell x sign x threshold, with ``count`` of ``n`` cases, ``rate`` and its 95 % interval, and the
+    ``coverage`` of the cell: cases without an outcome are left out. A threshold of 0 asks nothing of PASS.
+
+    Args:
+        thresholds: of PASS, in [0, 1].
+
+    Raises:
+        HarnessError: nothing flips attributes, or PASS was not measured and a threshold is above 0.
+    """
+    study = read_study(results, thresholds)
+    table = table_of(study, thresholds)
+    return Analysis(table, _figure(study, table, thresholds))
+
+
+def table_of(study: Study, thresholds: Sequence[float]) -> pd.DataFrame:
+    """One row per cell, sign and threshold; a sign without cases has n = 0 and no rate."""
+    rows: list[dict[str, Any]] = []
+    for cell in study.cells:
+        for sign in SIGNS:
+            cases = of_sign(study.cases[cell.id], sign)
+            for threshold in thresholds:
+                found = share(hits(cases, threshold), cases["sample_id"])
+                own = {"sign": sign, "threshold": threshold, **found, "coverage": study.coverage(cell)}
+                rows.append(cell.identity | own)
+    return pd.DataFrame(rows)
+
+
+def _figure(study: Study, table: pd.DataFrame, thresholds: Sequence[float]) -> Figure:
+    searches = searches_of(table["search"])
+    lines = list(table.groupby(["dataset", "model"], sort=False))
+    methods = list(dict.fromkeys(table["method"]))
+    stand_ins = dict(study.datasets)
+    tall = max(2.3, 0.44 * len(methods) + 0.9)
+    figure = drawing.new_figure(3.3 * len(searches) + 2.6, tall * len(lines) + 0.5)
+    grid = drawing.panels(figure, len(lines), len(searches), sharex=True, sharey=True)
+    for (key, own), line in zip(lines, grid, strict=True):
+        dataset, model = key
+        for search, axes in zip(searches, line, strict=True):
+            for position, method in enumerate(methods):
+                _lines(axes, own[(own["search"] == search) & (own["method"] == method)], position)
+            axes.set_xticks(range(len(thresholds)), [f"{value:g}" for value in thresholds])
+            drawing.percent_axis(axes)
+            axes.set_ylabel("")
+            axes.annotate(
+                drawing.SEARCH_TEXT.get(search, search), (0.98, 0.97), xycoords="axes fraction",
+                ha="right", va="top", fontsize=9,
+            )  # fmt: skip
+        line[0].set_ylabel("% flipped")
+        place = drawing.dataset_text(str(dataset), stand_ins[str(dataset)])
+        line[0].set_title(f"{place}: {model}", fontsize=10, loc="left")
+        _legend(line[-1], own, methods)
+    for axes in grid[-1]:
+        axes.set_xlabel("τ: flipped with PASS ≥ τ")
+    figure.suptitle("Cases flipped, by perceptual similarity (+ right before, − wrong before)", fontsize=11)
+    return figure
+
+
+def _look(position: int, sign: str) -> dict[str, Any]:
+    colour, marker = drawing.style(position)
+    return {
+        "color": colour,
+        "marker": marker,
+        "markersize": 5,
+        "markerfacecolor": colour if sign == "+" else "white",
+        "linestyle": "-" if sign == "+" else "--",
+        "linewidth": 1.6,
+    }
+
+
+def _lines(axes: Any, rows: pd.DataFrame, position: int) -> None:
+    for sign in SIGNS:
+        own = rows[(rows["sign"] == sign) & (rows["n"] > 0)]
+        if own.empty:
+            continue
+        rates = 100 * own["rate"].to_numpy(float)
+        spread = [rates - 100 * own["low"].to_numpy(float), 100 * own["high"].to_numpy(float) - rates]
+        axes.errorbar(range(len(own)), rates, yerr=spread, elinewidth=0.8, capsize=2, **_look(position, sign))
+
+
+def _legend(axes: Any, table: pd.DataFrame, methods: list[str]) -> None:
+    """Every series of a model, whichever panel it is in, with the cases that it is of."""
+    for position, method in enumerate(methods):
+        for sign in SIGNS:
+            own = table[(table["method"] == method) & (table["sign"] == sign)]
+            if own.empty:
+                continue
+            text = f"{drawing.method_text(method)}{drawing.SIGN_TEXT[sign]}"
+            axes.plot([], [], label=f"{text} (n = {drawing.range_text(own['n'])})", **_look(position, sign))
+    drawing.legend_beside(axes)

@@ -1,0 +1,202 @@
+"""Robustness progress: adversarials of a model before and after further training (Rozsa et al., table 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis import Analysis
+from harness.errors import HarnessError
+from harness.results import Results
+from harness_attributes.analyses import drawing
+from harness_attributes.analyses.selections import SIGNS, Cell, Study, hits, read_study, share
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KEY = ["sample_id", "target"]
+
+
+def run(results: Results, *, threshold: float = 0.95, search: str = "line") -> Analysis:
+    """Adversarials at an early checkpoint, at convergence, and of the same case at both.
+
+    Rows: pair of models that differ only in their checkpoint x attack x sign. The sign is the one that each
+    checkpoint gives a case. Only ``n`` cases with an outcome at both count. ``early_count`` of ``early_n``
+    and ``converged_count`` of ``converged_n`` are adversarials with PASS >= threshold. ``overlap`` are those
+    in both sets with the row's sign, and ``overlap_any_sign`` those of the early set that are in the other
+    with either sign; in the row "both" that is the paper's "in both sets". ``overlap_rate`` is ``overlap``
+    over ``early_count``. Where early adversarials were transferred to the converged model, ``still_flips`` of
+    ``transferred`` still change its decision.
+
+    Args:
+        threshold: of PASS.
+        search: of the attacks that are compared.
+
+    Raises:
+        HarnessError: no two models differ only in their checkpoint, or PASS is needed and was not measured.
+    """
+    study = read_study(results, (threshold,), transfers=True)
+    table = table_of(study, threshold, search)
+    if table.empty:
+        raise HarnessError(
+            f'{results.path}: no two models with search = "{search}" differ only in their checkpoint; '
+            'give a model checkpoint = [2, "converged"] in the suite'
+        )
+    return Analysis(table, _figure(table, threshold, search))
+
+
+def table_of(study: Study, threshold: float, search: str) -> pd.DataFrame:
+    """One row per pair of checkpoints, attack and sign; empty where there is no pair."""
+    rows: list[dict[str, Any]] = []
+    for early, late in pairs(study, search):
+        both = paired(study, early, late, threshold)
+        for sign in (*SIGNS, "both"):
+            rows.append(
+                {
+                    "dataset": late.dataset,
+                    "stand_in_for": late.stand_in_for,
+                    "model": late.model,
+                    "early": early.model,
+                    "checkpoint": early.checkpoint,
+                    "loss": late.loss,
+                    "method": late.method,
+                    "search": search,
+                    "threat": late.threat,
+                    "sign": sign,
+                    "threshold": threshold,
+                    "n": len(both),
+                    **_counts(both, sign),
+                    **_still(study, early, late, sign, threshold),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def pairs(study: Study, search: str) -> Iterator[tuple[Cell, Cell]]:
+    """Cells of the same attack on an early and on the converged checkpoint of a model."""
+    for late in study.cells:
+        if late.early or late.search != search:
+            continue
+        for early in study.cells:
+            same = (early.dataset, early.family, early.method, early.search, early.threat)
+            if early.early and same == (late.dataset, late.family, late.method, late.search, late.threat):
+                yield early, late
+
+
+def paired(study: Study, early: Cell, late: Cell, threshold: float) -> pd.DataFrame:
+    """The cases with an outcome at both checkpoints: sign and hit, each with _early and _late."""
+    sides = []
+    for cell in (early, late):
+        cases = study.cases[cell.id]
+        sides.append(cases[[*KEY, "sign"]].assign(hit=hits(cases, threshold)))
+    return sides[0].merge(sides[1], on=KEY, suffixes=("_early", "_late"))
+
+
+def _counts(both: pd.DataFrame, sign: str) -> dict[str, Any]:
+    whole = pd.Series(True, index=both.index)
+    here = whole if sign == "both" else both["sign_early"] == sign
+    there = whole if sign == "both" else both["sign_late"] == sign
+    before = both["hit_early"] & here
+    again = both["hit_late"] & (both["sign_early"] == both["sign_late"])
+    found = share(again[before], both["sample_id"][before])
+    return {
+        "early_n": int(here.sum()),
+        "converged_n": int(there.sum()),
+        "early_count": int(before.sum()),
+        "converged_count": int((both["hit_late"] & there).sum()),
+        "overlap": found["count"],
+        "overlap_any_sign": int((before & both["hit_late"]).sum()),
+        "overlap_rate": found["rate"],
+        "overlap_low": found["low"],
+        "overlap_high": found["high"],
+    }
+
+
+def transferred(study: Study, early: Cell, late: Cell, threshold: float) -> pd.DataFrame | None:
+    """Early adversarials that the converged model judged: sample_id, target, sign when made, flips.
+
+    None where they were not transferred.
+    """
+    moved = [
+        cell
+        for cell in study.transfers
+        if (cell.source, cell.model, cell.dataset) == (early.id, late.model, late.dataset)
+    ]
+    if not moved:
+        return None
+    made = study.cases[early.id]
+    made = made[hits(made, threshold)][[*KEY, "sign"]]
+    judged = study.cases[moved[0].id][[*KEY, "success"]].rename(columns={"success": "flips"})
+    return made.merge(judged, on=KEY)
+
+
+def _still(study: Study, early: Cell, late: Cell, sign: str, threshold: float) -> dict[str, Any]:
+    judged = transferred(study, early, late, threshold)
+    names = ("still_flips", "transferred", "still_rate", "still_low", "still_high")
+    if judged is None:
+        return dict.fromkeys(names)
+    own = judged if sign == "both" else judged[judged["sign"] == sign]
+    found = share(own["flips"], own["sample_id"])
+    return dict(zip(names, found.values(), strict=True))
+
+
+def _figure(table: pd.DataFrame, threshold: float, search: str) -> Figure:
+    groups = list(table.groupby(["dataset", "model", "early"], sort=False))
+    bars = [
+        ("early_count", "early", drawing.COLOURS[5]),
+        ("converged_count", "converged", drawing.COLOURS[0]),
+        ("overlap", "in both, same sign", drawing.COLOURS[4]),
+        ("still_flips", "early perturbation still flips the converged model", drawing.COLOURS[1]),
+    ]
+    width = max(
+        2.0 + 1.15 * 2 * int(table.groupby(["dataset", "model", "early"])["method"].nunique().max()), 5.5
+    )
+    figure = drawing.new_figure(width + 3.8, 3.1 * len(groups) + 0.4)
+    for axes, (_, own) in zip(drawing.panels(figure, len(groups), 1), groups, strict=True):
+        _bars(axes[0], own[own["sign"] != "both"], bars)
+        if own is groups[0][1]:
+            drawing.legend_beside(axes[0])
+    figure.suptitle(
+        f"Adversarials before and after further training, {drawing.threshold_text(threshold)}, "
+        f"{drawing.SEARCH_TEXT.get(search, search)}",
+        fontsize=11,
+    )
+    return figure
+
+
+def _bars(axes: Any, rows: pd.DataFrame, bars: list[tuple[str, str, str]]) -> None:
+    first = rows.iloc[0]
+    top = float(rows[["early_count", "converged_count"]].max().max())
+    for position, (column, label, colour) in enumerate(bars):
+        heights = rows[column].astype(float).to_numpy()
+        places = np.arange(len(rows)) + (position - 1.5) * 0.21
+        shown = ~np.isnan(heights)
+        axes.bar(places[shown], heights[shown], 0.19, color=colour, label=label)
+        for place, height in zip(places[shown], heights[shown], strict=True):
+            axes.annotate(
+                f"{int(height):,}",
+                (place, height),
+                (0, 2),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+                rotation=0 if height < 1000 else 30,
+            )
+    names = [
+        drawing.method_text(method) + drawing.SIGN_TEXT[sign]
+        for method, sign in zip(rows["method"], rows["sign"], strict=True)
+    ]
+    axes.set_xticks(range(len(rows)), names)
+    axes.set_ylim(0, top * 1.18 or 1)
+    axes.set_ylabel("adversarials")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.set_title(
+        f"{drawing.dataset_text(first['dataset'], first['stand_in_for'])}: "
+        f"{first['early']} → {first['model']} (n = {drawing.range_text(rows['n'])} cases)",
+        fontsize=10,
+        loc="left",
+    )

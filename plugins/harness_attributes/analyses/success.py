@@ -1,0 +1,148 @@
+"""Attribute success: how often each attribute is flipped (Rozsa et al., figure 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from harness.analysis import Analysis
+from harness.results import Results
+from harness_attributes.analyses import drawing
+from harness_attributes.analyses.selections import (
+    CONVERGED,
+    SIGNS,
+    Cell,
+    Study,
+    hits,
+    of_sign,
+    read_study,
+    searches_of,
+    share,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def run(results: Results, *, threshold: float = 0.95) -> Analysis:
+    """Share of each attribute's cases that are flipped with PASS >= threshold.
+
+    Rows: cell x sign x attribute. ``position`` orders the attributes of a data set by their rate under FGS by
+    line search on cases that were right (under the first attack where there is no FGS), ascending. The figure
+    leaves early checkpoints to the table, and gives each loss panels of its own.
+
+    Args:
+        threshold: of PASS.
+
+    Raises:
+        HarnessError: nothing flips attributes, or PASS is needed and was not measured.
+    """
+    study = read_study(results, (threshold,))
+    table = table_of(study, threshold)
+    return Analysis(table, _figure(study, table, threshold))
+
+
+def table_of(study: Study, threshold: float) -> pd.DataFrame:
+    """One row per cell, sign and attribute; an attribute without cases of a sign has n = 0 and no rate."""
+    rows: list[dict[str, Any]] = []
+    for dataset, _ in study.datasets:
+        cells = [cell for cell in study.cells if cell.dataset == dataset]
+        order = _order(study, cells, threshold)
+        for cell in cells:
+            cases = study.cases[cell.id]
+            flags = hits(cases, threshold)
+            attacked = set(cases["target"])
+            for sign in SIGNS:
+                for position, attribute in enumerate(order):
+                    if attribute not in attacked:
+                        continue
+                    mine = (cases["target"] == attribute) & (cases["sign"] == sign)
+                    found = share(flags[mine], cases["sample_id"][mine])
+                    own = {"sign": sign, "attribute": attribute, "position": position, "threshold": threshold}
+                    rows.append(cell.identity | own | found)
+    return pd.DataFrame(rows)
+
+
+def _order(study: Study, cells: list[Cell], threshold: float) -> list[str]:
+    """The attributes by their rate under the leading attack, ascending; those that it lacks come last."""
+
+    def rank(cell: Cell) -> tuple[bool, ...]:
+        return cell.early, cell.kind != "fgs", cell.search != "line", cell.loss != "euclidean"
+
+    leader = min(cells, key=rank)
+    cases = of_sign(study.cases[leader.id], "+")
+    rates = hits(cases, threshold).groupby(cases["target"]).mean().to_dict()
+    names = {name for cell in cells for name in study.cases[cell.id]["target"].dropna().unique()}
+    return sorted(names, key=lambda name: (name not in rates, rates.get(name, 0.0), name))
+
+
+def _figure(study: Study, table: pd.DataFrame, threshold: float) -> Figure:
+    drawn = table[table["checkpoint"] == CONVERGED]
+    drawn = table if drawn.empty else drawn
+    blocks = [
+        (dataset, stand_in_for, loss, search)
+        for dataset, stand_in_for in study.datasets
+        for loss in dict.fromkeys(drawn["loss"])
+        for search in searches_of(drawn["search"])
+        if not _part(drawn, dataset, loss, search).empty
+    ]
+    # A series has one colour in all panels.
+    series = list(dict.fromkeys(zip(drawn["model"], drawn["method"], strict=True)))
+    names = {dataset: _names(drawn[drawn["dataset"] == dataset]) for dataset, _ in study.datasets}
+    longest = max(len(model) + len(method) for model, method in series)
+    wide = max(5.0, 0.27 * max(map(len, names.values())) + 1.0)
+    most = max(len(_part(drawn, d, loss, s).groupby(["model", "method"])) for d, _, loss, s in blocks)
+    figure = drawing.new_figure(wide + 2.2 + 0.075 * longest, max(3.9, 0.5 * most + 2.4) * len(blocks) + 0.4)
+    for (axes,), (dataset, stand_in_for, loss, search) in zip(
+        drawing.panels(figure, len(blocks), 1), blocks, strict=True
+    ):
+        _panel(axes, _part(drawn, dataset, loss, search), names[dataset], series)
+        axes.set_title(
+            f"{drawing.dataset_text(dataset, stand_in_for)}: "
+            f"{drawing.SEARCH_TEXT.get(search, search)}, {loss} loss",
+            fontsize=10,
+        )
+    figure.suptitle(
+        f"Attributes flipped with {drawing.threshold_text(threshold)} (+ right before, − wrong before)",
+        fontsize=11,
+    )
+    return figure
+
+
+def _part(table: pd.DataFrame, dataset: str, loss: str, search: str) -> pd.DataFrame:
+    return table[(table["dataset"] == dataset) & (table["loss"] == loss) & (table["search"] == search)]
+
+
+def _names(table: pd.DataFrame) -> list[str]:
+    """The attributes of a data set in their order."""
+    return list(dict.fromkeys(table.sort_values("position", kind="stable")["attribute"]))
+
+
+def _panel(axes: Any, rows: pd.DataFrame, names: list[str], series: list[tuple[str, str]]) -> None:
+    places = {name: place for place, name in enumerate(names)}
+    for position, (model, method) in enumerate(series):
+        own = rows[(rows["model"] == model) & (rows["method"] == method)]
+        colour, marker = drawing.style(position)
+        for sign in SIGNS:
+            mine = own[(own["sign"] == sign) & (own["n"] > 0)]
+            if mine.empty:
+                continue
+            at = mine["attribute"].map(places).to_numpy()
+            order = at.argsort()
+            axes.plot(
+                at[order],
+                100 * mine["rate"].to_numpy(float)[order],
+                color=colour,
+                marker=marker,
+                markersize=5,
+                markerfacecolor=colour if sign == "+" else "white",
+                linestyle="-" if sign == "+" else "--",
+                linewidth=1,
+                label=f"{model}, {drawing.method_text(method)}{drawing.SIGN_TEXT[sign]}"
+                f" (n = {int(mine['n'].sum()):,})",
+            )
+    drawing.attribute_axis(axes, names)
+    drawing.percent_axis(axes)
+    axes.set_ylabel("% flipped")
+    drawing.legend_beside(axes)

@@ -1,0 +1,214 @@
+"""Alignment: the homography that maximises the enhanced correlation coefficient (ECC) of two images.
+
+Evangelidis and Psarakis 2008, "Parametric Image Alignment Using Enhanced Correlation Coefficient
+Maximization", section 3, the forward additive scheme. Each column of a homography's Jacobian is one of
+three planes times a power of x or y, so all the sums over pixels that a step needs are moments of products
+of planes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness_similarity.chunks import chunks
+from harness_similarity.homography import Workspace, axis, places
+
+LEAST_CONTRAST = 4e-6
+"""Standard deviation up to which an image in [0, 1] is constant: a thousandth of a grey level of 255."""
+
+EXPECTED = 0.02
+"""Of the precision: what a step that ends the search may be expected to gain, by the linearised problem.
+Where that is so little, searching on changes PASS by less than .001 (tests/similarity)."""
+
+# The homography [[h1, h2, h3], [h4, h5, h6], [h7, h8, 1]] maps (x, y) to (X, Y) at depth d. The planes are
+# A = dI/dX / d, B = dI/dY / d and A X + B Y; of each column, in the order of h: the plane and the powers of
+# x and y that it is multiplied by. The last two columns have a minus (the paper's equation 25).
+_COLUMNS = (
+    *((plane, p, q) for plane in (0, 1) for p, q in ((1, 0), (0, 1), (0, 0))),
+    (2, 1, 0),
+    (2, 0, 1),
+)
+_SIGNS = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, -1.0, -1.0)
+
+# Products of planes: with one another, with the image, with the template. Moments of each: of 1, x, x^2
+# times 1, y, y^2.
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+_PRODUCTS = len(_PAIRS) + 3 + 3
+_POWERS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """What aligning each of B images came to."""
+
+    warps: Tensor
+    """(B, 3, 3) float64, from the template's places to the image's, both as of ``homography.Places``."""
+    correlation: Tensor
+    """(B,) float64, before the last step."""
+    found: Tensor
+    """(B,) bool: False where an image is constant, or the correlation could only fall."""
+
+
+def align(moving: Tensor, template: Tensor, *, iterations: int, precision: float) -> Alignment:
+    """The homographies that warp images (B, H, W) onto templates (B, H, W), both in [0, 1] and smooth.
+
+    OpenCV's conventions, where the paper has none. A search begins at the identity; it ends after
+    ``iterations`` steps, or with the one before which the correlation changed by less than ``precision``. It
+    also ends, earlier than OpenCV's, with a step that is expected to gain less than that. It
+    fails where the correlation is no number or the step would not raise it. Around the image lies black.
+    Correlated are the pixels that map to inside the image, up to half a pixel beyond the centres of its
+    outermost pixels; those of the next half pixel still count in the projections of the image, mean and all.
+    Gradients are central differences, 0 across the border.
+
+    Images whose search has ended leave the batch.
+    """
+    count, height, width = template.shape
+    images = template.new_empty(count, 3, height, width)
+    for part in chunks(moving):
+        _add_gradient(moving[part], images[part])
+    warps = torch.eye(3, dtype=torch.float64, device=template.device).repeat(count, 1, 1)
+    correlation = torch.full((count,), -torch.inf, dtype=torch.float64, device=template.device)
+    found = torch.ones(count, dtype=torch.bool, device=template.device)
+    active = torch.arange(count, device=template.device)
+    space = Workspace.like(template[next(iter(chunks(template)), slice(0))])
+    for step in range(iterations):
+        if not len(active):
+            break
+        sums = []
+        for part in chunks(template[: len(active)]):
+            at = _rows(active[part])
+            sums.append(_sums(images[at], template[at], warps[at] if step else None, space))
+        moments, norms = (torch.cat(parts) for parts in zip(*sums, strict=True))
+        change, now, gain, fine = _step(moments, norms)
+        fine &= (norms[:, :2] > LEAST_CONTRAST**2 * height * width).all(1)
+        settled = ((now - correlation[active]).abs() < precision) | (gain < precision * EXPECTED)
+        correlation[active], found[active] = now, fine
+        warps[active] += change
+        active = active[fine & ~settled]
+    return Alignment(warps, correlation, found)
+
+
+def _rows(active: Tensor) -> slice | Tensor:
+    """An index of some rows, a slice where they are neighbours: what it picks is not copied then."""
+    first, last = int(active[0]), int(active[-1])
+    return slice(first, last + 1) if last - first + 1 == len(active) else active
+
+
+def _sums(images: Tensor, template: Tensor, warps: Tensor | None, space: Workspace) -> tuple[Tensor, Tensor]:
+    """All that a step needs of the pixels.
+
+    Args:
+        images: (B, 3, H, W) images and their gradients across and down.
+        template: (B, H, W).
+        warps: (B, 3, 3); None before the first step, when nothing is warped.
+        space: holds the planes in between.
+
+    Returns:
+        (B, 12, 3, 3) moments of the products, by powers of y and of x; (B, 3) squared norms of image and
+        template and their inner product, without their means, of the pixels inside the image. float64.
+    """
+    count, height, width = template.shape
+    space = space.of(count)
+    other, own = space.spare
+    if warps is None:
+        image = torch.sub(images[:, 0], _per_image(_total(images[:, 0]) / (height * width)), out=space.inside)
+        template = torch.sub(template, _per_image(_total(template) / (height * width)), out=own)
+        valid = image
+        across, down = images[:, 1], images[:, 2]
+        turn = torch.mul(across, axis(width, template), out=space.x)
+        turn.addcmul_(down, axis(height, template)[:, None])
+    else:
+        at = places(warps, height, width, space)
+        image, across, down = at.sample(images).unbind(1)
+        covered = at.inside()
+        pixels = _total(covered)
+        mean = _total(torch.mul(image, covered, out=other)) / pixels
+        image.sub_(torch.mul(covered, _per_image(mean), out=other))
+        template = torch.mul(template, covered, out=own)
+        mean = _total(template) / pixels
+        template.sub_(torch.mul(covered, _per_image(mean), out=other))
+        valid = covered.mul_(image)
+        across.mul_(at.inverse_depth)
+        down.mul_(at.inverse_depth)
+        turn = at.x.mul_(across).addcmul_(at.y, down)
+    planes = across, down, turn
+    factors = [(planes[one], planes[two]) for one, two in _PAIRS]
+    factors += [(plane, of) for of in (image, template) for plane in planes]
+    # One product at a time: it is still in the cache when its moments are taken.
+    powers = _powers(height, template).T.expand(count, -1, -1)
+    rows = template.new_empty(_PRODUCTS, count, _POWERS, width)
+    for place, (one, two) in enumerate(factors):
+        torch.bmm(powers, torch.mul(one, two, out=other), out=rows[place])
+    moments = rows.double()
+    moments = moments @ _powers(width, moments)
+    pairs = (valid, valid), (template, template), (valid, template)
+    norms = [_total(torch.mul(one, two, out=other)) for one, two in pairs]
+    return moments.transpose(0, 1), torch.stack(norms, 1)
+
+
+def _step(moments: Tensor, norms: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The change (B, 3, 3) of each warp, the correlation (B,) before it, its gain, and whether all exist.
+
+    Evangelidis and Psarakis 2008, equations 18 to 20, from the sums of ``_sums``. The gain is that of the
+    linearised problem, in which the step leads to the largest correlation: that of the template with the
+    space that the image and its Jacobian span.
+    """
+    flat = moments.flatten(1)
+    hessian = flat[:, _HESSIAN].view(-1, 8, 8)
+    projections = flat[:, _PROJECTIONS].view(-1, 2, 8)
+    # A matrix without an inverse gives no numbers, which are found below.
+    of_image, of_template = torch.linalg.solve_ex(hessian, projections.transpose(1, 2))[0].unbind(2)
+    image, template, inner = norms.unbind(1)
+    correlation = inner / (image * template).sqrt()
+    scale = image - (projections[:, 0] * of_image).sum(1)
+    fall = inner - (projections[:, 1] * of_image).sum(1)
+    change = (of_template * (scale / fall)[:, None] - of_image) * flat.new_tensor(_SIGNS)
+    fine = (fall > 0) & correlation.isfinite() & change.isfinite().all(1)
+    change = torch.cat([change, torch.zeros_like(change[:, :1])], 1).view(-1, 3, 3)
+    reach = (projections[:, 1] * of_template).sum(1) + fall.square() / scale
+    gain = (reach / template).sqrt() - correlation
+    return torch.where(fine[:, None, None], change, 0.0), correlation, gain, fine
+
+
+def _add_gradient(image: Tensor, planes: Tensor) -> None:
+    """Write images (B, H, W) and their central differences, across and down, to planes (B, 3, H, W).
+
+    The differences are per unit of a place.
+    """
+    height, width = image.shape[1:]
+    planes[:, 0] = image
+    planes[:, 1, :, :: width - 1] = 0
+    planes[:, 2, :: height - 1] = 0
+    torch.sub(image[:, :, 2:], image[:, :, :-2], out=planes[:, 1, :, 1:-1]).mul_((width - 1) / 2)
+    torch.sub(image[:, 2:], image[:, :-2], out=planes[:, 2, 1:-1]).mul_((height - 1) / 2)
+
+
+def _powers(size: int, like: Tensor) -> Tensor:
+    """(size, 3) powers 0 to 2 of the coordinates of pixel centres."""
+    return axis(size, like)[:, None] ** torch.arange(_POWERS, device=like.device)
+
+
+def _total(planes: Tensor) -> Tensor:
+    """(B,) float64 sums of planes (B, H, W); of rows first, so that none depends on the size of the batch."""
+    return planes.sum(2).double().sum(1)
+
+
+def _per_image(values: Tensor) -> Tensor:
+    """(B, 1, 1) float32 of (B,)."""
+    return values.float()[:, None, None]
+
+
+def _moment(plane: int, q: int, p: int) -> int:
+    """The place of a product's moment of y^q x^p among all of them."""
+    return (plane * _POWERS + q) * _POWERS + p
+
+
+_HESSIAN = [
+    _moment(_PAIRS.index((min(i, j), max(i, j))), q + s, p + r)
+    for i, p, q in _COLUMNS
+    for j, r, s in _COLUMNS
+]
+_PROJECTIONS = [_moment(len(_PAIRS) + 3 * of + i, q, p) for of in (0, 1) for i, p, q in _COLUMNS]

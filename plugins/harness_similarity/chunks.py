@@ -1,0 +1,20 @@
+"""Parts of a batch that are worked on at once: what memory holds and, on a CPU, what its caches hold."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+# An image of 178 x 218 pixels has 38,804; timings: tests/benchmarks/test_pass_speed.py.
+_PIXELS = {"cpu": 320_000}
+_PIXELS_ELSEWHERE = 4_000_000  # up to 40 planes of them at once, 640 MB
+
+
+def chunks(images: Tensor, times: int = 1) -> list[slice]:
+    """Successive parts of a batch (B, …, H, W): at least one image, at most 320,000 pixels on a CPU.
+
+    Args:
+        times: parts so many times as large.
+    """
+    pixels = _PIXELS.get(images.device.type, _PIXELS_ELSEWHERE) * times
+    size = max(1, pixels // (images.shape[-2] * images.shape[-1]))
+    return [slice(start, start + size) for start in range(0, len(images), size)]
