@@ -60,9 +60,10 @@ def handle(given: argparse.Namespace) -> int:
     if given.json:
         print_json({kind: rows, "broken": broken})
         return 0
+    width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         origin = row.get("path") or f"{row['distribution']} {row['version']}"
-        print(f"{row['name']:<18} {row['summary']}  [{origin}]")
+        print(f"{row['name']:<{width}}  {row['summary']}  [{origin}]")
     if not rows:
         print(f"no {kind}")
     for failed in broken:

@@ -19,9 +19,10 @@ def _passes_of_ffa(parameters: Parameters) -> tuple[float, float]:
     if parameters["search"] == "iterative":
         # a gradient, and a test of the rounded image, per step
         return 2.0 * parameters["max_iterations"], float(parameters["max_iterations"])
-    # In reduced precision a doubled step may be tested twice.
-    tests = 2 * parameters["max_steps"] + parameters["max_bisections"]
-    return 1.0 + tests + _SPARE * (parameters["root"] == "interpolate"), 1.0
+    tests = parameters["max_steps"] + parameters["max_bisections"]
+    tests += _SPARE * (parameters["root"] == "interpolate")
+    # In reduced precision a test may have to be repeated in float32, and the last one is.
+    return 1.0 + 2 * tests + 1, 1.0
 
 
 def _passes_of_fgs(parameters: Parameters) -> tuple[float, float]:

@@ -64,8 +64,8 @@ def ffa(
         root: line: "bisect" narrows the last section as published; "interpolate" to neighbours of the same
             kind, in fewer passes. Where the score crosses 0 more than once in that section, the two may end
             at different crossings.
-        trust: line, reduced precision: a doubled step whose score is so far on the wrong side is not tested
-            in float32. Scores are of size 1, and bfloat16 errs by a few hundredths.
+        trust: line, reduced precision: a score so far from 0 is not asked for again in float32, but at the
+            step that is found. Scores are of size 1, and bfloat16 errs by a few hundredths.
         max_iterations: iterative: steps at most. The paper states no number.
     """
     model = model.focus(objective)

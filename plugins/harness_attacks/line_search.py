@@ -59,7 +59,7 @@ def smallest_step(
             break
         low[active] = eps
         eps = min(eps + step, furthest)
-        margin = oracle.first_margin(active, part.at(torch.full_like(low[active], eps)))
+        margin = oracle.rough_margin(active, part.at(torch.full_like(low[active], eps)))
         reached = margin > 0
         high[active[reached]], above[active[reached]] = eps, margin[reached]
         staying = ~reached & (end[active] > eps)
@@ -74,7 +74,22 @@ def smallest_step(
     if whole:
         high[found] = narrow_whole(line, oracle, section, max_bisections)
     else:
-        high[found] = narrow(line, oracle, section, max_bisections, root)
+        high[found], above[found] = narrow(line, oracle, section, max_bisections, root)
     images = line.x.clone()
     images[found] = line.take(found).at(high[found])
+    if not oracle.is_exact:
+        # An image that only reduced precision has seen to reach the goal is none yet.
+        seen = found[above[found] > oracle.trust]
+        doubtful = seen[~(oracle.margin(seen, images[seen]) > 0)] if len(seen) else seen
+        if len(doubtful):
+            images[doubtful] = smallest_step(
+                line.take(doubtful),
+                oracle.exact().take(doubtful),
+                first_step=first_step,
+                max_steps=max_steps,
+                max_bisections=max_bisections,
+                whole=whole,
+                root=root,
+                start=None if start is None else start[doubtful],
+            )
     return images

@@ -1,8 +1,9 @@
-"""Oracle: whether images, as they would be stored, reach their goals; never in less than float32."""
+"""Oracle: whether images, as they would be stored, reach their goals; what counts is float32."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import torch
 from torch import Tensor
@@ -22,31 +23,50 @@ class Oracle:
     model: Handle
     """Focused on the objective."""
     objective: Objective
-    trust: float = float("inf")
-    """By how much a goal must be missed in the model's own precision, where that is not float32, for the
-    answer to be believed."""
+    trust: float = inf
+    """Where the model's own precision is not float32: by how much a goal must be reached or missed in that
+    precision for the answer to be believed on the way."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every answer is of float32."""
+        return is_exact(self.model) or self.trust == inf
 
     def margin(self, cases: Tensor, images: Tensor) -> Tensor:
         """(K,) in float32 for images (K, C, H, W) of ``cases``; positive where the goal is reached."""
         return self._ask(self.model.precise(), cases, images)
 
-    def first_margin(self, cases: Tensor, images: Tensor) -> Tensor:
-        """(K,) like ``margin``, but where the goal is missed by far in the model's own precision, in that.
+    def rough_margin(self, cases: Tensor, images: Tensor, expected: Tensor | None = None) -> Tensor:
+        """(K,) like ``margin``, but in the model's own precision where that leaves no doubt.
 
-        What is close, or looks as if it reached the goal, is asked again in float32.
+        Args:
+            expected: (K,) what the caller foresees; where that is doubtful, float32 is asked at once.
         """
-        if is_exact(self.model) or self.trust == float("inf"):
+        if self.is_exact:
             return self.margin(cases, images)
-        margin = self._ask(self.model, cases, images)
-        doubtful = torch.nonzero(~(margin < -self.trust)).flatten()
+        margin = images.new_zeros(len(cases))
+        far = torch.arange(len(cases), device=cases.device)
+        if expected is not None:
+            far = torch.nonzero(~(expected.abs() <= 2 * self.trust)).flatten()
+        if len(far):
+            margin[far] = self._ask(self.model, cases[far], images[far])
+        doubtful = torch.nonzero(~(margin.abs() > self.trust)).flatten()
         if len(doubtful):
             margin[doubtful] = self.margin(cases[doubtful], images[doubtful])
         return margin
 
+    def exact(self) -> Oracle:
+        """The same, with all answers of float32."""
+        return replace(self, trust=inf)
+
+    def take(self, cases: Tensor) -> Oracle:
+        """Of the given cases (K,) only, which are then counted from 0."""
+        return replace(self, model=self.model.take(cases), objective=self.objective.take(cases))
+
     def _ask(self, model: Handle, cases: Tensor, images: Tensor) -> Tensor:
         with torch.no_grad():
             outputs = model.take(cases)(images)
-        return decisive(self.objective.take(cases), outputs).to(images)
+        return decisive(self.objective.take(cases), outputs)
 
 
 def decisive(objective: Objective, outputs: Tensor) -> Tensor:

@@ -55,13 +55,15 @@ def narrow_whole(line: Line, oracle: Oracle, section: Section, max_bisections: i
     return high
 
 
-def narrow(line: Line, oracle: Oracle, section: Section, max_bisections: int, root: Root) -> Tensor:
-    """(K,) the upper ends, where no 8-bit image lies between the ends any more.
+def narrow(
+    line: Line, oracle: Oracle, section: Section, max_bisections: int, root: Root
+) -> tuple[Tensor, Tensor]:
+    """(K,) the upper ends, where no 8-bit image lies between the ends any more, and (K,) the margins there.
 
     The ends then differ by one grey level of one component. A test that would yield the image of an end
     again asks the model nothing.
     """
-    found = section.high.clone()
+    found, margins = section.high.clone(), section.above.clone()
     rows = torch.arange(len(found), device=found.device)
     line = line.take(section.cases)
     at_low, at_high = line.at(section.low), line.at(section.high)  # (K, C, H, W) of the open sections
@@ -82,7 +84,8 @@ def narrow(line: Line, oracle: Oracle, section: Section, max_bisections: int, ro
         unknown = torch.nonzero(~like_high & (between != at_low).flatten(1).any(1)).flatten()
         margin = torch.where(like_high, section.above, section.below)
         if len(unknown):
-            margin[unknown] = oracle.margin(section.cases[unknown], between[unknown])
+            expected = (section.below + section.above)[unknown] / 2 if root == "bisect" else None
+            margin[unknown] = oracle.rough_margin(section.cases[unknown], between[unknown], expected)
         reached = like_high.index_put((unknown,), margin[unknown] > 0)
         guess = guess.after(section, reached, unknown)
         section = Section(
@@ -94,8 +97,8 @@ def narrow(line: Line, oracle: Oracle, section: Section, max_bisections: int, ro
         )
         moved = reached.view(-1, 1, 1, 1)
         at_low, at_high = torch.where(moved, at_low, between), torch.where(moved, between, at_high)
-        found[rows] = section.high
-    return found
+        found[rows], margins[rows] = section.high, section.above
+    return found, margins
 
 
 def levels_apart(a: Tensor, b: Tensor, threat: Threat) -> Tensor:

@@ -249,8 +249,35 @@ def test_a_test_in_reduced_precision_is_believed_only_where_it_is_far_off() -> N
         assert (found[0, 0, 0, 0] * GREY - 100).item() == pytest.approx(21)
         assert [eps for precision, eps in seen if precision == "bfloat16"] == coarse
         exact = [eps for precision, eps in seen if precision == "float32"]
-        # At 15 the bfloat16 score is -0.0875: not far enough. 1, 3 and 7 are.
-        assert exact[:2] == ([15, 31] if coarse else [1, 3])
+        # At 15 the bfloat16 score is -0.0875: not far enough. 1, 3, 7 and 31 are. At 23 it is foreseen.
+        assert exact[:2] == ([15, 23] if coarse else [1, 3])
+
+
+def test_a_flip_that_only_reduced_precision_sees_is_none() -> None:
+    """In bfloat16 the score of the second case flips at 2 and stays there; in float32 both do at 20.5."""
+
+    class Wrong(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            eps = x[:, 0, 0, 0] * GREY - 100
+            exact = (eps - 20.5) / 40
+            if not torch.is_autocast_enabled("cpu"):
+                return exact[:, None]
+            second = x[:, 0, 1, 1] > 0.9
+            return torch.where(second, torch.where(eps < 2, -0.5, 0.5), exact)[:, None]
+
+    model = harness.wrap_model(Wrong().eval(), "attributes", names=["a"])
+    x = torch.full((2, 1, 2, 2), 100 / GREY)
+    x[1, 0, 1, 1] = 1.0
+    objective = FlipAttribute(torch.tensor(0)).objective(model, torch.full((2, 1), -1.0))
+    handle = Handle(model, 2, compute="bfloat16").focus(objective)
+    found = smallest_step(
+        Line(x, torch.ones_like(x), MINIMAL),
+        Oracle(handle, objective, 0.1),
+        first_step=1,
+        max_steps=20,
+        max_bisections=24,
+    )
+    assert (found[:, 0, 0, 0] * GREY - 100).tolist() == pytest.approx([21, 21])
 
 
 def test_halvings_that_yield_no_new_image_ask_nothing() -> None:
