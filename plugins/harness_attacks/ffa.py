@@ -12,8 +12,9 @@ sign, which would lead away from it.)
   attack raises it and cannot flip the decision.
 
 The iterative search computes target and gradient anew at each temporary image, which is not rounded. Where
-such an image has crossed the boundary already, and only its rounding has not, the target leads back to the
-boundary and over it again: that, too, is inherent in the published attack, and kept.
+such an image has crossed the boundary already, and only its rounding has not, the target of eq. 8 leads back
+to the boundary and over it again, and some searches never end: that, too, is inherent in the attack as it is
+written, and kept. ``crossed = "onward"`` goes on instead, away from the decision that is to be flipped.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from harness.errors import AttackError
 from harness.goals import Objective
 from harness.model import Handle
 from harness.randomness import CaseRandom
@@ -32,6 +34,8 @@ from harness_attacks.line import Line, along
 from harness_attacks.line_search import smallest_step
 from harness_attacks.oracle import Oracle, decisive
 from harness_attacks.section import Root
+
+Crossed = Literal["back", "onward"]
 
 
 def ffa(
@@ -48,6 +52,7 @@ def ffa(
     root: Root = "bisect",
     trust: float = 0.1,
     max_iterations: int = 300,
+    crossed: Crossed = "back",
 ) -> Tensor:
     """Images (B, C, H, W) with the smallest perturbation along FFA's direction that flips the attribute.
 
@@ -67,10 +72,18 @@ def ffa(
         trust: line, reduced precision: a score so far from 0 is not asked for again in float32, but at the
             step that is found. Scores are of size 1, and bfloat16 errs by a few hundredths.
         max_iterations: iterative: steps at most. The paper states no number.
+        crossed: iterative: where the temporary image has flipped and its rounding has not, "back" follows
+            eq. 9 as it is written, "onward" goes on; for networks with one score per attribute.
+
+    Raises:
+        AttackError: a parameter is out of range, or ``crossed`` is "onward" and there are two logits.
     """
     model = model.focus(objective)
     if search == "iterative":
-        return follow(model, x, objective, threat, downhill, max_iterations=max_iterations, whole=False)
+        if crossed == "onward" and model.has_logits:
+            raise AttackError('crossed = "onward" needs one score per attribute; this network has two logits')
+        step = downhill if crossed == "back" else onward
+        return follow(model, x, objective, threat, step, max_iterations=max_iterations, whole=False)
     # One backward pass in all: reduced precision would save little, and lead elsewhere.
     start, direction = downhill(model.precise(), x, objective)
     return smallest_step(
@@ -104,3 +117,14 @@ def downhill(model: Handle, x: Tensor, objective: Objective) -> tuple[Tensor, Te
     if model.has_logits:
         return margin, -model.gradient(x, larger, outputs=model.logits)[1]
     return margin, -model.gradient(x, distance)[1]
+
+
+def onward(model: Handle, x: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
+    """The margin (B,) beyond the noise, and its ascent (B, C, H, W), on whatever side of the boundary."""
+    margin = torch.empty(len(x), device=x.device)
+
+    def reach(outputs: Tensor) -> Tensor:  # (B,)
+        margin.copy_(decisive(objective, outputs.detach()))
+        return objective.margin(outputs)
+
+    return margin, model.gradient(x, reach)[1]

@@ -279,3 +279,44 @@ def test_impossible_requests_are_refused(single: Any, attack: Any) -> None:
             search="iterative",
             max_iterations=0,
         )
+
+
+# --- beyond the boundary ----------------------------------------------------------------------------------
+
+
+def test_going_on_beyond_the_boundary_flips_what_turning_back_does_not(joint: Any) -> None:
+    """On the way to the boundary both are one; of the cases whose rounding lags behind, "back" loses some."""
+    found = {
+        crossed: harness.attack(
+            "ffa",
+            joint.model,
+            joint.x,
+            goal=joint.goal,
+            threat=Minimal("linf"),
+            search="iterative",
+            max_iterations=60,
+            crossed=crossed,
+        )
+        for crossed in ("back", "onward")
+    }
+    back, onward = found["back"], found["onward"]
+    assert onward.success.all()
+    assert onward.backwards.float().mean() <= back.backwards.float().mean()
+    same = (back.backwards == onward.backwards) & back.success
+    assert same.float().mean() > 0.5
+    levels = ((back.adversarials - onward.adversarials)[same] * 255).abs().flatten(1).amax(1)
+    assert (levels <= 1.01).all()
+
+
+def test_going_on_is_refused_where_there_are_two_logits(softmax: Any) -> None:
+    few = softmax.first(2)
+    with pytest.raises(AttackError, match="this network has two logits"):
+        harness.attack(
+            "ffa",
+            few.model,
+            few.x,
+            goal=few.goal,
+            threat=Minimal("linf"),
+            search="iterative",
+            crossed="onward",
+        )

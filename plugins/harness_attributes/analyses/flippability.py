@@ -65,10 +65,7 @@ def _figure(study: Study, table: pd.DataFrame, thresholds: Sequence[float]) -> F
             axes.set_xticks(range(len(thresholds)), [f"{value:g}" for value in thresholds])
             drawing.percent_axis(axes)
             axes.set_ylabel("")
-            axes.annotate(
-                drawing.SEARCH_TEXT.get(search, search), (0.98, 0.97), xycoords="axes fraction",
-                ha="right", va="top", fontsize=9,
-            )  # fmt: skip
+            axes.set_title(drawing.SEARCH_TEXT.get(search, search), fontsize=9, loc="right")
         line[0].set_ylabel("% flipped")
         place = drawing.dataset_text(str(dataset), stand_ins[str(dataset)])
         line[0].set_title(f"{place}: {model}", fontsize=10, loc="left")
