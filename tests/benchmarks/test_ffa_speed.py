@@ -197,8 +197,8 @@ def test_bare_passes(benchmark: Any, model: Model, cases: Any, seen: dict[str, f
 
 @pytest.mark.xfail(
     strict=True,
-    reason="2.1 to 2.4 times on two CPU cores: in batches a float32 pass costs half of what it costs alone, a "
-    "bfloat16 pass a quarter; all passes but the judge's are needed, for each case decides its own next step",
+    reason="2.1 to 2.4 times on two CPU cores: a pass in a batch costs half of what it costs alone, a quarter "
+    "in bfloat16; hardly a pass can be left out, for each case decides its own next step",
 )
 @pytest.mark.parametrize("compute", COMPUTE)
 def test_ours_is_many_times_as_fast_as_the_plain_loop(seen: dict[str, float], compute: Compute) -> None:
