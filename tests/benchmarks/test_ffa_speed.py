@@ -197,7 +197,7 @@ def test_bare_passes(benchmark: Any, model: Model, cases: Any, seen: dict[str, f
 
 @pytest.mark.xfail(
     strict=True,
-    reason="2.1 to 2.4 times on two CPU cores: a pass in a batch costs half of what it costs alone, a quarter "
+    reason="2.1 to 2.4 times on two CPU cores: in a batch a pass costs half of one alone, a quarter "
     "in bfloat16; hardly a pass can be left out, for each case decides its own next step",
 )
 @pytest.mark.parametrize("compute", COMPUTE)
