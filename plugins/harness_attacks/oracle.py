@@ -66,7 +66,7 @@ class Oracle:
     def _ask(self, model: Handle, cases: Tensor, images: Tensor) -> Tensor:
         with torch.no_grad():
             outputs = model.take(cases)(images)
-        return decisive(self.objective.take(cases), outputs)
+        return decisive(self.objective.take(cases), outputs).to(images)
 
 
 def decisive(objective: Objective, outputs: Tensor) -> Tensor:
