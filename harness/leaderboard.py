@@ -62,12 +62,12 @@ Row = dict[str, Any]
 
 def columns() -> list[str]:
     """The columns of every board, in order; metrics of plugins follow."""
-    names = ["rank", "tied", "dataset", "stand_in_for", "model", "attack", "surrogate", "threat", "goal"]
+    names = ["rank", "tied", "dataset", "stand_in_for", "model", "attack", "threat", "goal"]
     names += ["n", "images", "coverage", "clean_accuracy"]
     for metric in WITH_INTERVAL:
         names += _interval_columns(metric)
     names += ["mean_forwards", "mean_backwards", "mean_seconds"]
-    return [*names, "attack_rank", "attack_tied", "cells_failed", "error"]
+    return [*names, "attack_rank", "attack_tied", "surrogate", "cells_failed", "error"]
 
 
 def build(folder: Path, metric_entries: Entries | None = None) -> pd.DataFrame:

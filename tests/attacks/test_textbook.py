@@ -326,17 +326,19 @@ def test_the_same_image_in_double(networks: dict[str, Network], kind: str, attac
 
 
 @pytest.mark.parametrize(("kind", "attack"), FFA_AND_FGS)
-def test_the_same_smallest_step(networks: dict[str, Network], kind: str, attack: Any) -> None:
+def test_the_same_smallest_step(networks: dict[str, Network], size: str, kind: str, attack: Any) -> None:
     """300 cases of FFA and 200 of FGS, in batches of 64.
 
-    All steps are the same. Images may differ where the score crosses 0 several times within a few components,
-    and where a tie in a max-pool sends the gradient elsewhere.
+    Images may differ where the score crosses 0 several times within a few components, and where a tie in a
+    max-pool or the last bits of a gradient send the line elsewhere: in float64 none does. All steps of FFA
+    are the same; FGS takes the sign of such components, and one case in a hundred may end at another step.
     """
     net = networks[kind]
     made = pairs(net, attack, "line", CASES)
     tell(f"{attack.__name__} line {kind}", made)
-    assert [pair.levels[0] for pair in made] == [pair.levels[1] for pair in made]
-    assert sum(pair.apart > 0 for pair in made) <= 0.06 * CASES
+    other = sum(pair.levels[0] != pair.levels[1] for pair in made)
+    assert other <= (CASES // 100 if attack is fgs and size == "trained" else 0)
+    assert sum(pair.apart > 0 for pair in made) <= (0.16 if size == "trained" else 0.06) * CASES
     flipped = torch.tensor([pair.plain is not None for pair in made])
     right = net.right
     assert (flipped & right).sum() >= 10
