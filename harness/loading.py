@@ -25,17 +25,8 @@ class Loaded:
     rows: npt.NDArray[np.intp]
 
     def read(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
-        """Pixels (B, C, H, W) of some rows of the data set.
-
-        Raises:
-            DatasetError: they cannot be read.
-        """
-        try:
-            return self.dataset.images(rows)
-        except HarnessError:
-            raise
-        except Exception as error:
-            raise DatasetError(f"{self.dataset.name}: {type(error).__name__}: {error}") from error
+        """Pixels (B, C, H, W) of some rows of the data set; raises what ``pixels`` raises."""
+        return pixels(self.dataset, rows)
 
     @property
     def sample_digest(self) -> str:
@@ -58,6 +49,20 @@ def device_of(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ManifestError(f'device "{name}" cannot be used: {str(error).splitlines()[0]}') from None
     return device
+
+
+def pixels(dataset: Dataset, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+    """(B, C, H, W) of some rows of a data set.
+
+    Raises:
+        DatasetError: they cannot be read.
+    """
+    try:
+        return dataset.images(rows)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise DatasetError(f"{dataset.name}: {type(error).__name__}: {error}") from error
 
 
 def open_dataset(choice: DatasetChoice) -> Dataset:

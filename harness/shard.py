@@ -15,8 +15,9 @@ from torch import Tensor
 from harness import pictures
 from harness.choices import MeasureChoice
 from harness.dataset import Dataset
-from harness.errors import ContractError, DatasetError, HarnessError
+from harness.errors import ContractError, DatasetError
 from harness.judge import Verdict
+from harness.loading import pixels
 from harness.model import Model
 from harness.parameters import keyword_parameters
 from harness.plan import Cell
@@ -68,13 +69,7 @@ def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -
     Raises:
         DatasetError: they cannot be read.
     """
-    try:
-        read = dataset.images(rows)
-    except HarnessError:
-        raise
-    except Exception as error:
-        raise DatasetError(f"{dataset.name}: {type(error).__name__}: {error}") from error
-    return torch.from_numpy(read).to(device).float() / 255
+    return torch.from_numpy(pixels(dataset, rows)).to(device).float() / 255
 
 
 def run_shard(
