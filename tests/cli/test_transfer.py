@@ -156,6 +156,15 @@ def test_an_image_over_the_budget_stays_invalid(harness: Command, suite: Path) -
     assert not records["success"].any()
 
 
+def test_an_image_that_only_its_rounding_puts_in_the_box_stays_invalid(harness: Command, suite: Path) -> None:
+    attack = 'use = "beyond"\nid = "step"\n'
+    suite.write_text(TWO.replace('use = "step"\n', attack).replace('eps = "40/255"', "eps = 1.0") + TRANSFER)
+    harness("run", suite)
+    records = results().samples(where={"surrogate": "linear[strength=1]"})
+    assert (records["fault"] == "outside the box").all()
+    assert not records["valid"].any()
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

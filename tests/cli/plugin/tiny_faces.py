@@ -111,6 +111,11 @@ def leap(model: object, x: Tensor, objective: object, threat: object, *, rng: ob
     return (x + 2 * threat.eps).clamp(0, 1)
 
 
+def beyond(model: object, x: Tensor, objective: object, threat: object, *, rng: object) -> Tensor:
+    """Whiter than white, which is stored as white."""
+    return x + threat.eps
+
+
 def still(model: object, x: Tensor, objective: object, threat: object, *, rng: object) -> Tensor:
     """No step at all."""
     return x.clone()
@@ -173,6 +178,7 @@ def harness_attacks() -> list[harness.AttackSpec]:
             passes=lambda parameters: (1.0, 1.0),
         ),
         harness.AttackSpec(name="leap", summary="too far", run=SPECS + "leap", norms=("linf",)),
+        harness.AttackSpec(name="beyond", summary="no colour", run=SPECS + "beyond", norms=("linf",)),
         harness.AttackSpec(name="still", summary="no step", run=SPECS + "still", access="decisions"),
     ]
 
