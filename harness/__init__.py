@@ -11,6 +11,7 @@ from harness.run import run
 from harness.specs import (
     AnalysisSpec,
     AttackSpec,
+    ConverterSpec,
     DatasetSpec,
     MeasureSpec,
     MetricSpec,
@@ -33,6 +34,7 @@ __all__ = [
     "Analysis",
     "AnalysisSpec",
     "AttackSpec",
+    "ConverterSpec",
     "Dataset",
     "DatasetSpec",
     "HarnessError",
@@ -69,6 +71,10 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
+    converter = name.removeprefix("to_")
+    if name != converter and converter in catalog().converters:  # harness.to_art, and those of third parties
+        entry = catalog().converters[converter]
+        return entry.load(entry.spec.run)
     if name not in _LAZY:
         raise AttributeError(f"module harness has no attribute {name!r}")
     module_name, _, attribute = _LAZY[name].partition(":")

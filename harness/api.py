@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from harness.batching import BatchSize, fitting, in_batches
 from harness.catalog import catalog
 from harness.errors import AttackError
 from harness.goals import Goal
 from harness.model import Model
 from harness.parameters import check, keyword_parameters
+from harness.region import attack_parameters, run_parameters, with_region
 from harness.specs import ACCESS_ORDER, AttackSpec, Compute
 from harness.threat import Threat
 from harness.trial import AttackFunction, Trial, attempt
-
-GIVEN_TO_ATTACKS = ("rng",)
-"""Keyword arguments that the harness gives to every attack."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +45,8 @@ class Outcome:
     """Per case "", or why there was nothing to judge."""
     seconds: float
     """Of the attack alone."""
+    rows: Tensor
+    """int64: which of the images these are: all, but for those that one change was learned on."""
 
 
 def attack(
@@ -54,11 +55,12 @@ def attack(
     images: Tensor,
     *,
     goal: Goal,
-    threat: Threat,
+    threat: Threat | None = None,
     seed: int = 0,
     compute: Compute = "float32",
-    batch_size: int = 256,
+    batch_size: int | Literal["auto"] = 256,
     surrogate: Model | None = None,
+    fit: Tensor | None = None,
     **params: Any,
 ) -> Outcome:
     """Attack images and judge the outcome.
@@ -68,12 +70,15 @@ def attack(
         model: made by ``harness.wrap_model``.
         images: (B, C, H, W) in [0, 1], however many; rounded to the threat's grid first.
         goal: from ``harness.goals``.
-        threat: from ``harness.threats``.
+        threat: from ``harness.threats``. May be left out where the attack has a region of its own, or looks
+            for the smallest change: then its first norm is meant.
         seed: with a case's row number it decides that case's random numbers.
         compute: precision of the attack's own passes; judging is always float32.
         batch_size: images that the attack works on at once; what the attack needs beyond images and results
-            is bounded by it.
+            is bounded by it. "auto": as many as fit. A batch that does not fit into memory is halved.
         surrogate: the model that the attack sees, where it is another than the one that is judged.
+        fit: (B,) bool, of an attack that learns one change for many images: those that it learns on; every
+            second one by default. The outcome is of the others: see ``Outcome.rows``.
         params: the attack's parameters.
 
     Raises:
@@ -88,18 +93,17 @@ def attack(
         raise AttackError(f"images are {images.dtype} {tuple(images.shape)}; expected float (B, C, H, W)")
     if len(images) and not (images.min() >= 0 and images.max() <= 1):
         raise AttackError("images leave [0, 1], or are not finite")
-    if isinstance(name, str):
-        entry = catalog().attacks[name]
-        permitted(entry.spec, model, threat)
-        function, place = entry.load(entry.spec.run), f"attack {name}"
-    else:
-        function, place = name, f"attack {getattr(name, '__name__', 'given')}"
-    resolved = check(place, params, keyword_parameters(function, GIVEN_TO_ATTACKS), AttackError)
-    if batch_size < 1:
+    function, threat, resolved, universal = _resolved(name, model, images, threat, params)
+    if universal != (fit is not None):
+        if not universal:
+            raise AttackError(f"fit: {_called(name)} does not learn one change for many images; leave it out")
+        fit = torch.arange(len(images)) % 2 == 0
+    if fit is not None and (fit.shape != images.shape[:1] or fit.dtype != torch.bool):
+        raise AttackError(f"fit is {fit.dtype} {tuple(fit.shape)}; expected bool ({len(images)},)")
+    if batch_size != "auto" and batch_size < 1:
         raise AttackError(f"batch_size = {batch_size} must be at least 1")
-    outcomes = []
-    for start in range(0, max(len(images), 1), batch_size):
-        rows = slice(start, start + batch_size)
+
+    def outcome(rows: slice) -> Outcome:
         part = images[rows]
         trial = attempt(
             model,
@@ -108,17 +112,53 @@ def attack(
             goal.part(rows),
             threat.part(rows),
             seed=seed,
-            keys=[str(start + row) for row in range(len(part))],
+            keys=[str(rows.start + row) for row in range(len(part))],
             parameters=resolved,
             compute=compute,
-            batch_size=batch_size,
             surrogate=surrogate,
+            fit=fit,
         )
-        outcomes.append(_outcome(trial))
-    return _joined(outcomes)
+        judged = torch.arange(len(part)) if fit is None else torch.nonzero(~fit).flatten()
+        return _outcome(trial, rows.start + judged)
+
+    if fit is not None or not len(images):
+        return outcome(slice(0, len(images)))
+    shape = (images.shape[1], images.shape[2], images.shape[3])
+    size = fitting(surrogate or model, shape) if batch_size == "auto" else BatchSize(batch_size)
+    return _joined(list(in_batches(len(images), size, outcome)))
 
 
-def _outcome(trial: Trial) -> Outcome:
+def _called(name: str | AttackFunction) -> str:
+    return f"attack {name if isinstance(name, str) else getattr(name, '__name__', 'given')}"
+
+
+def _resolved(
+    name: str | AttackFunction, model: Model, images: Tensor, threat: Threat | None, params: dict[str, Any]
+) -> tuple[AttackFunction, Threat, dict[str, Any], bool]:
+    """The attack's function, its threat with its region, its parameters, and whether it is universal."""
+    place = _called(name)
+    if not isinstance(name, str):
+        known = keyword_parameters(name, ("rng",))
+        universal = known.pop("fit", None) is not None
+        if threat is None:
+            raise AttackError(f"{place} needs a threat, such as harness.threats.Linf(8/255)")
+        return name, threat, check(place, params, known, AttackError), universal
+    entry = catalog().attacks[name]
+    threat = _default_threat(entry.spec) if threat is None else threat
+    permitted(entry.spec, model, threat)
+    values = check(place, params, attack_parameters(entry), AttackError)
+    armed = with_region(entry, values, threat, (images.shape[2], images.shape[3]))
+    run = entry.load(entry.spec.run)
+    return run, armed, run_parameters(entry, values), "universal" in entry.spec.traits
+
+
+def _default_threat(spec: AttackSpec) -> Threat:
+    if spec.budget == "fixed" and spec.norms:
+        raise AttackError(f"attack {spec.name} needs a budget, such as harness.threats.Linf(8/255)")
+    return Threat(next(iter(spec.norms), None), None, access=spec.access)
+
+
+def _outcome(trial: Trial, rows: Tensor) -> Outcome:
     verdict = trial.verdict
     columns = {"linf": verdict.linf, "l2": verdict.l2, "l0": verdict.l0}
     return Outcome(
@@ -132,6 +172,7 @@ def _outcome(trial: Trial) -> Outcome:
         verdict.faults,
         verdict.errors,
         trial.seconds,
+        rows,
     )
 
 
@@ -164,5 +205,5 @@ def permitted(spec: AttackSpec, model: Model, threat: Threat) -> None:
         raise AttackError(f"attack {spec.name} needs {spec.access}, and may see {granted}")
     if threat.norm is not None and threat.norm not in spec.norms:
         raise AttackError(f'attack {spec.name} has no norm "{threat.norm}"; it has {", ".join(spec.norms)}')
-    if spec.budget == "fixed" and threat.norm is not None and threat.eps is None:
+    if spec.budget == "fixed" and spec.norms and threat.norm is not None and threat.eps is None:
         raise AttackError(f"attack {spec.name} needs a budget, such as harness.threats.Linf(8/255)")

@@ -65,7 +65,9 @@ def _parameters(entry: Entry[Any]) -> dict[str, Parameter]:
 
         return model_parameters(entry)
     if isinstance(spec, AttackSpec):
-        return keyword_parameters(entry.load(spec.run), ("rng",))
+        from harness.region import attack_parameters
+
+        return attack_parameters(entry)
     if isinstance(spec, DatasetSpec):
         return keyword_parameters(entry.load(spec.load))
     if isinstance(spec, MeasureSpec):

@@ -15,7 +15,16 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from harness.errors import CatalogError, nearest
-from harness.specs import AnalysisSpec, AttackSpec, DatasetSpec, MeasureSpec, MetricSpec, ModelSpec, Spec
+from harness.specs import (
+    AnalysisSpec,
+    AttackSpec,
+    ConverterSpec,
+    DatasetSpec,
+    MeasureSpec,
+    MetricSpec,
+    ModelSpec,
+    Spec,
+)
 
 GROUP = "harness"
 KINDS: dict[str, type[Spec]] = {
@@ -25,6 +34,7 @@ KINDS: dict[str, type[Spec]] = {
     "measures": MeasureSpec,
     "metrics": MetricSpec,
     "analyses": AnalysisSpec,
+    "converters": ConverterSpec,
 }
 SINGULAR = {kind: kind[:-1] if kind != "analyses" else "analysis" for kind in KINDS}
 
@@ -138,11 +148,12 @@ class Catalog:
     measures: Section[MeasureSpec]
     metrics: Section[MetricSpec]
     analyses: Section[AnalysisSpec]
+    converters: Section[ConverterSpec]
     plugins: tuple[Plugin, ...]
     broken: tuple[BrokenPlugin, ...]
 
     def section(self, kind: str) -> Section[Spec]:
-        """The section of "models", "attacks", "datasets", "measures", "metrics" or "analyses"."""
+        """The section of a kind, such as "models" or "attacks"."""
         if kind not in KINDS:
             raise CatalogError(f'kind "{kind}" is unknown; {nearest(kind, KINDS)}')
         section: Section[Spec] = getattr(self, kind)

@@ -14,6 +14,7 @@ from harness.errors import CatalogError, ManifestError, nearest
 from harness.manifest import FILE_NAME, Suite, Table
 from harness.parameters import Parameter, check, convert, keyword_parameters
 from harness.records import RECORD_SCHEMA
+from harness.region import attack_parameters
 from harness.specs import AttackSpec, Compute, DatasetSpec, MeasureSpec, ModelSpec
 from harness.threat import Threat
 
@@ -39,6 +40,7 @@ _ATTACK_KEYS = {
         Parameter("attributes", list[str] | None, None),
         Parameter("compute", Compute | None, None),
         Parameter("keep", bool | None, None),
+        Parameter("fit", float | None, None),
     )
 }
 
@@ -94,6 +96,8 @@ class AttackChoice:
     compute: Compute
     keep: bool
     place: str
+    fit: float | None = None
+    """Of an attack that learns one change for many images: on which share of them; None of the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +169,7 @@ def attacks_of(suite: Suite, catalog: Catalog) -> Iterator[AttackChoice]:
     for table in suite.attacks:
         entry = entry_of(table, catalog.attacks)
         _no_unset(table)
-        parameters = keyword_parameters(entry.load(entry.spec.run), ("rng",))
+        parameters = attack_parameters(entry)
         own, values = _split(table, _ATTACK_KEYS, parameters, crossed=("preset", "norm", "eps"))
         if own["attributes"] == []:
             raise ManifestError(f"{table.place}.attributes = [] is empty; leave it out to mean all")
@@ -182,6 +186,7 @@ def attacks_of(suite: Suite, catalog: Catalog) -> Iterator[AttackChoice]:
                     own["compute"] or suite.compute,
                     suite.keep if own["keep"] is None else own["keep"],
                     table.place,
+                    _fit(table.place, entry.spec, own["fit"]),
                 )
 
 
@@ -247,11 +252,24 @@ def _threat(place: str, spec: AttackSpec, norm: str | None, eps: float | None) -
     chosen = norm or next(iter(spec.norms), None)
     if chosen is not None and chosen not in spec.norms:
         raise ManifestError(f'{place}: norm "{chosen}" is unknown to it; {nearest(chosen, spec.norms)}')
-    if eps is None and spec.budget == "fixed":
+    if chosen is None and eps is not None:
+        raise ManifestError(f"{place}: eps = {eps} bounds nothing: only its region bounds it")
+    if eps is None and spec.budget == "fixed" and spec.norms:
         raise ManifestError(f'{place}: "eps" is missing; it is a number, or a fraction such as "8/255"')
     if eps is not None and not 0 < eps < math.inf:
         raise ManifestError(f"{place}: eps = {eps} must be above zero, and finite")
-    return Threat(chosen, eps, access=spec.access)
+    return Threat(chosen, eps, access=spec.access, region=spec.name if spec.region else "")
+
+
+def _fit(place: str, spec: AttackSpec, share: float | None) -> float | None:
+    """The share of images that an attack learns on."""
+    if "universal" not in spec.traits:
+        if share is not None:
+            raise ManifestError(f"{place}.fit = {share}: it learns on no images; leave it out")
+        return None
+    if share is not None and not 0 < share < 1:
+        raise ManifestError(f"{place}.fit = {share} must be a share between 0 and 1")
+    return 0.5 if share is None else share
 
 
 def entry_of(table: Table, section: Any, name: str | None = None) -> Entry[Any]:

@@ -149,6 +149,10 @@ def _cell(cell: Cell, data: Loaded, model: Mapping[str, Any]) -> dict[str, Any]:
         allowed = (cell.attack.attributes, flipped)
         cases *= sum(all(chosen is None or name in chosen for chosen in allowed) for name in names)
     forwards, backwards = _passes(cell)
+    if cell.attack.fit is not None:
+        # Those that it learns on have no records, and their passes are booked on the others.
+        judged = 1 - cell.attack.fit
+        cases, forwards, backwards = round(cases * judged), forwards / judged, backwards / judged
     known = forwards < inf
     card, flops = model["card"], model["forward_flops"]
     # Many equal networks are asked one at a time by attacks, and all by the judge.

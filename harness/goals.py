@@ -40,6 +40,10 @@ class Objective(Protocol):
     def columns(self) -> Tensor | None:
         """(B,) the only output column that each case reads, or None where it reads them all."""
 
+    @property
+    def groups(self) -> Tensor:
+        """(B,) int64: cases of equal numbers want the same outcome, so that one change may serve them all."""
+
     def margin(self, outputs: Tensor) -> Tensor:
         """(B,) differentiable, positive once the goal is reached."""
 
@@ -118,6 +122,10 @@ class FlipObjective:
     def ascend(self) -> Tensor:
         # A wrong decision is flipped by learning the truth: downhill.
         return self.correct
+
+    @property
+    def groups(self) -> Tensor:
+        return 2 * self.columns + self.present.long()
 
     def scores(self, outputs: Tensor) -> Tensor:
         """(B,) the score of each case's attribute."""
@@ -200,6 +208,11 @@ class ClassObjective:
     def columns(self) -> None:
         return None
 
+    @property
+    def groups(self) -> Tensor:
+        # Whatever class an image is to leave, one change may drive all images to some other.
+        return self.classes if self.towards else torch.zeros_like(self.classes)
+
     def margin(self, outputs: Tensor) -> Tensor:
         own = outputs.gather(1, self.classes[:, None])[:, 0]
         others = outputs.scatter(1, self.classes[:, None], -torch.inf).amax(1)
@@ -276,6 +289,11 @@ class VerificationObjective:
     @property
     def columns(self) -> None:
         return None
+
+    @property
+    def groups(self) -> Tensor:
+        groups: Tensor = torch.unique(self.anchors, dim=0, return_inverse=True)[1]
+        return groups
 
     def margin(self, outputs: Tensor) -> Tensor:
         gap = self.threshold - self.distance(outputs, self.anchors)

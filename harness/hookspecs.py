@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import pluggy
 
-from harness.specs import AnalysisSpec, AttackSpec, DatasetSpec, MeasureSpec, MetricSpec, ModelSpec
+from harness.specs import (
+    AnalysisSpec,
+    AttackSpec,
+    ConverterSpec,
+    DatasetSpec,
+    MeasureSpec,
+    MetricSpec,
+    ModelSpec,
+)
 
 hookspec = pluggy.HookspecMarker("harness")
 hookimpl = pluggy.HookimplMarker("harness")
@@ -40,3 +48,8 @@ def harness_metrics() -> Sequence[MetricSpec]:  # type: ignore[empty-body]
 @hookspec
 def harness_analyses() -> Sequence[AnalysisSpec]:  # type: ignore[empty-body]
     """Return the analyses, tables and figures per suite, that this plugin provides."""
+
+
+@hookspec
+def harness_converters() -> Sequence[ConverterSpec]:  # type: ignore[empty-body]
+    """Return the converters, by which other libraries see the harness's models, that this plugin provides."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.batching import BatchSize
 from harness.errors import DatasetError
 from harness.loading import Loaded
 from harness.parameters import jsonable
 from harness.plan import Cell, Plan
-from harness.population import Cases, enumerate_cases
+from harness.population import Cases, by_target, divided, enumerate_cases
 from harness.shard import Bench, CleanAnswers
 from harness.zoo import Specimen
 
@@ -28,6 +29,8 @@ class Job:
     """The cases of each shard."""
     source: str | None = None
     """Transfer: the cell whose shards of the same numbers hold the adversarials."""
+    learning: tuple[Cases, ...] = ()
+    """Of each shard, the cases that one change for all is learned on; they have no records."""
 
     @property
     def shards(self) -> range:
@@ -40,18 +43,32 @@ class Job:
         return sum(map(len, self.parts))
 
 
-def make_job(planned: Plan, cell: Cell, data: Loaded, specimen: Specimen, clean: CleanAnswers) -> Job:
+def make_job(
+    planned: Plan,
+    cell: Cell,
+    data: Loaded,
+    specimen: Specimen,
+    clean: CleanAnswers,
+    batch_size: BatchSize,
+) -> Job:
     """The job of a cell in which the model itself is attacked.
+
+    An attack that learns one change for many images has a shard per target, since it needs all its cases.
 
     Raises:
         DatasetError: the data set lacks what the goal needs.
     """
     cases = enumerate_cases(cell, data.dataset, data.rows, _names(data, specimen))
-    size = shard_size(planned, len(cases))
-    parts = tuple(cases.part(start, start + size) for start in range(0, len(cases), size))
-    return Job(
-        cell_id(planned, cell, data, specimen.digest), _bench(planned, cell, data, specimen, clean), parts
-    )
+    learning: tuple[Cases, ...] = ()
+    if cell.attack.fit is None:
+        size = shard_size(planned, len(cases))
+        parts = tuple(cases.part(start, start + size) for start in range(0, len(cases), size))
+    else:
+        share, seed = cell.attack.fit, planned.suite.seed
+        halves = [divided(group, data.dataset, share, seed) for group in by_target(cases)]
+        learning, parts = tuple(one for one, _ in halves), tuple(other for _, other in halves)
+    bench = _bench(planned, cell, data, specimen, clean, batch_size)
+    return Job(cell_id(planned, cell, data, specimen.digest), bench, parts, learning=learning)
 
 
 def transfer_job(
@@ -72,7 +89,8 @@ def transfer_job(
         "source": source.id,
         **_victim(planned, cell, specimen.digest),
     }
-    return Job(_digest(identity), _bench(planned, cell, data, specimen, clean), parts, source.id)
+    bench = _bench(planned, cell, data, specimen, clean, source.bench.batch_size)
+    return Job(_digest(identity), bench, parts, source.id)
 
 
 def cell_id(planned: Plan, cell: Cell, data: Loaded, weights: str) -> str:
@@ -85,6 +103,7 @@ def cell_id(planned: Plan, cell: Cell, data: Loaded, weights: str) -> str:
         "goal": [cell.goal, jsonable(attack.attributes)],
         "compute": attack.compute,
         "keep": cell.keep,
+        **({} if attack.fit is None else {"fit": attack.fit}),
         "seed": planned.suite.seed,
         "shard_size": planned.suite.shard_size,
         **_victim(planned, cell, weights),
@@ -120,9 +139,16 @@ def _victim(planned: Plan, cell: Cell, weights: str) -> dict[str, Any]:
     }
 
 
-def _bench(planned: Plan, cell: Cell, data: Loaded, specimen: Specimen, clean: CleanAnswers) -> Bench:
-    suite = planned.suite
-    return Bench(cell, data.dataset, specimen.model, clean, planned.measures, suite.seed, suite.batch_size)
+def _bench(
+    planned: Plan,
+    cell: Cell,
+    data: Loaded,
+    specimen: Specimen,
+    clean: CleanAnswers,
+    batch_size: BatchSize,
+) -> Bench:
+    seed = planned.suite.seed
+    return Bench(cell, data.dataset, specimen.model, clean, planned.measures, seed, batch_size)
 
 
 def _names(data: Loaded, specimen: Specimen) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ class Verdict:
     l0: Tensor
     margin: Tensor
     outputs: Tensor  # (B, M), of the victim
+    unrounded: Tensor | None = None
+    """(B,) bool: the goal is reached before rounding to 8 bits, too; None where nothing is rounded."""
 
     @property
     def success(self) -> Tensor:
@@ -83,10 +85,7 @@ def judge(
         # an image that is over the budget by more than rounding is recorded as it came
         settled = torch.where(honest, threat.settle(returned.clamp(0, 1), x), threat.round(returned))
         delta = settled - x
-        in_region = torch.ones_like(in_box)
-        if threat.mask is not None:
-            outside_mask = delta.masked_fill(threat.mask.to(delta.device).expand_as(delta), 0)
-            in_region = linf(outside_mask) <= (0 if threat.levels else FLOAT_TOLERANCE)
+        in_region = threat.outside(delta) <= (0 if threat.levels else FLOAT_TOLERANCE)
         if threat.eps is not None:
             # settle brings back what slack let through; an image that it cannot bring back stays out
             in_budget &= threat.distance(delta) <= threat.eps + FLOAT_TOLERANCE
@@ -95,6 +94,7 @@ def judge(
         margin = objective.margin(outputs)
         answered &= ~margin.isnan()  # the distance of two embeddings may be undefined
         reached = objective.reached(outputs) & answered & finite
+        unrounded = _unrounded(model, objective, returned.clamp(0, 1), settled, reached, batch_size)
     return Verdict(
         settled,
         finite & in_box & in_budget & in_region & answered,
@@ -106,7 +106,19 @@ def judge(
         l0(delta),
         margin,
         outputs,
+        None if threat.levels is None else unrounded & answered & finite,
     )
+
+
+def _unrounded(
+    model: Model, objective: Objective, returned: Tensor, settled: Tensor, reached: Tensor, batch_size: int
+) -> Tensor:
+    """(B,) whether the goal was reached before rounding; asked only where rounding may have cost it."""
+    lost = torch.nonzero(~reached & (returned != settled).flatten(1).any(1)).flatten()
+    found = reached.clone()
+    if len(lost):
+        found[lost] = objective.take(lost).reached(model.scores(returned[lost], batch_size=batch_size))
+    return found
 
 
 def _first(checks: dict[str, Tensor]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.errors import ManifestError, nearest
 from harness.parameters import Parameter, check
@@ -31,7 +31,7 @@ _TOP = {
         Parameter("seed", int, 0),
         Parameter("keep", bool, False),
         Parameter("compute", Compute, "float32"),
-        Parameter("batch_size", int, 64),
+        Parameter("batch_size", int | Literal["auto"], 64),
         Parameter("shard_size", int | None, None),
         Parameter("device", str, "auto"),
     )
@@ -83,7 +83,7 @@ class Suite:
     description: str = ""
     keep: bool = False
     compute: Compute = "float32"
-    batch_size: int = 64
+    batch_size: int | Literal["auto"] = 64
     shard_size: int | None = None
     device: str = "auto"
 
@@ -120,7 +120,7 @@ def read_suite(
     if not 0 <= checked["seed"] < 2**63:
         raise ManifestError(f"{place}: seed = {checked['seed']} must be from 0 to 2**63 - 1")
     for key in ("batch_size", "shard_size"):
-        if checked[key] is not None and checked[key] < 1:
+        if isinstance(checked[key], int) and checked[key] < 1:
             raise ManifestError(f"{place}: {key} = {checked[key]} must be at least 1")
     if not FILE_NAME.fullmatch(checked["name"]):
         raise ManifestError(

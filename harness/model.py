@@ -174,6 +174,21 @@ class Meter:
     def __init__(self, cases: int) -> None:
         self.forwards = torch.zeros(cases, dtype=torch.int64)
         self.backwards = torch.zeros(cases, dtype=torch.int64)
+        self.zero_gradients = torch.zeros(cases, dtype=torch.int64)
+        """Backward passes whose gradient at the image was zero everywhere, or not finite."""
+        self.found = torch.full((cases,), -1, dtype=torch.int64)
+        """Forward passes made when the attack last found a better image; -1 where it never said so."""
+
+    def shared(self, rows: Tensor) -> Meter:
+        """The meter of some cases (K,), on which the cost of all the others is shared out, rounded up."""
+        shared = Meter(len(rows))
+        rows = rows.to(self.forwards.device)
+        for name in ("forwards", "backwards"):
+            spent = getattr(self, name)
+            others = int(spent.sum() - spent[rows].sum())
+            setattr(shared, name, spent[rows] + -(-others // max(len(rows), 1)))
+        shared.zero_gradients = self.zero_gradients[rows]
+        return shared
 
 
 class Handle:
@@ -199,6 +214,7 @@ class Handle:
         self._model = model
         self._cases = torch.arange(cases)
         self._columns: Tensor | None = None
+        self._objective: Objective | None = None
         self._access = access
         self._compute = compute
         self._meter = meter or Meter(cases)
@@ -269,6 +285,8 @@ class Handle:
         view._cases = self._cases[cases.to(self._cases.device)]
         if self._columns is not None:
             view._columns = self._columns[cases.to(self._columns.device)]
+        if self._objective is not None:
+            view._objective = self._objective.take(cases)
         return view
 
     def focus(self, objective: Objective) -> Handle:
@@ -276,8 +294,29 @@ class Handle:
         if len(objective) != len(self):
             raise ContractError(f"an objective of {len(objective)} cases cannot focus one of {len(self)}")
         view = self._copy()
-        view._columns = objective.columns
+        view._columns, view._objective = objective.columns, objective
         return view
+
+    def reaches(self, x: Tensor) -> Tensor:
+        """(B,) bool: whether each image (B, C, H, W) reaches the goal of its case; of a focused handle.
+
+        It is all that an attacker learns who may see decisions only, and is defined for every head.
+        """
+        if self._objective is None:
+            raise ContractError("a handle that is not focused knows no goal; model.focus(objective) first")
+        # A decision is the model's own, not that of an attack's reduced precision.
+        view = self.precise()
+        view._access = "scores"
+        with torch.no_grad():
+            return self._objective.reached(view(x))
+
+    def found(self, rows: Tensor | None = None) -> None:
+        """Say that a better image than before was found just now, for all cases or some rows (K,).
+
+        It changes no outcome: records tell how much of an attack's cost came before its best image.
+        """
+        cases = self._cases if rows is None else self._cases[rows.to(self._cases.device)]
+        self._meter.found[cases] = self._meter.forwards[cases]
 
     def precise(self) -> Handle:
         """The same handle in float32, as the judge computes."""
@@ -354,4 +393,7 @@ class _CountBackwards(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
         ctx.meter.backwards.index_add_(0, ctx.cases, torch.ones_like(ctx.cases))
+        size = slope.flatten(1).abs().amax(1) if slope.numel() else slope.new_zeros(len(slope))
+        lost = ~((size > 0) & size.isfinite())
+        ctx.meter.zero_gradients.index_add_(0, ctx.cases, lost.long().to(ctx.cases.device))
         return slope, None, None

@@ -12,6 +12,8 @@ from typing import Any
 from harness.errors import CatalogError, HarnessError, nearest
 
 REQUIRED = inspect.Parameter.empty
+GIVEN_TO_ATTACKS = ("rng", "fit")
+"""Keyword arguments that the harness gives to attacks; no manifest can."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Parameter:
 
     @property
     def type_name(self) -> str:
-        """As a person writes it: "float", "int or none", ""one" or "two""."""
+        """As a person writes it: "float", "int of at least 1", "int or none", ""one" or "two""."""
         return _spoken(self.annotation)
 
 
@@ -55,7 +57,7 @@ def keyword_parameters(function: Callable[..., Any], given: tuple[str, ...] = ()
     if not callable(function):
         raise CatalogError(f"{function!r} is no function, and a plugin names it as one")
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, include_extras=True)  # with the bounds of Annotated
     except (NameError, TypeError, AttributeError) as error:
         where = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
         raise CatalogError(f"the annotations of {where} cannot be read: {error}") from error
@@ -111,6 +113,8 @@ def convert(place: str, value: Any, parameter: Parameter, error: type[HarnessErr
         raise error(f"{place} = {value!r} must be {parameter.type_name}: {reason}") from None
     except PydanticUserError:
         raise CatalogError(f"{place}: no manifest can give a {parameter.type_name}") from None
+    if converted != converted:
+        raise error(f"{place} = {value!r} is not a number; it must be {parameter.type_name}")
     if _crossed(value, converted):
         raise error(f"{place} = {value!r} must be {parameter.type_name}")
     return converted
@@ -167,6 +171,8 @@ def _origins(annotation: Any) -> tuple[Any, ...]:
     """The types that a union offers, generics stripped: list[str] | None gives (list, NoneType)."""
     arguments = typing.get_args(annotation)
     origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _origins(arguments[0])
     if origin is typing.Union or type(annotation).__name__ == "UnionType":
         return tuple(origin for argument in arguments for origin in _origins(argument))
     return (origin or annotation,)
@@ -175,6 +181,9 @@ def _origins(annotation: Any) -> tuple[Any, ...]:
 def _spoken(annotation: Any) -> str:
     arguments = typing.get_args(annotation)
     origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        bounds = [_bound(item) for item in arguments[1:]]
+        return " ".join([_spoken(arguments[0]), " and ".join(filter(None, bounds))]).strip()
     if origin is typing.Union or type(annotation).__name__ == "UnionType":
         return " or ".join(_spoken(argument) for argument in arguments)
     if origin is typing.Literal:
@@ -185,3 +194,13 @@ def _spoken(annotation: Any) -> str:
         inner = ", ".join("…" if argument is Ellipsis else _spoken(argument) for argument in arguments)
         return f"{getattr(origin, '__name__', origin)} of {inner}"
     return getattr(annotation, "__name__", str(annotation))
+
+
+_BOUNDS = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
+
+
+def _bound(limit: Any) -> str:
+    """ "of at least 1" of ``annotated_types.Ge(1)``; nothing of an annotation that is no bound."""
+    return next(
+        (f"{word} {getattr(limit, key):g}" for key, word in _BOUNDS.items() if hasattr(limit, key)), ""
+    )

@@ -206,7 +206,7 @@ def _labelled(suite: Suite, choices: Iterable[Any], extra: tuple[str, ...]) -> t
     def traits(choice: Any) -> dict[str, Any]:
         more = {name: getattr(choice, name) for name in extra}
         if isinstance(choice, AttackChoice):
-            more |= {"attributes": choice.attributes, "compute": choice.compute}
+            more |= {"attributes": choice.attributes, "compute": choice.compute, "fit": choice.fit}
         if isinstance(choice, ModelChoice):
             more |= {"weights": choice.weights}
         return {**choice.parameters, **more}

@@ -46,6 +46,21 @@ class Cases:
             self.keys[start:stop],
         )
 
+    def with_others(self, others: Cases) -> Cases:
+        """These cases, and others of the same goal behind them."""
+        return Cases(
+            self.goal,
+            np.concatenate([self.rows, others.rows]),
+            self.targets + others.targets,
+            np.concatenate([self.columns, others.columns]),
+            np.concatenate([self.labels, others.labels]),
+            self.keys + others.keys,
+        )
+
+    def select(self, chosen: npt.NDArray[np.intp]) -> Cases:
+        """Some of the cases."""
+        return self.among(chosen, self.columns)
+
     def among(self, chosen: npt.NDArray[np.intp], columns: npt.NDArray[np.int64]) -> Cases:
         """The chosen cases, with output columns (N,) of another model in place of their own."""
         return Cases(
@@ -109,6 +124,32 @@ def enumerate_cases(
         raise DatasetError(f"{cell.dataset.label} has no classes, which {cell.model.label} is to tell apart")
     nothing = np.full(len(rows), -1, np.int64)
     return _cases(cell, dataset, rows, (None,) * len(rows), nothing, dataset.labels[rows])
+
+
+def by_target(cases: Cases) -> list[Cases]:
+    """The cases of each target; their order stays."""
+    groups: dict[str | None, list[int]] = {}
+    for case, target in enumerate(cases.targets):
+        groups.setdefault(target, []).append(case)
+    return [cases.select(np.array(members, np.intp)) for members in groups.values()]
+
+
+def divided(cases: Cases, dataset: Dataset, share: float, seed: int) -> tuple[Cases, Cases]:
+    """The cases of the images that one change is learned on, and the others, on which it is judged.
+
+    An image is on one side whatever is asked about it, and stays there when the sample grows.
+
+    Raises:
+        DatasetError: one of the two would be empty.
+    """
+    drawn = np.array([derived_seed(seed, "fit", dataset.ids[row]) for row in cases.rows], np.float64)
+    fit = drawn / 2.0**63 < share
+    if fit.all() or not fit.any():
+        raise DatasetError(
+            f"of {len(cases)} images {fit.sum()} are to be learned on and {(~fit).sum()} judged; "
+            "take a larger sample"
+        )
+    return cases.select(np.flatnonzero(fit)), cases.select(np.flatnonzero(~fit))
 
 
 def check_attributes(attack: AttackChoice, dataset: Dataset) -> None:

@@ -65,6 +65,7 @@ def resolved(planned: Plan) -> dict[str, Any]:
                 attributes=jsonable(choice.attributes),
                 compute=choice.compute,
                 keep=choice.keep,
+                fit=choice.fit,
             )
             for choice in planned.attacks
         ],

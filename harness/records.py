@@ -12,6 +12,7 @@ RECORD_SCHEMA = pa.schema(
         pa.field("clean_correct", pa.bool_()),
         # The outcome; null where there is an error.
         pa.field("reached", pa.bool_()),
+        pa.field("reached_unrounded", pa.bool_()),  # before rounding to 8 bits; null where nothing is rounded
         pa.field("valid", pa.bool_()),
         pa.field("success", pa.bool_()),  # reached and valid
         pa.field("fault", pa.string()),  # which bound an image that is not valid breaks
@@ -25,6 +26,8 @@ RECORD_SCHEMA = pa.schema(
         pa.field("forwards", pa.int32()),
         pa.field("backwards", pa.int32()),
         pa.field("seconds", pa.float32()),
+        pa.field("found", pa.int32()),  # forwards made when the best image was found; null where not told
+        pa.field("zero_gradients", pa.int32()),  # backwards whose gradient was zero, or not finite
         pa.field("error", pa.string()),
         # Heads "attributes" and "classes": every decision before and after, in the model's order.
         pa.field("decisions_clean", pa.list_(pa.bool_())),
@@ -44,6 +47,12 @@ CELL_SCHEMA = pa.schema(
         pa.field("surrogate", pa.string()),  # transfer: the model that the attack saw; null elsewhere
         pa.field("source", pa.string()),  # transfer: the cell whose adversarials are judged here
         pa.field("threat", pa.string(), nullable=False),  # "linf 8/255", "linf minimal", …
+        pa.field("norm", pa.string()),  # of the threat
+        pa.field("eps", pa.float64()),  # of the threat; null where the attack looks for the smallest
+        pa.field("access", pa.string()),  # what the attack saw: "gradients", "scores", "decisions"
+        pa.field("budget", pa.string()),  # of the attack: "fixed", "minimal", "either"
+        pa.field("traits", pa.string()),  # of the attack, joined by commas
+        pa.field("randomised", pa.bool_()),  # the model answered the same images in two ways
         pa.field("goal", pa.string(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("status", pa.string(), nullable=False),  # "done", "failed", "partial", "skipped"

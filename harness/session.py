@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from harness import analysis, leaderboard
+from harness.batching import BatchSize, fitting
 from harness.catalog import Catalog, catalog
 from harness.choices import DatasetChoice, ModelChoice
 from harness.errors import HarnessError, ModelError
@@ -25,7 +26,7 @@ from harness.pictures import keep_originals
 from harness.plan import Cell, Plan, Skipped, plan
 from harness.progress import Reporter
 from harness.provenance import describe
-from harness.shard import CleanAnswers, run_shard
+from harness.shard import CleanAnswers, images, run_shard
 from harness.store import Store
 from harness.transfer import judge_shard
 from harness.zoo import Specimen, obtain
@@ -121,9 +122,12 @@ class _Run:
     def attacks(self) -> None:
         """Every cell in which the model itself is attacked."""
         for (dataset, model), cells in _by_model(cell for cell in self.planned.cells if not cell.source):
+            size: BatchSize | None = None
             for cell, specimen, clean in self._ready(dataset, model, cells):
+                # One for all attacks on the model: what did not fit once is not tried again.
+                size = size or self._batch_size(specimen, self.loaded[dataset])
                 try:
-                    job = make_job(self.planned, cell, self.loaded[dataset], specimen, clean)
+                    job = make_job(self.planned, cell, self.loaded[dataset], specimen, clean, size)
                 except HarnessError as error:
                     self._fail(cell, error)
                     continue
@@ -173,12 +177,18 @@ class _Run:
             return
         self.models[dataset, model] = _model_row(dataset, model, data, specimen)
         clean = CleanAnswers(specimen.model, data.dataset, data.rows)
+        randomised = _randomised(specimen, data)
         for cell in cells:
             self.rows[cell] |= {
+                "randomised": randomised,
                 "weights": specimen.digest,
                 "dataset_fingerprint": data.dataset.fingerprint,
             }
             yield cell, specimen, clean
+
+    def _batch_size(self, specimen: Specimen, data: Loaded) -> BatchSize:
+        wanted = self.planned.suite.batch_size
+        return fitting(specimen.model, data.dataset.shape) if wanted == "auto" else BatchSize(wanted)
 
     def _fail(self, cell: Cell, error: HarnessError) -> None:
         self.rows[cell] |= {"status": "failed", "error": str(error)}
@@ -208,7 +218,13 @@ class _Run:
                     table = judge_shard(job.bench, cases, store.part(job.source, shard))
                     advance(len(cases))
                 else:
-                    table = run_shard(job.bench, cases, advance=advance, repair=specimen.restore)
+                    table = run_shard(
+                        job.bench,
+                        cases,
+                        learning=job.learning[shard] if job.learning else None,
+                        advance=advance,
+                        repair=specimen.restore,
+                    )
                 store.write_part(job.id, shard, table)
                 self.summary.cases_done += len(cases)
         self.rows[cell] |= _state(store.tally(job.id), len(job.shards))
@@ -233,6 +249,17 @@ def _by_model(cells: Iterable[Cell]) -> Iterator[tuple[tuple[DatasetChoice, Mode
     yield from groups.items()
 
 
+def _randomised(specimen: Specimen, data: Loaded) -> bool | None:
+    """Whether the model answers the same images in two ways; None where it does not answer."""
+    x = images(data.dataset, data.rows[:32], specimen.model.device)
+    try:
+        one, other = specimen.model.scores(x), specimen.model.scores(x)
+    except Exception:  # whatever a model raises; its cells will say so
+        return None
+    # Some kernels add in an order of their own; noise that is meant to confuse an attacker is far larger.
+    return not torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
 # --- rows of cells.parquet and models.json -----------------------------------------------------------------
 
 
@@ -245,6 +272,11 @@ def _pending(cell: Cell, planned: Plan) -> dict[str, Any]:
         "attack": cell.attack_label,
         "surrogate": cell.source.model.label if cell.source else None,
         "threat": cell.attack.threat.label,
+        "norm": cell.attack.threat.norm,
+        "eps": cell.attack.threat.eps,
+        "access": cell.attack.threat.access,
+        "budget": cell.attack.entry.spec.budget,
+        "traits": ",".join(sorted(cell.attack.entry.spec.traits)),
         "goal": cell.goal,
         "seed": planned.suite.seed,
         "status": "partial",

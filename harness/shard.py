@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from harness import pictures
+from harness.batching import BatchSize, in_batches, out_of_memory
 from harness.choices import MeasureChoice
 from harness.dataset import Dataset
 from harness.errors import ContractError, DatasetError
@@ -23,6 +24,7 @@ from harness.parameters import keyword_parameters
 from harness.plan import Cell
 from harness.population import Cases
 from harness.records import record_schema
+from harness.region import run_parameters, with_region
 from harness.trial import Trial, attempt
 
 _CHUNK = 256
@@ -60,7 +62,7 @@ class Bench:
     clean: CleanAnswers
     measures: tuple[MeasureChoice, ...]
     seed: int
-    batch_size: int
+    batch_size: BatchSize
 
 
 def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -> Tensor:
@@ -76,46 +78,35 @@ def run_shard(
     bench: Bench,
     cases: Cases,
     *,
+    learning: Cases | None = None,
     advance: Callable[[int], None] = lambda cases: None,
     repair: Callable[[], None] = lambda: None,
 ) -> pa.Table:
     """Attack and judge some cases; one record each, in their order.
 
-    A batch in which the attack or the model fails becomes records with an error. A data set that cannot be
-    read is the user's to mend: it ends the run.
+    A batch in which the attack or the model fails becomes records with an error; one that does not fit into
+    memory is halved. A data set that cannot be read is the user's to mend: it ends the run.
 
     Args:
+        learning: of an attack that learns one change for many images, those that it learns on; it then gets
+            all cases at once.
         advance: told the number of cases after each batch.
         repair: called after a breach of contract, which may have cost the model its weights.
 
     Raises:
         DatasetError: an image cannot be read.
     """
-    attack = bench.cell.attack
-    function = attack.entry.load(attack.entry.spec.run)
     schema = record_schema(tuple(measure.column for measure in bench.measures))
-    tables = []
-    for start in range(0, len(cases), bench.batch_size):
-        batch = cases.part(start, start + bench.batch_size)
-        x = images(bench.dataset, batch.rows, bench.model.device)
+
+    def table(rows: slice) -> pa.Table:
+        batch = cases.part(rows.start, rows.stop)
         try:
-            clean = bench.clean.at(batch.rows)
-            trial = attempt(
-                bench.model,
-                function,
-                x,
-                batch.as_goal(),
-                attack.threat,
-                seed=bench.seed,
-                keys=batch.keys,
-                parameters=attack.parameters,
-                compute=attack.compute,
-                clean=clean,
-            )
-            columns = columns_of(bench, batch, trial)
+            columns = _attacked(bench, batch, learning)
         except DatasetError:
             raise
         except Exception as error:
+            if out_of_memory(error) and bench.batch_size.cases > 1 and learning is None:
+                raise  # smaller batches may fit
             if isinstance(error, ContractError):
                 repair()
             columns = {"error": [failure(error)] * len(batch)}
@@ -125,9 +116,35 @@ def run_shard(
             "target": list(batch.targets),
         }
         empty = [None] * len(batch)
-        tables.append(pa.table([columns.get(name, empty) for name in schema.names], schema=schema))
-        advance(len(batch))
+        return pa.table([columns.get(name, empty) for name in schema.names], schema=schema)
+
+    size = bench.batch_size if learning is None else BatchSize(max(len(cases), 1))
+    tables = []
+    for made in in_batches(len(cases), size, table):
+        tables.append(made)
+        advance(len(made))
     return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _attacked(bench: Bench, batch: Cases, learning: Cases | None) -> dict[str, list[Any]]:
+    """The record columns of a batch, attacked and judged; ``learning`` is attacked beside it."""
+    attack = bench.cell.attack
+    entry = attack.entry
+    every = batch if learning is None else learning.with_others(batch)
+    trial = attempt(
+        bench.model,
+        entry.load(entry.spec.run),
+        images(bench.dataset, every.rows, bench.model.device),
+        every.as_goal(),
+        with_region(entry, attack.parameters, attack.threat, bench.dataset.shape[1:]),
+        seed=bench.seed,
+        keys=every.keys,
+        parameters=run_parameters(entry, attack.parameters),
+        compute=attack.compute,
+        clean=bench.clean.at(every.rows),
+        fit=None if learning is None else torch.arange(len(every)) < len(learning),
+    )
+    return columns_of(bench, batch, trial)
 
 
 def failure(error: Exception) -> str:
@@ -152,6 +169,7 @@ def columns_of(bench: Bench, batch: Cases, trial: Trial) -> dict[str, list[Any]]
             )
         ],
         "reached": outcome(verdict.reached),
+        "reached_unrounded": [None] * len(batch) if verdict.unrounded is None else outcome(verdict.unrounded),
         "valid": outcome(verdict.valid),
         "success": outcome(verdict.success),
         "fault": [fault or None for fault in verdict.faults],
@@ -163,6 +181,8 @@ def columns_of(bench: Bench, batch: Cases, trial: Trial) -> dict[str, list[Any]]
         "forwards": trial.forwards.tolist(),
         "backwards": trial.backwards.tolist(),
         "seconds": [trial.seconds / len(batch)] * len(batch),
+        "found": [None if passes < 0 else passes for passes in trial.meter.found.tolist()],
+        "zero_gradients": trial.meter.zero_gradients.tolist(),
         "error": [error or None for error in verdict.errors],
     }
     if bench.model.head == "attributes":

@@ -11,6 +11,9 @@ Access = Literal["gradients", "scores", "decisions"]
 Budget = Literal["fixed", "minimal", "either"]
 Compute = Literal["float32", "bfloat16"]
 """Precision of an attack's own passes; judging is always float32."""
+Trait = Literal["random", "unbounded", "universal"]
+"""What an attack may be. "random": it looks for no direction, and any other must beat it. "unbounded":
+without a budget it reaches every goal that can be reached. "universal": it learns one change for many."""
 Parameters = Mapping[str, Any]
 
 ACCESS_ORDER: tuple[Access, ...] = ("decisions", "scores", "gradients")
@@ -76,7 +79,9 @@ class ModelSpec(Spec):
 class AttackSpec(Spec):
     """An attack.
 
-    ``run`` names a function ``(model, x, objective, threat, *, rng, **params) -> x_adv``.
+    ``run`` names a function ``(model, x, objective, threat, *, rng, **params) -> x_adv``. One with the trait
+    "universal" is also given ``fit`` (B,) bool, the images that it may learn on, and all cases of a target at
+    once; it returns images for all, and is judged on the others.
     """
 
     run: str
@@ -87,6 +92,11 @@ class AttackSpec(Spec):
     """The norms that it can keep to or minimise; the first is the default."""
     budget: Budget = "fixed"
     """"fixed" needs eps; "minimal" looks for the smallest, and an eps only bounds what counts."""
+    region: str | None = None
+    """Where it changes pixels: a function ``(height, width, **params) -> mask`` of bool (H, W), or (P, H, W)
+    where each case may use one of P places. Its keyword parameters are the manifest's, beside those of
+    ``run``. None: everywhere."""
+    traits: frozenset[Trait] = frozenset()
     presets: Mapping[str, Parameters] = field(default_factory=dict)
     refuses: Callable[[ModelSpec, Parameters], str | None] | None = None
     """A reason why it is not run on this model with these parameters, or None. Must import no torch."""
@@ -125,6 +135,16 @@ class AnalysisSpec(Spec):
     """A named table, and a figure, of all records of a suite.
 
     ``run`` names a function ``(results: harness.Results, **params) -> harness.Analysis``.
+    """
+
+    run: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConverterSpec(Spec):
+    """A way out of the harness: ``harness.to_<name>(model)`` is the model as another library sees it.
+
+    ``run`` names a function ``(model: harness.Model, **params) -> object``.
     """
 
     run: str

@@ -31,7 +31,10 @@ class Threat:
     eps: float | None = None
     """Budget in the units of the norm; None: the smallest that works."""
     mask: Tensor | None = field(default=None, compare=False)
-    """True where pixels may change: (H, W), or (B, 1, H, W) with one mask per case; None: everywhere."""
+    """True where pixels may change: (H, W); (B, 1, H, W), one mask per case; or (P, H, W), places of which
+    each case may use one. None: everywhere."""
+    region: str = ""
+    """How boards name the mask: "eyeglasses"."""
     access: Access = "gradients"
     levels: int | None = GREY_LEVELS
     """Adversarials are judged on the grid k/levels; None: as they are."""
@@ -50,13 +53,24 @@ class Threat:
 
     @property
     def label(self) -> str:
-        """How boards name it: "linf 8/255", "l2 0.5", "linf minimal", "region"."""
+        """How boards name it: "linf 8/255", "l2 0.5", "linf minimal", "eyeglasses", "region"."""
         parts = [self.norm] if self.norm else []
         if self.norm:
             parts.append("minimal" if self.eps is None else _spoken(self.eps, self.norm))
-        if self.mask is not None or not parts:
-            parts.append("region" if self.mask is not None else "unbounded")
-        return " ".join(parts)
+        if self.region or self.mask is not None:
+            parts.append(self.region or "region")
+        return " ".join(parts) or "unbounded"
+
+    @property
+    def places(self) -> int:
+        """Of how many masks each case may use one; 0 where there is no such choice."""
+        return len(self.mask) if self.mask is not None and self.mask.ndim == 3 else 0
+
+    def at(self, places: Tensor) -> Threat:
+        """The threat in which each case has the mask of its place (B,), out of (P, H, W)."""
+        if self.mask is None or not self.places:
+            raise AttackError("there are no places to choose from; give a mask of shape (P, H, W)")
+        return replace(self, mask=self.mask[places.to(self.mask.device)][:, None])
 
     def take(self, cases: Tensor) -> Threat:
         """The threat of the given cases (K,): per-case masks follow."""
@@ -74,7 +88,12 @@ class Threat:
         """The nearest images inside budget, region and box, all (B, C, H, W); differentiable nowhere needed.
 
         The box is applied last: it can only bring pixels nearer to ``x``, which lies inside.
+
+        Raises:
+            AttackError: the places of the mask are still to be chosen from, with ``at``.
         """
+        if self.places:
+            raise AttackError(f"choose one of the {self.places} places of the mask first: threat.at(places)")
         delta = x_adv - x
         if self.mask is not None:
             delta = delta * self.mask.to(delta)
@@ -136,6 +155,19 @@ class Threat:
         chosen = torch.zeros_like(order, dtype=torch.bool).scatter(1, order, before < excess)
         return torch.where(chosen.view_as(wanted), back, rounded)
 
+    def outside(self, delta: Tensor) -> Tensor:
+        """(B,) the largest change of perturbations (B, C, H, W) outside the region; of places, the least."""
+        if self.mask is None:
+            return torch.zeros(len(delta), device=delta.device)
+        mask = self.mask.to(delta.device)
+        changed = delta.abs().amax(1)  # (B, H, W)
+        if not self.places:
+            return changed.masked_fill(mask[:, 0] if mask.ndim == 4 else mask, 0).flatten(1).amax(1)
+        found = torch.full((len(delta),), torch.inf, device=delta.device)
+        for place in mask:  # one after the other: (B, P, H, W) at once would be large
+            found = found.minimum(changed.masked_fill(place, 0).flatten(1).amax(1))
+        return found
+
     def distance(self, delta: Tensor) -> Tensor:
         """(B,) norm of perturbations (B, C, H, W) in this threat's norm (L-infinity where it has none)."""
         return l2(delta) if self.norm == "l2" else linf(delta)
@@ -164,9 +196,15 @@ def Region(
     access: Access = "gradients",
     levels: int | None = GREY_LEVELS,
 ) -> Threat:
-    """Only pixels inside the mask may change: bool (H, W), or (B, 1, H, W) with one mask per case."""
-    if mask.ndim not in (2, 4):
-        raise AttackError(f"mask has shape {tuple(mask.shape)}; expected (H, W) or (B, 1, H, W)")
+    """Only pixels inside the mask may change.
+
+    Args:
+        mask: bool (H, W); (B, 1, H, W) with one mask per case; or (P, H, W), places of which each case may
+            use one.
+    """
+    if mask.ndim not in (2, 3, 4):
+        shape = tuple(mask.shape)
+        raise AttackError(f"mask has shape {shape}; expected (H, W), (P, H, W) or (B, 1, H, W)")
     return Threat(norm, eps, mask.bool(), access=access, levels=levels)
 
 

@@ -9,8 +9,10 @@ import pyarrow as pa
 import torch
 
 from harness.errors import DatasetError
+from harness.model import Meter
 from harness.population import Cases
 from harness.records import record_schema
+from harness.region import with_region
 from harness.results import read_parquet
 from harness.shard import Bench, columns_of, decode, failure, images
 from harness.trial import Trial, judged
@@ -38,8 +40,9 @@ def judge_shard(bench: Bench, cases: Cases, source: Path) -> pa.Table:
     }
     schema = record_schema(tuple(measure.column for measure in bench.measures))
     tables = []
-    for start in range(0, len(cases), bench.batch_size):
-        batch = cases.part(start, start + bench.batch_size)
+    size = bench.batch_size.cases
+    for start in range(0, len(cases), size):
+        batch = cases.part(start, start + size)
         ids = [bench.dataset.ids[row] for row in batch.rows]
         records = [made.get(key) for key in zip(ids, batch.targets, strict=True)]
         try:
@@ -71,7 +74,8 @@ def _judged(bench: Bench, batch: Cases, records: list[dict[str, Any] | None]) ->
         missing.append("")
         x_adv[case] = decode(record["adversarial"], x.shape[1]).to(x)
     clean = bench.clean.at(batch.rows)
-    threat = bench.cell.attack.threat
+    attack = bench.cell.attack
+    threat = with_region(attack.entry, attack.parameters, attack.threat, bench.dataset.shape[1:])
     objective = batch.as_goal().objective(bench.model, clean)
     verdict = judged(bench.model, objective, threat, x, x_adv, clean)
     # What broke a bound was the image as it was returned; what is stored is its rounding.
@@ -82,5 +86,4 @@ def _judged(bench: Bench, batch: Cases, records: list[dict[str, Any] | None]) ->
         tuple(fault or own for fault, own in zip(faults, verdict.faults, strict=True)),
         tuple(one or other for one, other in zip(missing, verdict.errors, strict=True)),
     )
-    none = torch.zeros(len(batch), dtype=torch.int64)
-    return columns_of(bench, batch, Trial(x, clean, objective, verdict, none, none, 0.0))
+    return columns_of(bench, batch, Trial(x, clean, objective, verdict, Meter(len(batch)), 0.0))

@@ -32,9 +32,18 @@ class Trial:
     clean: Tensor  # clean outputs of the victim
     objective: Objective
     verdict: Verdict
-    forwards: Tensor  # (B,) passes that the attack made
-    backwards: Tensor  # (B,)
+    meter: Meter  # what the attack spent on each
     seconds: float  # of the attack alone, for the whole batch
+
+    @property
+    def forwards(self) -> Tensor:
+        """(B,) forward passes of the attack."""
+        return self.meter.forwards
+
+    @property
+    def backwards(self) -> Tensor:
+        """(B,) backward passes of the attack."""
+        return self.meter.backwards
 
 
 def attempt(
@@ -51,6 +60,7 @@ def attempt(
     batch_size: int = 256,
     surrogate: Model | None = None,
     clean: Tensor | None = None,
+    fit: Tensor | None = None,
 ) -> Trial:
     """Let an attack work on a batch and judge the outcome on ``model``.
 
@@ -59,6 +69,8 @@ def attempt(
         keys: (B,) names of the cases; with the seed they decide each case's random numbers.
         surrogate: the model that the attack sees, where it is another than the victim.
         clean: (B, M) the victim's outputs on the images, where they are known already.
+        fit: (B,) bool, where the attack learns one change for many images: those that it may learn on. Only
+            the others are judged, and share the cost.
 
     Raises:
         AttackError: the threat's mask does not fit the images.
@@ -77,6 +89,7 @@ def attempt(
     lent, pursued = x.clone(), pursued.take(torch.arange(len(x), device=x.device))
     limits = replace(threat, mask=None if threat.mask is None else threat.mask.clone())
     before, code = fingerprint(seen.module), _code(seen.module)
+    given = dict(parameters) if fit is None else {**parameters, "fit": fit.clone()}
 
     def check_model() -> None:
         if fingerprint(seen.module) != before:
@@ -87,7 +100,7 @@ def attempt(
     with frozen(seen.module), _own_randomness(derived_seed(seed, *keys[:1])):
         start = time.perf_counter()
         try:
-            x_adv = attack(handle, lent, pursued, limits, rng=CaseRandom(seed, keys), **parameters)
+            x_adv = attack(handle, lent, pursued, limits, rng=CaseRandom(seed, keys), **given)
         except Exception:
             check_model()  # a model that was harmed must not go on to the next batch
             raise
@@ -99,8 +112,14 @@ def attempt(
         check_model()
         if not torch.equal(lent, x):
             raise ContractError("the attack changed its input in place")
+    if fit is not None:
+        rows = torch.nonzero(~fit).flatten().to(x.device)
+        if isinstance(x_adv, Tensor) and x_adv.shape == x.shape:  # else the judge says what is wrong
+            x_adv = x_adv[rows]
+        x, clean, objective, threat = x[rows], clean[rows], objective.take(rows), threat.take(rows)
+        meter = meter.shared(rows)
     verdict = judged(model, objective, threat, x, x_adv, clean, batch_size=batch_size)
-    return Trial(x, clean, objective, verdict, meter.forwards, meter.backwards, seconds)
+    return Trial(x, clean, objective, verdict, meter, seconds)
 
 
 def fingerprint(module: nn.Module) -> int:
@@ -143,7 +162,7 @@ def _fitting(threat: Threat, x: Tensor) -> None:
     if threat.mask is None:
         return
     found, wanted = tuple(threat.mask.shape), tuple(x.shape)
-    if found[-2:] != wanted[-2:] or (len(found) == 4 and found[:2] not in ((wanted[0], 1), wanted[:2])):
+    if found[-2:] != wanted[-2:] or (len(found) == 4 and found[:2] != (wanted[0], 1)):
         raise AttackError(f"the mask has shape {found}, which does not fit images of shape {wanted}")
 
 

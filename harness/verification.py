@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from harness.batching import BatchSize
 from harness.catalog import catalog
 from harness.errors import ResultsError
 from harness.jobs import Job, make_job, transfer_job
@@ -16,6 +17,7 @@ from harness.loading import Loaded, device_of, open_datasets
 from harness.manifest import read_suite
 from harness.plan import Cell, Plan, plan
 from harness.population import Cases
+from harness.region import with_region
 from harness.results import read_parquet, read_results
 from harness.shard import CleanAnswers, decode, images
 from harness.store import Store
@@ -59,7 +61,8 @@ def verify(folder: Path, device_name: str) -> Report:
         if cell.source:
             job = transfer_job(planned, cell, data, specimen, clean, jobs[cell.source])
         else:
-            job = jobs[cell] = make_job(planned, cell, data, specimen, clean)
+            size = BatchSize(64)  # nothing is attacked here
+            job = jobs[cell] = make_job(planned, cell, data, specimen, clean, size)
         if job.id not in known:
             raise ResultsError(
                 f"{folder}: no cell is {job.id} ({cell.model.label} x {cell.attack_label}): data, weights or "
@@ -116,7 +119,9 @@ def _compare(
     chosen = torch.tensor(stored)
     x = images(dataset, cases.rows[stored], model.device)
     objective = cases.as_goal().objective(model, bench.clean.at(cases.rows)).take(chosen)
-    verdict = judge(model, objective, cell.attack.threat, x, torch.stack(list(pictures.values())))
+    attack = cell.attack
+    threat = with_region(attack.entry, attack.parameters, attack.threat, dataset.shape[1:])
+    verdict = judge(model, objective, threat, x, torch.stack(list(pictures.values())))
     names = {
         "sample_id": [dataset.ids[row] for row in cases.rows[stored]],
         "target": [cases.targets[row] for row in stored],

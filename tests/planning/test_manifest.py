@@ -113,7 +113,7 @@ def test_a_mapping_is_read_like_a_file_and_left_alone(path: Path) -> None:
         (EPS, 'eps = ["2/255", "x/y"]', '{path}: attack "pgd".eps = "x/y" is no number'),
         (EPS, "eps = 0", '{path}: attack "pgd": eps = 0.0 must be above zero'),
         (EPS, "eps = -1.0", '{path}: attack "pgd": eps = -1.0 must be above zero'),
-        (EPS, "eps = nan", '{path}: attack "pgd": eps = nan must be above zero'),
+        (EPS, "eps = nan", '{path}: attack "pgd".eps = nan is not a number'),
         (EPS, "eps = inf", '{path}: attack "pgd": eps = inf must be above zero, and finite'),
         (EPS, "eps = []", '{path}: attack "pgd".eps = [] is empty'),
         (EPS, "eps = 0.1\nsteps = []", '{path}: attack "pgd".steps = [] is empty'),
