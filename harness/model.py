@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -344,7 +345,8 @@ class Handle:
             if not values.requires_grad:
                 return values.detach(), torch.zeros_like(x)
             (slope,) = torch.autograd.grad(values.sum(), start)
-        return values.detach(), slope
+        # In the layout of the images, for arithmetic on mixed layouts is slow.
+        return values.detach(), slope.contiguous()
 
     def _copy(self) -> Handle:
         view = object.__new__(Handle)
@@ -367,19 +369,42 @@ class Handle:
         with torch.set_grad_enabled(show), precision:
             if show:
                 x = cast(Tensor, _CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
-            # Contiguous, for a module may call view; one that prefers another layout arranges it itself.
-            x = x.contiguous()
-            if call is module:
-                outputs = self._model._outputs(x)
-            else:
-                outputs = self._model._answer(call, x, *more, dimensions=dimensions)
+            outputs = self._arranged(call, x, *more, dimensions=dimensions, coarse=coarse)
         if self._access != "decisions":
             return outputs
         if self.head == "attributes":
             return torch.where(outputs > 0, 1.0, -1.0)
         if self.head == "classes":
             return F.one_hot(outputs.argmax(1), outputs.shape[1]).float()
-        raise ContractError("an embedding has no decisions to show without an anchor")
+        raise ContractError("an embedding has no decisions to show without an anchor; ask model.reaches(x)")
+
+    def _arranged(
+        self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int, coarse: bool
+    ) -> Tensor:
+        """The answer to images in the layout that suits the precision.
+
+        float32 is asked as the judge asks. In bfloat16 convolutions are much faster where channels come last;
+        a module that cannot take that, because it calls ``view``, is found out once.
+        """
+        module = self._model.module
+
+        def ask(images: Tensor) -> Tensor:
+            if call is module:
+                return self._model._outputs(images)
+            return self._model._answer(call, images, *more, dimensions=dimensions)
+
+        if coarse and module not in _NEEDS_ROWS:
+            try:
+                return ask(x.contiguous(memory_format=torch.channels_last))
+            except RuntimeError as error:
+                if "view size is not compatible" not in str(error):
+                    raise
+                _NEEDS_ROWS.add(module)
+        return ask(x.contiguous())
+
+
+_NEEDS_ROWS: WeakSet[nn.Module] = WeakSet()
+"""Modules that call ``view`` where only the usual layout of images allows it."""
 
 
 class _CountBackwards(torch.autograd.Function):

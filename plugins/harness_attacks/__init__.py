@@ -1,4 +1,4 @@
-"""Attacks: FFA and FGS by line search and iteratively, PGD, and the noise that any attack must beat."""
+"""Attacks: FFA and FGS, PGD, CW-L2, gradient descent, patches, and the noise that any attack must beat."""
 
 from __future__ import annotations
 
@@ -30,6 +30,23 @@ def _passes_of_fgs(parameters: Parameters) -> tuple[float, float]:
         # in reduced precision a test beside each gradient; either way a last one
         return 2.0 * parameters["max_iterations"] + 1, float(parameters["max_iterations"])
     return 1.0 + 8 + 7, 1.0
+
+
+_LINE = 1 + 10 + 8
+"""Tests on a line: of its beginning, ``shrink.STRETCHES``, ``cw_l2.TESTS``; importing no torch."""
+
+
+def _passes_of_cw(parameters: Parameters) -> tuple[float, float]:
+    steps = float(parameters["iterations"] * (parameters["searches"] + parameters["rescues"]))
+    rounds = parameters["polish"]
+    tests = _LINE + rounds * (1 + _LINE) if rounds else 0
+    return 1.0 + steps + tests, steps + rounds
+
+
+def _passes_of_descent(parameters: Parameters) -> tuple[float, float]:
+    # in reduced precision a test may have to be repeated in float32
+    tests = 2.0 * parameters["iterations"] + _LINE + parameters["tests"]
+    return 1.0 + parameters["iterations"] + tests, float(parameters["iterations"])
 
 
 @hookimpl
@@ -70,13 +87,34 @@ def harness_attacks() -> list[AttackSpec]:
             ),
         ),
         AttackSpec(
+            name="cw-l2",
+            summary="Carlini and Wagner's L2 attack: Adam in tanh space, a constant searched for each case",
+            source="Carlini and Wagner 2017, section VI-A",
+            run="harness_attacks.cw_l2:cw_l2",
+            norms=("l2",),
+            budget="minimal",
+            traits=frozenset({"unbounded"}),
+            presets={"default": {}, "paper": {"iterations": 500, "rescues": 0, "polish": 0}},
+            passes=_passes_of_cw,
+        ),
+        AttackSpec(
+            name="gradient-descent",
+            summary="steps of a fixed size along the gradient until the goal is reached",
+            source="Richardson and Weiss 2021, section 4",
+            run="harness_attacks.gradient_descent:gradient_descent",
+            norms=("l2", "linf"),
+            budget="minimal",
+            traits=frozenset({"unbounded"}),
+            passes=_passes_of_descent,
+        ),
+        AttackSpec(
             name="noise",
             summary="random noise of the same budget: the floor that any attack must beat",
             source="this project",
             run="harness_attacks.noise:noise",
-            heads=frozenset({"attributes", "classes"}),
             access="decisions",
             norms=("linf", "l2"),
+            traits=frozenset({"random"}),
             passes=lambda parameters: (float(parameters["draws"]), 0.0),
         ),
     ]

@@ -6,7 +6,10 @@ noise; in L2 a direction drawn uniformly is scaled to length eps.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from harness.errors import AttackError
@@ -17,7 +20,13 @@ from harness.threat import Threat, l2
 
 
 def noise(
-    model: Handle, x: Tensor, objective: Objective, threat: Threat, *, rng: CaseRandom, draws: int = 10
+    model: Handle,
+    x: Tensor,
+    objective: Objective,
+    threat: Threat,
+    *,
+    rng: CaseRandom,
+    draws: Annotated[int, Ge(1)] = 10,
 ) -> Tensor:
     """The first draw (B, C, H, W) that reaches the goal as it is stored; the last one where none does.
 
@@ -26,9 +35,7 @@ def noise(
     Args:
         draws: at most so many for each case.
     """
-    if draws < 1:
-        raise AttackError(f"draws = {draws} must be 1 or more")
-    model = model.focus(objective).precise()
+    model = model.focus(objective)
     x_adv = x.clone()
     active = torch.arange(len(x), device=x.device)  # the cases that still look
     for _ in range(draws):
@@ -39,9 +46,9 @@ def noise(
             allowed.project(start + sample(rng.take(active), start, allowed), start), start
         )
         x_adv[active] = drawn
-        with torch.no_grad():
-            outputs = model.take(active)(drawn)
-        active = active[~objective.take(active).reached(outputs)]
+        reached = model.take(active).reaches(drawn)
+        model.take(active[reached]).found()
+        active = active[~reached]
     return x_adv
 
 

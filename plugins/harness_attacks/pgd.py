@@ -7,9 +7,11 @@ by projection onto the budget, the region and the box.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from math import cos, pi
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from harness.errors import AttackError
@@ -19,6 +21,8 @@ from harness.randomness import CaseRandom
 from harness.threat import Threat, l2, linf
 from harness_attacks.oracle import NOISE
 
+Schedule = Literal["constant", "linear", "cosine"]
+
 
 def pgd(
     model: Handle,
@@ -27,9 +31,10 @@ def pgd(
     threat: Threat,
     *,
     rng: CaseRandom,
-    steps: int = 40,
-    step_size: float | None = None,
-    restarts: int = 1,
+    steps: Annotated[int, Ge(1)] = 40,
+    step_size: Annotated[float, Gt(0), Lt(1e6)] | None = None,
+    schedule: Schedule = "constant",
+    restarts: Annotated[int, Ge(1)] = 1,
     random_start: bool = True,
     early_stop: bool = True,
     loss: Literal["margin", "training"] = "margin",
@@ -38,7 +43,9 @@ def pgd(
 
     Args:
         steps: gradient steps per restart.
-        step_size: in the units of the norm; 2.5 eps / steps by default, which can cross the ball.
+        step_size: in the units of the norm; 2.5 eps / steps by default, which can cross the ball. Schedules
+            that shrink it begin with twice as much, so that the way is as long.
+        schedule: "constant" as published; "linear" and "cosine" shrink the step to nothing.
         restarts: how often a case that has not reached its goal begins anew.
         random_start: begin uniformly inside the ball instead of at the original.
         early_stop: a case leaves the batch once its image, as it would be stored, reaches the goal in
@@ -47,11 +54,10 @@ def pgd(
     """
     if threat.eps is None or threat.norm is None:
         raise AttackError("pgd needs a budget, such as harness.threats.Linf(8/255)")
-    if steps < 1 or restarts < 1:
-        raise AttackError(f"pgd cannot make {steps=} with {restarts=}")
     if restarts > 1 and not random_start:
         raise AttackError("pgd without a random start does the same at every restart; use restarts = 1")
     size = 2.5 * threat.eps / steps if step_size is None else step_size
+    sizes = [size * share for share in shares(schedule, steps)]
     model = model.focus(objective)
     best = x.clone()
     best_margin = torch.full((len(x),), -torch.inf, device=x.device)
@@ -63,24 +69,34 @@ def pgd(
         changed = cases[better]
         best[changed], best_margin[changed] = images[better], margin[better]
         reached[changed] |= there[better]
+        model.take(cases[there & better]).found()
 
     for _ in range(restarts):
         active = torch.nonzero(~reached if early_stop else torch.ones_like(reached)).flatten()
         run = Run(model, x, objective, threat).take(active)
         x_adv = run.random(rng.take(active)) if random_start else run.x  # (A, C, H, W) of the active cases
-        for _ in range(steps):
+        for own_size in sizes:
             if not len(active):
                 break
             margin, slope = run.uphill(x_adv, loss)
             keep(active, x_adv, margin, torch.zeros_like(margin, dtype=torch.bool))
             likely = torch.nonzero(margin > 0).flatten() if early_stop else active[:0]
             keep(active[likely], *run.take(likely).settled(x_adv[likely]))
-            x_adv = run.threat.project(x_adv + run.step(slope, size), run.x)
+            x_adv = run.threat.project(x_adv + run.step(slope, own_size), run.x)
             staying = torch.nonzero(~reached[active]).flatten()
             if early_stop and len(staying) < len(active):
                 active, run, x_adv = active[staying], run.take(staying), x_adv[staying]
         keep(active, *run.settled(x_adv))
     return best
+
+
+def shares(schedule: Schedule, steps: int) -> list[float]:
+    """The size of each step, in step sizes; 1 on average."""
+    if schedule == "linear":
+        return [2 * (1 - (step + 0.5) / steps) for step in range(steps)]
+    if schedule == "cosine":
+        return [1 + cos(pi * (step + 0.5) / steps) for step in range(steps)]
+    return [1.0] * steps
 
 
 @dataclass(frozen=True, eq=False)

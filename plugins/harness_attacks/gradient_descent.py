@@ -1,0 +1,86 @@
+"""Gradient descent: steps of a fixed size along the margin's gradient, until the goal is reached.
+
+The plainest of all minimal attacks, and the one with which the Bayes-optimal study measures its models
+(Richardson and Weiss 2021, https://arxiv.org/abs/2002.10563, section 4). The step over the boundary is
+searched for the boundary.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor
+
+from harness.goals import Objective
+from harness.model import Handle
+from harness.randomness import CaseRandom
+from harness.threat import GREY_LEVELS, Threat, l2, linf
+from harness_attacks.oracle import Oracle
+from harness_attacks.shrink import shrink
+
+STEPS = {"l2": 0.05, "linf": 0.5 / GREY_LEVELS}
+"""The default step by norm."""
+
+
+def gradient_descent(
+    model: Handle,
+    x: Tensor,
+    objective: Objective,
+    threat: Threat,
+    *,
+    rng: CaseRandom,
+    step_size: Annotated[float, Gt(0), Lt(1e6)] | None = None,
+    iterations: Annotated[int, Ge(1)] = 1000,
+    tests: Annotated[int, Ge(0)] = 10,
+) -> Tensor:
+    """The first images (B, C, H, W) on the way that reach the goal as they are stored; else the originals.
+
+    A case leaves the batch once it is there, where its gradient is zero, and where the budget, if there is
+    one, is used up.
+
+    Args:
+        step_size: in the units of the norm: along the gradient in L2, along its sign in L-infinity. By
+            default .05, or half a grey level.
+        iterations: steps at most.
+        tests: by which the boundary is looked for in the last step, at most.
+    """
+    model = model.focus(objective)
+    oracle = Oracle(model, objective)
+    size = STEPS[threat.norm or "l2"] if step_size is None else step_size
+    best = x.clone()
+    active = torch.arange(len(x), device=x.device)
+    if len(x):
+        active = active[~(oracle.margin(active, x) > 0)]  # those that are there already stay where they are
+    x_adv = x[active]
+    for _ in range(iterations):
+        if not len(active):
+            break
+        own = threat.take(active)
+        _, slope = model.take(active).gradient(x_adv, objective.take(active).margin)
+        moved = own.project(x_adv + _along(slope, own, size), x[active])
+        there = oracle.rough_margin(active, own.round(moved)) > 0
+        rows = torch.nonzero(there).flatten()
+        if len(rows):
+            cases = active[rows]
+            images, found = shrink(oracle, cases, x_adv[rows], moved[rows], own.take(rows), tests)
+            best[cases] = images
+            there[rows] = found
+            model.take(cases[found]).found()
+        # Where nothing changes any more, nothing ever will.
+        staying = torch.nonzero(~there & (moved != x_adv).flatten(1).any(1)).flatten()
+        active, x_adv = active[staying], moved[staying]
+    return best
+
+
+def _along(slope: Tensor, threat: Threat, size: float) -> Tensor:
+    """The step (A, C, H, W) of that size that climbs fastest inside the region; none where nothing climbs."""
+    slope = slope.nan_to_num(0, 0, 0)
+    if threat.mask is not None:
+        slope = slope * threat.mask.to(slope)
+    if threat.norm == "linf":
+        return slope.sign().mul_(size)
+    # Scaled first, for small gradients have squares that vanish.
+    slope = slope / linf(slope).clamp_min(1e-30).view(-1, 1, 1, 1)
+    return slope.mul_((size / l2(slope).clamp_min(1e-12)).view(-1, 1, 1, 1))
