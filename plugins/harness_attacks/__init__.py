@@ -32,7 +32,7 @@ def _passes_of_fgs(parameters: Parameters) -> tuple[float, float]:
     return 1.0 + 8 + 7, 1.0
 
 
-_LINE = 1 + 10 + 8
+_LINE = 1 + 10 + 3
 """Tests on a line: of its beginning, ``shrink.STRETCHES``, ``cw_l2.TESTS``; importing no torch."""
 
 
@@ -94,7 +94,7 @@ def harness_attacks() -> list[AttackSpec]:
             norms=("l2",),
             budget="minimal",
             traits=frozenset({"unbounded"}),
-            presets={"default": {}, "paper": {"iterations": 500, "rescues": 0, "polish": 0}},
+            presets={"default": {}, "paper": {"iterations": 500, "progress": 0.9999, "rescues": 0, "polish": 0}},
             passes=_passes_of_cw,
         ),
         AttackSpec(

@@ -68,8 +68,11 @@ def gradient_descent(
             best[cases] = images
             there[rows] = found
             model.take(cases[found]).found()
-        # Where nothing changes any more, nothing ever will.
-        staying = torch.nonzero(~there & (moved != x_adv).flatten(1).any(1)).flatten()
+        # Where nothing changes any more, nothing ever will; and a walk does not go along a budget's edge.
+        moving = (moved != x_adv).flatten(1).any(1)
+        if own.eps is not None:
+            moving &= own.distance(moved - x[active]) < own.eps * (1 - 1e-6)
+        staying = torch.nonzero(~there & moving).flatten()
         active, x_adv = active[staying], moved[staying]
     return best
 

@@ -1,4 +1,4 @@
-"""Shrinking: the nearest image that still reaches the goal, on a line and on the boundary, as it is stored."""
+"""Shrinking: the nearest image that still reaches the goal, on a line and along the boundary, as stored."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ PRECISION = 1e-3
 """A section that is no longer than this share of the whole line is not divided further."""
 BEYOND = 0.1
 """How far beyond the estimated crossing a test is made, in sections: better just behind it than before."""
+GAIN = 0.998
+"""A case whose distance a round has not brought below this share of what it was gets no further round."""
 
 
 def shrink(
@@ -112,7 +114,7 @@ def nearer(
 
     Where the boundary is flat, its nearest point lies along its own normal. So the foot of the normal through
     x on the tangent plane at ``x_adv`` is taken, and the line to it is searched for the boundary; as often as
-    ``rounds`` says, and only as long as it helps.
+    ``rounds`` says, and only as long as it helps noticeably.
 
     Args:
         oracle: of the whole batch; ``cases`` (K,) are the rows meant.
@@ -138,7 +140,8 @@ def nearer(
         step = (along / length.clamp_min(1e-30)).clamp_min(0).view(-1, 1, 1, 1)
         foot = torch.where(stopped, image, start + step * normal).clamp(0, 1)
         images, found = shrink(oracle, own, start, foot, limits, tests)
-        better = torch.nonzero(found & (l2(images - start) < l2(delta))).flatten()
+        shorter = torch.where(found, l2(images - start) / l2(delta), torch.inf)
+        better = torch.nonzero(shorter < 1).flatten()
         best[active[better]] = images[better]
-        active = active[better]
+        active = active[shorter < GAIN]
     return best

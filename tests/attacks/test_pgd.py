@@ -12,7 +12,7 @@ import harness
 from harness.errors import AttackError
 from harness.goals import Evade, FlipAttribute, Impersonate, Targeted
 from harness.threat import L2, Linf, Minimal, Region, Threat
-from harness_attacks.pgd import pgd
+from harness_attacks.pgd import pgd, shares
 
 
 class Linear(nn.Module):
@@ -325,7 +325,7 @@ def test_reduced_precision_is_never_trusted_with_a_decision(joint: Any, compute:
     ("threat", "params", "fault"),
     [
         (Minimal("linf"), {}, "needs a budget"),
-        (Linf(0.1), {"steps": 0}, "steps=0"),
+        (Linf(0.1), {"steps": 0}, "of at least 1"),
         (Linf(0.1), {"restarts": 2, "random_start": False}, "restarts = 1"),
     ],
 )
@@ -334,3 +334,65 @@ def test_impossible_requests_are_refused(
 ) -> None:
     with pytest.raises(AttackError, match=fault):
         harness.attack(pgd, joint.model, joint.x, goal=joint.goal, threat=threat, **params)
+
+
+# --- schedules, and verification --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_schedules_go_as_far_in_all(schedule: Any) -> None:
+    sizes = shares(schedule, 25)
+    assert sum(sizes) == pytest.approx(25)
+    assert all(size > 0 for size in sizes)
+    assert (sizes[0] > 1.9 and sizes[-1] < 0.1) == (schedule != "constant")
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_schedule_decides_the_steps(classes: Any) -> None:
+    """One step of a shrinking schedule is twice the half of its way: the sizes are what moves."""
+    moved = {}
+    for schedule in ("constant", "linear"):
+        outcome = harness.attack(
+            "pgd",
+            classes.model,
+            classes.x,
+            goal=classes.goal,
+            threat=L2(50.0, levels=None),
+            steps=2,
+            step_size=0.01,
+            schedule=schedule,
+            random_start=False,
+            early_stop=False,
+        )
+        moved[schedule] = torch.tensor(outcome.distances["l2"].to_numpy())
+    # .01 + .01 and .015 + .005: nearly straight, since the steps are small.
+    assert torch.allclose(moved["linear"], moved["constant"], rtol=0.05)
+    assert not torch.equal(moved["linear"], moved["constant"])
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("towards", [True, False])
+def test_verification_on_a_linear_embedding(norm: str, towards: bool) -> None:
+    """The distance to the anchor is convex; what PGD reaches in the ball is what projected descent must."""
+    draws = torch.Generator().manual_seed(9)
+
+    class Embedding(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1)
+
+    x = torch.round((0.4 + 0.2 * torch.rand(10, 3, 4, 4, generator=draws)) * 255) / 255
+    away = torch.randn(10, 48, generator=draws)
+    anchors = x.flatten(1) + 0.3 * away / away.norm(dim=1, keepdim=True)
+    model = harness.wrap_model(Embedding(), "embedding")
+    for eps, threshold, expected in ((0.11, 0.2, True), (0.09, 0.2, False)):
+        # Towards: .3 - eps below the threshold; away: .3 + eps at or above the mirrored one.
+        bound = threshold if towards else 0.6 - threshold
+        threat = L2(eps, levels=None) if norm == "l2" else Linf(eps / 48**0.5, levels=None)
+        goal = (Impersonate if towards else Evade)(anchors, bound)
+        outcome = harness.attack("pgd", model, x, goal=goal, threat=threat, steps=40)
+        assert outcome.valid.all()
+        if norm == "l2":
+            assert bool(outcome.success.all()) == expected
+            assert bool(outcome.success.any()) == expected
+        elif not expected:  # the ball of L-infinity lies inside that of L2
+            assert not outcome.success.any()

@@ -1,0 +1,219 @@
+"""Gradient descent against a plain loop and closed forms; the line search that ends it and CW-L2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import harness
+from harness.goals import FlipAttribute, Untargeted
+from harness.model import Handle, Model, frozen
+from harness.threat import L2, Linf, Minimal, Region
+from harness_attacks.gradient_descent import gradient_descent
+from harness_attacks.oracle import Oracle
+from harness_attacks.shrink import nearer, shrink
+from tests.attacks.conftest import Setting
+
+SHAPE = (3, 8, 8)
+
+
+class Sphere(nn.Module):
+    """Score (B, 1): inside a ball around mid-grey, of radius 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1 - (x - 0.5).flatten(1).square().sum(1, keepdim=True)
+
+
+class Plane(nn.Module):
+    """Score (B, 1): half a unit from a plane through mid-grey."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        normal = torch.randn(192, generator=torch.Generator().manual_seed(5))
+        self.normal = nn.Parameter(normal / normal.norm())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x - 0.5).flatten(1) @ self.normal)[:, None]
+
+
+def real(norm: Any) -> Any:
+    return Minimal(norm, levels=None)
+
+
+def flipping(x: Tensor) -> FlipAttribute:
+    return FlipAttribute(torch.zeros(len(x), dtype=torch.long))
+
+
+def images(cases: int = 16, spread: float = 0.03) -> Tensor:
+    draws = torch.Generator().manual_seed(6)
+    return torch.round((0.5 + spread * torch.randn(cases, *SHAPE, generator=draws)).clamp(0, 1) * 255) / 255
+
+
+def distances(outcome: Any, norm: str) -> Tensor:
+    return torch.tensor(outcome.distances[norm].to_numpy())
+
+
+@pytest.mark.parametrize("step", [0.02, 0.3])
+def test_distance_to_a_sphere(step: float) -> None:
+    x = images()
+    model = harness.wrap_model(Sphere(), "attributes")
+    outcome = harness.attack(
+        "gradient-descent", model, x, goal=flipping(x), threat=real("l2"), step_size=step
+    )
+    expected = 1 - (x - 0.5).flatten(1).norm(dim=1)
+    assert outcome.success.all()
+    assert torch.allclose(distances(outcome, "l2"), expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_distance_to_a_plane(norm: str) -> None:
+    x, module = images(), Plane()
+    model = harness.wrap_model(module, "attributes")
+    outcome = harness.attack("gradient-descent", model, x, goal=flipping(x), threat=real(norm))
+    scores = model.scores(x)[:, 0].abs()
+    expected = scores if norm == "l2" else scores / module.normal.detach().abs().sum()
+    assert outcome.success.all()
+    assert torch.allclose(distances(outcome, norm), expected, rtol=3e-3, atol=3e-5)
+
+
+def test_the_walk_is_a_plain_loop(classes: Setting) -> None:
+    """One image at a time, autograd and no batch: as many gradients, and an end in the same step."""
+    size, cases = 0.05, classes.first(40)
+    outcome = harness.attack(
+        gradient_descent, cases.model, cases.x, goal=cases.goal, threat=real("l2"), step_size=size
+    )
+    compared = 0
+    for case in range(40):
+        image, label = cases.x[case : case + 1].clone(), int(cases.labels[case])
+        steps = 0
+        before = image
+        while True:
+            image = image.detach().requires_grad_()
+            logits = cases.module(image)[0]
+            others = torch.cat([logits[:label], logits[label + 1 :]]).max()
+            if others > logits[label]:
+                break
+            (slope,) = torch.autograd.grad(others - logits[label], image)
+            before = image.detach()
+            image = (before + size * slope / slope.norm()).clamp(0, 1)
+            steps += 1
+        assert int(outcome.backwards[case]) == steps
+        if not steps:
+            assert torch.equal(outcome.adversarials[case], cases.x[case])
+            continue
+        compared += 1
+        step, part = image.detach() - before, outcome.adversarials[case] - before
+        share = float((part * step).sum() / step.square().sum())
+        assert 0 < share <= 1 + 1e-4
+        assert torch.allclose(part, share * step, atol=1e-4)  # on the last step, and nowhere else
+    assert compared >= 30
+
+
+def test_stops_where_there_is_no_slope() -> None:
+    class Flat(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x.flatten(1).sum(1, keepdim=True) * 0).round() - 1
+
+    x = images()
+    outcome = harness.attack(
+        "gradient-descent", harness.wrap_model(Flat(), "attributes"), x, goal=flipping(x), threat=real("l2")
+    )
+    assert torch.equal(outcome.adversarials, x)
+    assert (outcome.backwards == 1).all()
+    assert not outcome.success.any()
+
+
+def test_keeps_to_a_region_and_a_budget(classes: Setting) -> None:
+    mask = torch.zeros(16, 16, dtype=torch.bool)
+    mask[3:13, 3:13] = True
+    inside = harness.attack(
+        "gradient-descent",
+        classes.model,
+        classes.x,
+        goal=classes.goal,
+        threat=Region(mask, norm="l2"),
+        iterations=100,
+    )
+    assert inside.valid.all()
+    assert inside.success.float().mean() > 0.9
+    for threat in (L2(0.2), Linf(3 / 255)):
+        bounded = harness.attack(
+            "gradient-descent", classes.model, classes.x, goal=classes.goal, threat=threat
+        )
+        assert bounded.valid.all()
+        assert 0 < bounded.success.float().mean() < 1
+
+
+@pytest.mark.parametrize("compute", ["float32", "bfloat16"])
+def test_succeeds_on_the_grid_in_any_precision(classes: Setting, compute: Any) -> None:
+    outcome = harness.attack(
+        "gradient-descent",
+        classes.model,
+        classes.x,
+        goal=classes.goal,
+        threat=Minimal("l2"),
+        compute=compute,
+    )
+    assert outcome.success.all()
+    assert torch.equal(torch.round(outcome.adversarials * 255) / 255, outcome.adversarials)
+
+
+# --- lines and boundaries ---------------------------------------------------------------------------------
+
+
+def oracle_of(model: Model, x: Tensor) -> Oracle:
+    objective = flipping(x).objective(model, model.scores(x))
+    return Oracle(Handle(model, len(x)).focus(objective), objective)
+
+
+def test_shrinks_to_the_boundary_and_stretches_to_it() -> None:
+    x = images(12)
+    model = harness.wrap_model(Sphere(), "attributes")
+    oracle, every = oracle_of(model, x), torch.arange(12)
+    away = torch.randn(12, *SHAPE, generator=torch.Generator().manual_seed(1))
+    away = away / away.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    for length in (1.6, 0.7, 0.2):  # beyond the sphere, and not far enough in two steps
+        with frozen(model.module):
+            found, there = shrink(oracle, every, x, x + length * away, real("l2"), 12)
+        assert there.all()
+        radius = (found - 0.5).flatten(1).norm(dim=1)
+        assert (radius > 1).all()
+        assert (radius < 1.003).all()
+
+
+def test_says_where_no_stretch_is_enough() -> None:
+    x = images(4)
+    model = harness.wrap_model(Sphere(), "attributes")
+    beyond = x + 1e-4
+    with frozen(model.module):
+        found, there = shrink(oracle_of(model, x), torch.arange(4), x, beyond, real("l2"), 5)
+    assert not there.any()
+    assert torch.equal(found, beyond)
+
+
+def test_moves_along_the_boundary_to_its_nearest_point() -> None:
+    x = images(12)
+    model = harness.wrap_model(Sphere(), "attributes")
+    oracle, every = oracle_of(model, x), torch.arange(12)
+    aside = (x - 0.5) + 0.6 * torch.randn(x.shape, generator=torch.Generator().manual_seed(2)) / 8
+    outside = 0.5 + 1.02 * aside / aside.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    best = 1 - (x - 0.5).flatten(1).norm(dim=1)
+    before = (outside - x).flatten(1).norm(dim=1)
+    with frozen(model.module):
+        after = nearer(oracle, every, x, outside, real("l2"), rounds=8, tests=10)
+    reached = (after - x).flatten(1).norm(dim=1)
+    assert (before > 1.4 * best).all()
+    assert (reached < 1.003 * best).all()
+    assert (model.scores(after) < 0).all()
+
+
+def test_untargeted_on_wrong_images_costs_one_pass(classes: Setting) -> None:
+    wrong = (classes.model.scores(classes.x).argmax(1) + 1) % 4
+    outcome = harness.attack(
+        "gradient-descent", classes.model, classes.x, goal=Untargeted(wrong), threat=Minimal("l2")
+    )
+    assert (outcome.forwards == 1).all()
+    assert torch.equal(outcome.adversarials, classes.x)

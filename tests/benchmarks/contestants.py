@@ -1,0 +1,167 @@
+"""PGD and CW-L2 as this project and its peers make them, on one network, one batch and one budget.
+
+Each gives the adversarials (B, 3, 64, 64), not rounded to 8 bits. Peers are left out where they are not
+installed; torchattacks asks for a torchvision that it does not need here: pip install --no-deps torchattacks.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+import harness
+from harness.goals import Untargeted
+from harness.specs import Compute
+from harness.threat import Linf, Minimal
+from tests.benchmarks.quarter_vgg import CASES, CLASSES, SIDE, Setting
+
+Work = Callable[[], Tensor]
+STEPS, EPS, STEP = 40, 4 / 255, 1 / 255
+SEARCHES, ITERATIONS, RATE, CONSTANT = 3, 100, 0.01, 0.01
+
+
+def bare_passes(setting: Setting) -> Work:
+    """What PGD cannot do without: a forward and a backward pass per step, and the last image's forward."""
+
+    def work() -> Tensor:
+        for _ in range(STEPS):
+            start = setting.x.detach().requires_grad_()
+            outputs = setting.module(start)
+            torch.autograd.grad(F.cross_entropy(outputs, setting.labels, reduction="sum"), start)
+        with torch.no_grad():
+            setting.module(setting.x)
+        return setting.x
+
+    return work
+
+
+def our_pgd(setting: Setting, compute: Compute = "float32") -> Work:
+    model, goal = harness.wrap_model(setting.module, "classes"), Untargeted(setting.labels)
+    settings: dict[str, Any] = {"steps": STEPS, "step_size": STEP, "early_stop": False}
+    threat = Linf(EPS, levels=None)
+    return lambda: (
+        harness.attack(
+            "pgd", model, setting.x, goal=goal, threat=threat, compute=compute, **settings
+        ).adversarials
+    )
+
+
+def our_cw(setting: Setting, compute: Compute = "float32") -> Work:
+    model, goal = harness.wrap_model(setting.module, "classes"), Untargeted(setting.labels)
+    settings: dict[str, Any] = {
+        "searches": SEARCHES,
+        "iterations": ITERATIONS,
+        "learning_rate": RATE,
+        "initial_constant": CONSTANT,
+        "rescues": 0,
+    }
+    threat = Minimal("l2", levels=None)
+    return lambda: (
+        harness.attack(
+            "cw-l2", model, setting.x, goal=goal, threat=threat, compute=compute, **settings
+        ).adversarials
+    )
+
+
+def _foolbox(module: nn.Module) -> tuple[Any, Any]:
+    with _quiet():
+        foolbox = pytest.importorskip("foolbox")
+        return foolbox, foolbox.PyTorchModel(module, bounds=(0, 1), device="cpu")
+
+
+def foolbox_pgd(setting: Setting) -> Work:
+    foolbox, model = _foolbox(setting.module)
+    attack = foolbox.attacks.LinfProjectedGradientDescentAttack(abs_stepsize=STEP, steps=STEPS)
+    return lambda: attack(model, setting.x, setting.labels, epsilons=EPS)[1]
+
+
+def foolbox_cw(setting: Setting) -> Work:
+    foolbox, model = _foolbox(setting.module)
+    attack = foolbox.attacks.L2CarliniWagnerAttack(
+        binary_search_steps=SEARCHES, steps=ITERATIONS, stepsize=RATE, initial_const=CONSTANT
+    )
+    return lambda: attack(model, setting.x, setting.labels, epsilons=None)[1]
+
+
+def _art(module: nn.Module) -> Any:
+    estimators = pytest.importorskip("art.estimators.classification")
+    return estimators.PyTorchClassifier(
+        model=module,
+        loss=nn.CrossEntropyLoss(),
+        input_shape=(3, SIDE, SIDE),
+        nb_classes=CLASSES,
+        clip_values=(0.0, 1.0),
+        device_type="cpu",
+    )
+
+
+def art_pgd(setting: Setting) -> Work:
+    classifier = _art(setting.module)
+    attacks = pytest.importorskip(
+        "art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_pytorch"
+    )
+    attack = attacks.ProjectedGradientDescentPyTorch(
+        classifier,
+        norm=np.inf,
+        eps=EPS,
+        eps_step=STEP,
+        max_iter=STEPS,
+        num_random_init=1,
+        batch_size=CASES,
+        verbose=False,
+    )
+    return _from_arrays(attack, setting)
+
+
+def art_cw(setting: Setting) -> Work:
+    attack = pytest.importorskip("art.attacks.evasion").CarliniL2Method(
+        _art(setting.module),
+        binary_search_steps=SEARCHES,
+        max_iter=ITERATIONS,
+        learning_rate=RATE,
+        initial_const=CONSTANT,
+        batch_size=CASES,
+        verbose=False,
+    )
+    return _from_arrays(attack, setting)
+
+
+def _from_arrays(attack: Any, setting: Setting) -> Work:
+    images, targets = setting.x.numpy(), F.one_hot(setting.labels, CLASSES).numpy()
+    return lambda: torch.from_numpy(attack.generate(images, targets))
+
+
+def torchattacks_pgd(setting: Setting) -> Work:
+    peers = pytest.importorskip("torchattacks", reason="pip install --no-deps torchattacks")
+    attack = peers.PGD(setting.module, eps=EPS, alpha=STEP, steps=STEPS, random_start=True)
+    return lambda: attack(setting.x, setting.labels)
+
+
+def torchattacks_cw(setting: Setting) -> Work:
+    """It has one constant, and no search for it: a third of the work of the others."""
+    peers = pytest.importorskip("torchattacks", reason="pip install --no-deps torchattacks")
+    attack = peers.CW(setting.module, c=1, kappa=0, steps=ITERATIONS, lr=RATE)
+    return lambda: attack(setting.x, setting.labels)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please import `gaussian_filter`", DeprecationWarning)
+        yield
+
+
+def outcome(setting: Setting, x_adv: Tensor) -> tuple[float, float]:
+    """The success rate in float32, and the mean L2 of the successes."""
+    with torch.no_grad():
+        fooled = setting.module(x_adv).argmax(1) != setting.labels
+    distance = torch.linalg.vector_norm((x_adv - setting.x).flatten(1), dim=1)
+    return float(fooled.float().mean()), float(distance[fooled].mean())
