@@ -138,7 +138,7 @@ def _resolved(
     """The attack's function, its threat with its region, its parameters, and whether it is universal."""
     place = _called(name)
     if not isinstance(name, str):
-        known = keyword_parameters(name, ("rng",))
+        known = dict(keyword_parameters(name, ("rng",)))
         universal = known.pop("fit", None) is not None
         if threat is None:
             raise AttackError(f"{place} needs a threat, such as harness.threats.Linf(8/255)")

@@ -121,6 +121,43 @@ def still(model: object, x: Tensor, objective: object, threat: object, *, rng: o
     return x.clone()
 
 
+def corner(height: int, width: int, *, share: float = 0.5) -> Tensor:
+    """The upper left corner."""
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    mask[: int(height * share), : int(width * share)] = True
+    return mask
+
+
+def paint(
+    model: object, x: Tensor, objective: object, threat: object, *, rng: object, shade: float = 1.0
+) -> Tensor:
+    """One shade over the whole region."""
+    return torch.where(threat.mask, torch.tensor(shade), x)
+
+
+def shared(
+    model: object, x: Tensor, objective: object, threat: object, *, rng: object, fit: Tensor
+) -> Tensor:
+    """One step for all that want the same, learned on some."""
+    if os.environ.get("TINY_FAULT") == "peek" and fit.all():
+        raise RuntimeError("nothing is held out")
+    x_adv = x.clone()
+    for group in objective.groups.unique():
+        members = objective.groups == group
+        rows = torch.nonzero(members & fit).flatten()
+        if len(rows):
+            _, slope = model.take(rows).gradient(x[rows], objective.take(rows).margin)
+            x_adv[members] = x[members] + threat.eps * slope.mean(0).sign()
+    return threat.project(x_adv, x)
+
+
+def greedy(model: object, x: Tensor, objective: object, threat: object, *, rng: object) -> Tensor:
+    """More than three images do not fit."""
+    if len(x) > 3:
+        raise MemoryError
+    return x.clone()
+
+
 def shift(x_adv: Tensor, x: Tensor, *, scale: float = 255.0) -> np.ndarray:
     """The mean change."""
     return ((x_adv - x).flatten(1).mean(1) * scale).numpy()
@@ -179,6 +216,23 @@ def harness_attacks() -> list[harness.AttackSpec]:
         ),
         harness.AttackSpec(name="leap", summary="too far", run=SPECS + "leap", norms=("linf",)),
         harness.AttackSpec(name="beyond", summary="no colour", run=SPECS + "beyond", norms=("linf",)),
+        harness.AttackSpec(
+            name="corner",
+            summary="a corner in one shade",
+            run=SPECS + "paint",
+            region=SPECS + "corner",
+            norms=(),
+            access="decisions",
+        ),
+        harness.AttackSpec(
+            name="shared",
+            summary="one step for all",
+            run=SPECS + "shared",
+            norms=("linf",),
+            traits=frozenset({"universal"}),
+            passes=lambda parameters: (1.0, 1.0),
+        ),
+        harness.AttackSpec(name="greedy", summary="wants memory", run=SPECS + "greedy"),
         harness.AttackSpec(name="still", summary="no step", run=SPECS + "still", access="decisions"),
     ]
 
