@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any, Generic, TypeVar
 
 from harness.errors import CatalogError, nearest
@@ -72,8 +72,9 @@ class Entry(Generic[S_co]):
 
     @property
     def version(self) -> str:
-        """What identifies the code: distribution, its version, and the spec's revision."""
-        return f"{self.plugin.distribution} {self.plugin.version} r{self.spec.revision}"
+        """What identifies the code: distribution, its version, the spec's revision, and who does the work."""
+        own = f"{self.plugin.distribution} {self.plugin.version} r{self.spec.revision}"
+        return f"{own}, {self.spec.library} {_version(self.spec.library)}" if self.spec.library else own
 
     def load(self, target: str) -> Any:
         """The object that a spec names as "package.module:object".
@@ -92,6 +93,14 @@ class Entry(Generic[S_co]):
                 f"{target} cannot be loaded: {type(error).__name__}: {error}"
             ) from error
         return found
+
+
+@cache
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 class Section(Mapping[str, Entry[S_co]]):

@@ -25,13 +25,15 @@ class Spec:
     """What all specs have in common."""
 
     name: str
-    """Lower case, words joined by hyphens; unique within the plugin and the kind."""
+    """Lower case, words joined by hyphens, or as another library calls it; unique in plugin and kind."""
     summary: str
     """One line for `harness ls`."""
     source: str = ""
     """Where it comes from: paper, section, equation."""
     revision: int = 1
     """Raised when the same parameters begin to mean something else; part of every cell's identity."""
+    library: str = ""
+    """The distribution that does the work, where that is another's; its version is part of the identity."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,161 @@
+"""Peculiar: what single attacks of the Toolbox need beyond the table."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import AttackError
+from harness.randomness import CaseRandom
+from harness_art.bridged import Bridged
+from harness_art.quiet import NumpyOfGeoDA
+
+DRAWN_STARTS = ("HopSkipJump", "BoundaryAttack")
+"""These would draw the image that they start from out of a generator that nobody can seed."""
+STEP = 1 / 3
+"""Of eps: the Toolbox's own defaults are eps = 0.3 and eps_step = 0.1."""
+GREY_LEVELS = 255
+
+
+def prepared(name: str) -> None:
+    """What must be so before an attack is made."""
+    if name == "GeoDA":
+        module = importlib.import_module("art.attacks.evasion.geometric_decision_based_attack")
+        if not isinstance(module.__dict__["np"], NumpyOfGeoDA):
+            module.__dict__["np"] = NumpyOfGeoDA()
+
+
+def arguments_of(
+    row: Bridged,
+    attack: Any,
+    estimator: Any,
+    targeted: bool,
+    norm: str | None,
+    eps: float | None,
+    values: Mapping[str, Any],
+    cases: int,
+) -> dict[str, Any]:
+    """What the Toolbox's class is made with, beside the estimator.
+
+    Args:
+        values: of the manifest.
+        cases: how many are attacked in this call.
+    """
+    known = inspect.signature(attack).parameters
+    theirs = {ours: name for name, ours in row.renamed.items()}
+    given: dict[str, Any] = {theirs.get(name, name): value for name, value in values.items()}
+    if "verbose" in known:
+        given["verbose"] = False
+    if "targeted" in known:
+        given["targeted"] = targeted
+    if "batch_size" in known and not row.alone:
+        given["batch_size"] = cases
+    if row.norms and "norm" in known:
+        given["norm"] = {"linf": np.inf, "l2": 2}[norm or row.norms[0]]
+    if row.norms and "eps" in known:
+        given["eps"] = eps
+    if "eps_step" in given and given["eps_step"] is None and eps is not None:
+        given["eps_step"] = eps * STEP
+    given |= row.constants
+    if row.name == "AutoAttack":
+        given |= _ensemble(estimator, given)
+        given["targeted"] = given.pop("every_target")
+    elif row.name == "ShadowAttack":
+        given["batch_size"] = given.pop("copies")
+    elif row.name == "UniversalPerturbation":
+        given["attacker_params"] = _inner(given["attacker"], norm, eps)
+    elif row.name == "TargetedUniversalPerturbation":
+        given["attacker_params"] = {**_inner("fgsm", norm, eps), "targeted": True}
+    elif row.name == "ThresholdAttack":
+        given["th"] = None if eps is None else max(1, int(eps * GREY_LEVELS + 1e-6))
+    if given.get("es") == 0 and importlib.util.find_spec("cma") is None:
+        raise AttackError(f"art/{row.name}: es = 0 needs the package cma: pip install cma; or use es = 1")
+    return given
+
+
+def _ensemble(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """The attacks of AutoAttack as it makes them itself, silent, and of as many steps as were asked for."""
+    from art.attacks.evasion import AutoProjectedGradientDescent, DeepFool, SquareAttack
+
+    names = given.pop("attacks")
+    steps, restarts = given.pop("max_iter"), given.pop("nb_restarts")
+    if names is None:
+        names = ["apgd-ce", "apgd-dlr", "deepfool", "square"]
+        if estimator.nb_classes < 3:
+            names.remove("apgd-dlr")
+    if "apgd-dlr" in names and estimator.nb_classes < 3:
+        raise AttackError(
+            "art/AutoAttack: apgd-dlr is not defined below three classes; leave it out of attacks"
+        )
+    if not names:
+        raise AttackError("art/AutoAttack: attacks = [] is empty; leave it out to mean all")
+    common = {"norm": given["norm"], "eps": given["eps"]}
+    adaptive = {**common, "eps_step": given["eps_step"], "max_iter": steps or 100, "nb_random_init": restarts}
+    made = []
+    for name in names:
+        if name == "deepfool":
+            made.append(
+                DeepFool(
+                    estimator,
+                    max_iter=steps or 100,
+                    epsilon=1e-3,
+                    batch_size=given["batch_size"],
+                    verbose=False,
+                )
+            )
+        elif name == "square":
+            made.append(
+                SquareAttack(estimator, **common, max_iter=steps or 5000, nb_restarts=restarts, verbose=False)
+            )
+        else:
+            loss = "cross_entropy" if name == "apgd-ce" else "difference_logits_ratio"
+            made.append(
+                AutoProjectedGradientDescent(
+                    estimator, **adaptive, loss_type=loss, batch_size=given["batch_size"], verbose=False
+                )
+            )
+    return {"attacks": made}
+
+
+def _inner(attacker: str, norm: str | None, eps: float | None) -> dict[str, Any]:
+    """Parameters of the attack on single images inside a universal one."""
+    if attacker == "fgsm":
+        return {"norm": np.inf if norm == "linf" else 2, "eps": eps}
+    silent: dict[str, Any] = {"verbose": False}
+    if attacker in ("bim", "pgd") and eps is not None:
+        silent |= {"eps": eps, "eps_step": eps * STEP}
+    if attacker == "pgd":
+        silent["norm"] = np.inf if norm == "linf" else 2
+    return silent
+
+
+def universal_change(attack: Any) -> Tensor:
+    """(1, C, H, W) what a universal attack has learnt."""
+    return torch.from_numpy(np.asarray(attack.noise, np.float32))
+
+
+def drawn_start(
+    estimator: Any,
+    x: Any,
+    labels: Any,
+    targeted: bool,
+    values: Mapping[str, Any],
+    rng: CaseRandom,
+    mask: Any,
+) -> Any:
+    """A random image (1, C, H, W) that reaches the goal, as the Toolbox looks for it; None if none does."""
+    wanted = labels.argmax(1)[0]
+    for _ in range(values["init_size"]):
+        image = rng.uniform(x.shape[1:]).numpy()
+        if mask is not None:
+            image = image * mask + x * (1 - mask)
+        decided = estimator.predict(image).argmax(1)[0]
+        if (decided == wanted) == targeted:
+            return image
+    return None

@@ -1,0 +1,89 @@
+"""Quiet: the Toolbox as a guest that neither talks, nor writes files, nor ends in a traceback."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from harness.errors import AttackError, HarnessError
+from harness_art.problem import SpentError
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """The Toolbox's logs and warnings unheard inside; everybody else's as they are.
+
+    Its progress bars and prints are switched off where its attacks are made.
+    """
+    logger = logging.getLogger("art")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)  # its modules' loggers have no level of their own
+    # AutoAttack imports this fork of the standard module and, in one process, does not use it.
+    lent = "multiprocess" not in sys.modules and not _installed("multiprocess")
+    if lent:
+        sys.modules["multiprocess"] = multiprocessing
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.filterwarnings("ignore", module=r"art(\.|$)")
+            # Raised inside numpy and torch on its behalf; a model's own are heard when the judge asks it.
+            for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, RuntimeWarning):
+                warnings.simplefilter("ignore", category)
+            yield
+    finally:
+        logger.setLevel(level)
+        if lent:
+            del sys.modules["multiprocess"]
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Whatever the Toolbox raises as one line that names the attack.
+
+    Raises:
+        AttackError: it raised something of its own.
+    """
+    try:
+        yield
+    except (HarnessError, SpentError, MemoryError):
+        raise
+    except Exception as error:
+        if "out of memory" in str(error):
+            raise  # a smaller batch may fit
+        said = str(error) or type(error).__name__
+        raise AttackError(f"art/{name} cannot do this: {said}") from error
+
+
+class NumpyOfGeoDA(types.ModuleType):
+    """numpy for the Toolbox's module of GeoDA, which calls a name that numpy 2 has no more, and which would
+    save its table of cosines in the working folder."""
+
+    def __init__(self) -> None:
+        super().__init__("numpy")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    @staticmethod
+    def mat(rows: Any) -> Any:
+        """A two-dimensional array whose products are those of matrices."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
+            return np.asmatrix(rows)
+
+    @staticmethod
+    def save(*args: object, **kwargs: object) -> None:
+        """Nothing."""
+
+
+def _installed(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None

@@ -1,0 +1,411 @@
+"""Table of the Toolbox's evasion attacks: how each is offered, and why the others are not; imports neither
+torch nor the Toolbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
+
+from harness.specs import Parameters
+from harness_art.bridged import Above, Bridged, Count
+
+_STEP: dict[str, Any] = {"eps_step": None}
+_STEP_NOTE = "`eps_step` is `eps / 3` by default, the Toolbox's own proportion"
+_NORMS = Literal["inf", "1", "2", "wasserstein"]
+_INNER = Literal["deepfool", "carlini", "carlini_inf", "ead", "fgsm", "bim", "pgd"]
+
+
+def _descent(parameters: Parameters) -> tuple[float, float]:
+    starts = max(1, parameters["num_random_init"])
+    # to begin with, and to choose the best of several starts
+    return 2.0 + starts * (parameters["max_iter"] + 1.0), float(starts * parameters["max_iter"])
+
+
+def _iterated(parameters: Parameters) -> tuple[float, float]:
+    return 3.0 + parameters["max_iter"], float(parameters["max_iter"])
+
+
+def _one_step(parameters: Parameters) -> tuple[float, float]:
+    starts, size = max(1, parameters["num_random_init"]), parameters["eps_step"]
+    # of eps, which the parameters do not tell, no more than the whole range
+    tests = (1 / size if size else 3.0) if parameters["minimal"] else 0.0
+    return 3.0 + 2.0 * starts + tests, float(starts)
+
+
+def _adaptive(parameters: Parameters) -> tuple[float, float]:
+    starts, steps = max(1, parameters["nb_random_init"]), parameters["max_iter"]
+    return 2.0 + starts * (2.0 * steps + 4.0), float(starts * steps)
+
+
+def _squares(parameters: Parameters) -> tuple[float, float]:
+    return 2.0 + parameters["nb_restarts"] * (3.0 * parameters["max_iter"] + 4.0), 0.0
+
+
+ATTACKS: tuple[Bridged, ...] = (
+    Bridged(
+        name="AutoAttack",
+        summary="APGD on two losses, DeepFool and Square, one after the other on what still resists",
+        source="Croce and Hein 2020",
+        given=("attacks", "estimator_orig", "parallel_pool_size"),
+        defaults=_STEP,
+        added={
+            "attacks": (list[Literal["apgd-ce", "apgd-dlr", "deepfool", "square"]] | None, None),
+            "every_target": (bool, False),
+            "max_iter": (Count | None, None),
+            "nb_restarts": (Annotated[int, Ge(1)], 5),
+        },
+        note="`attacks` by name; without `apgd-dlr` below three classes, for that loss is not defined there; "
+        "`every_target` is the Toolbox's `targeted`; `max_iter` and `nb_restarts` are of each of them; "
+        + _STEP_NOTE,
+    ),
+    Bridged(
+        name="AutoConjugateGradient",
+        summary="conjugate gradients with steps that adapt, and restarts",
+        source="Yamamura et al. 2022",
+        targets=True,
+        defaults=_STEP,
+        passes=_adaptive,
+        note=_STEP_NOTE,
+    ),
+    Bridged(
+        name="AutoProjectedGradientDescent",
+        summary="projected gradient descent with steps that adapt, and restarts (APGD)",
+        source="Croce and Hein 2020",
+        targets=True,
+        defaults=_STEP,
+        passes=_adaptive,
+        note=_STEP_NOTE,
+    ),
+    Bridged(
+        name="BasicIterativeMethod",
+        summary="steps along the sign of the loss gradient (BIM)",
+        source="Kurakin et al. 2017",
+        norms=("linf",),
+        targets=True,
+        masks=True,
+        defaults=_STEP,
+        passes=_iterated,
+        note=_STEP_NOTE,
+    ),
+    Bridged(
+        name="BoundaryAttack",
+        summary="a walk along the decision boundary, towards the original",
+        source="Brendel et al. 2018",
+        access="decisions",
+        norms=("l2",),
+        budget="minimal",
+        alone=True,
+        targets=True,
+        note="the bridge draws the image that it starts from",
+    ),
+    Bridged(
+        name="CarliniL0Method",
+        summary="Carlini and Wagner, in ever fewer pixels",
+        source="Carlini and Wagner 2017",
+        norms=(),
+        alone=True,
+        targets=True,
+        given=("mask",),
+        note="small in L0, which is no norm of a threat",
+    ),
+    Bridged(
+        name="CarliniL2Method",
+        summary="Carlini and Wagner: the smallest L2 that a search over its weight finds",
+        source="Carlini and Wagner 2017",
+        norms=("l2",),
+        budget="minimal",
+        targets=True,
+    ),
+    Bridged(
+        name="CarliniLInfMethod",
+        summary="Carlini and Wagner, in L-infinity",
+        source="Carlini and Wagner 2017",
+        norms=("linf",),
+        budget="minimal",
+        alone=True,
+        targets=True,
+    ),
+    Bridged(
+        name="DeepFool",
+        summary="steps to the nearest boundary of a linearised model",
+        source="Moosavi-Dezfooli et al. 2016",
+        norms=("l2",),
+        budget="minimal",
+        labels="never",
+        note="its images lie on the boundary: raise `epsilon` where rounding to 8 bits undoes them",
+    ),
+    Bridged(
+        name="ElasticNet",
+        summary="Carlini and Wagner with an L1 term (EAD)",
+        source="Chen et al. 2018",
+        norms=("l2",),
+        budget="minimal",
+        targets=True,
+        kinds={"decision_rule": Literal["EN", "L1", "L2"]},
+    ),
+    Bridged(
+        name="FastGradientMethod",
+        summary="one step along the loss gradient (FGSM, FGM)",
+        source="Goodfellow et al. 2015",
+        targets=True,
+        masks=True,
+        defaults=_STEP,
+        passes=_one_step,
+        note="`minimal` lengthens the step by `eps_step` up to `eps`; " + _STEP_NOTE,
+    ),
+    Bridged(
+        name="GeoDA",
+        summary="the smallest step to a boundary whose normal is estimated from decisions",
+        source="Rahmati et al. 2020",
+        access="decisions",
+        norms=("l2", "linf"),
+        budget="minimal",
+        alone=True,
+        kinds={"max_iter": Annotated[int, Ge(300)]},
+        note="square images; gives up after `max_iter` images in a row that do not reach the goal",
+    ),
+    Bridged(
+        name="HopSkipJump",
+        summary="a walk along the decision boundary, its normal estimated from decisions",
+        source="Chen et al. 2020",
+        access="decisions",
+        norms=("l2", "linf"),
+        budget="minimal",
+        alone=True,
+        targets=True,
+        masks=True,
+        note="the bridge draws the image that it starts from",
+    ),
+    Bridged(
+        name="MomentumIterativeMethod",
+        summary="steps along gradients gathered with momentum (MI-FGSM)",
+        source="Dong et al. 2018",
+        targets=True,
+        masks=True,
+        defaults=_STEP,
+        passes=_iterated,
+        note=_STEP_NOTE,
+    ),
+    Bridged(
+        name="NewtonFool",
+        summary="gradient steps that lower the probability of the class",
+        source="Jang et al. 2017",
+        norms=("l2",),
+        budget="minimal",
+        labels="never",
+        answers="probabilities",
+    ),
+    Bridged(
+        name="PixelAttack",
+        summary="a few pixels, found by differential evolution",
+        source="Su et al. 2019",
+        access="scores",
+        norms=(),
+        alone=True,
+        labels="never",
+        answers="probabilities",
+        kinds={"es": Literal[0, 1]},
+        note="`th` pixels, the fewest by default; `es = 0` needs the package cma",
+    ),
+    Bridged(
+        name="ProjectedGradientDescent",
+        summary="projected gradient descent on the loss (PGD)",
+        source="Madry et al. 2018",
+        targets=True,
+        masks=True,
+        defaults=_STEP,
+        passes=_descent,
+        note=_STEP_NOTE,
+    ),
+    Bridged(
+        name="ProjectedGradientDescentNumpy",
+        summary="the same, computed in numpy",
+        source="Madry et al. 2018",
+        targets=True,
+        masks=True,
+        defaults=_STEP,
+        passes=_descent,
+        note=_STEP_NOTE,
+    ),
+    Bridged(
+        name="ProjectedGradientDescentPyTorch",
+        summary="the same, computed in torch",
+        source="Madry et al. 2018",
+        targets=True,
+        masks=True,
+        defaults=_STEP,
+        passes=_descent,
+        note=_STEP_NOTE,
+    ),
+    Bridged(
+        name="RescalingAutoConjugateGradient",
+        summary="conjugate gradients, rescaled, with steps that adapt, and restarts",
+        source="Yamamura et al. 2024",
+        targets=True,
+        defaults=_STEP,
+        passes=_adaptive,
+        note=_STEP_NOTE,
+    ),
+    Bridged(
+        name="SaliencyMapMethod",
+        summary="two components at a time, by the Jacobian (JSMA)",
+        source="Papernot et al. 2016",
+        norms=(),
+        labels="targets",
+        note="small in L0, which is no norm of a threat; towards a random class where the goal names none",
+    ),
+    Bridged(
+        name="ShadowAttack",
+        summary="smooth, colourless shadows of any size",
+        source="Ghiasi et al. 2020",
+        norms=(),
+        alone=True,
+        labels="targets",
+        added={"copies": (Count, 400)},
+        note="one or three channels; `copies` is the Toolbox's `batch_size`, noisy copies per step",
+    ),
+    Bridged(
+        name="SignOPTAttack",
+        summary="the direction with the nearest boundary, by the signs of its changes",
+        source="Cheng et al. 2020",
+        access="decisions",
+        norms=("l2",),
+        budget="minimal",
+        alone=True,
+        classes=3,
+        given=("eval_perform",),
+        kinds={"epsilon": Above, "beta": Above},
+        note="refuses two classes; sees a third one that is never decided",
+    ),
+    Bridged(
+        name="SimBA",
+        summary="steps along pixels or cosines, kept where they help",
+        source="Guo et al. 2019",
+        access="scores",
+        norms=(),
+        alone=True,
+        targets=True,
+        answers="probabilities",
+        constants={"batch_size": 1},
+        kinds={"attack": Literal["dct", "px"], "order": Literal["random", "diag"]},
+        note='square images, unless `attack = "px"` in random order; `epsilon` is the length of a step',
+    ),
+    Bridged(
+        name="SpatialTransformation",
+        summary="the worst of a grid of shifts and turns",
+        source="Engstrom et al. 2019",
+        access="decisions",
+        norms=(),
+        alone=True,
+        labels="never",
+        note="by default it does nothing: give `max_translation` (%) or `max_rotation` (degrees)",
+    ),
+    Bridged(
+        name="SquareAttack",
+        summary="random squares, kept where they help",
+        source="Andriushchenko et al. 2020",
+        access="scores",
+        given=("adv_criterion", "loss"),
+        passes=_squares,
+        note="in L2 of images of 10 pixels and more",
+    ),
+    Bridged(
+        name="TargetedUniversalPerturbation",
+        summary="one change towards one class for many images, from steps on each",
+        source="Hirano and Takemoto 2020",
+        labels="reached",
+        universal=True,
+        given=("attacker", "attacker_params"),
+        kinds={"delta": Annotated[float, Ge(0), Le(1)]},
+        note="by FGSM steps of the size of the budget",
+    ),
+    Bridged(
+        name="ThresholdAttack",
+        summary="every component by at most a threshold, found by an evolution",
+        source="Kotyan and Vargas 2022",
+        access="scores",
+        norms=("linf",),
+        budget="either",
+        alone=True,
+        labels="never",
+        answers="probabilities",
+        given=("th",),
+        kinds={"es": Literal[0, 1]},
+        defaults={"es": 1},
+        note="asks about as many images per step as one has components; `es = 0`, the Toolbox's default, "
+        "needs the package cma",
+    ),
+    Bridged(
+        name="UniversalPerturbation",
+        summary="one change for many images, from minimal changes of each",
+        source="Moosavi-Dezfooli et al. 2017",
+        universal=True,
+        given=("attacker_params",),
+        kinds={"attacker": _INNER, "delta": Annotated[float, Ge(0), Le(1)]},
+        note="an `attacker` that keeps to a budget is given that of the threat",
+    ),
+    Bridged(
+        name="VirtualAdversarialMethod",
+        summary="the direction in which answers change most, by finite differences",
+        source="Miyato et al. 2016",
+        access="scores",
+        norms=("l2",),
+        labels="never",
+        answers="probabilities",
+        note="asks about every component of the image at every step; `finite_diff` of 1e-6 is below what "
+        "float32 tells",
+    ),
+    Bridged(
+        name="Wasserstein",
+        summary="a ball of the Wasserstein distance: mass moved between neighbouring pixels",
+        source="Wong et al. 2019",
+        norms=(),
+        targets=True,
+        renamed={"norm": "step_norm", "eps": "radius"},
+        kinds={"norm": _NORMS, "ball": _NORMS, "eps": Above, "eps_step": Above},
+        note="`radius` and `step_norm` are the Toolbox's `eps` and `norm`, which mean something else here",
+    ),
+    Bridged(
+        name="ZooAttack",
+        summary="Carlini and Wagner with gradients estimated from scores",
+        source="Chen et al. 2017",
+        access="scores",
+        norms=("l2",),
+        budget="minimal",
+        alone=True,
+        targets=True,
+    ),
+)
+
+LEFT_OUT: Mapping[str, str] = {
+    "AdversarialPatch": "a printed patch, not a change of one image",
+    "AdversarialPatchNumpy": "a printed patch, not a change of one image",
+    "AdversarialPatchPyTorch": "a printed patch, not a change of one image",
+    "AdversarialPatchTensorFlowV2": "TensorFlow only",
+    "AdversarialTexturePyTorch": "object trackers in video",
+    "BrendelBethgeAttack": "compiled by numba, which is not among the dependencies",
+    "CarliniWagnerASR": "speech",
+    "CompositeAdversarialAttackPyTorch": "needs the package kornia",
+    "DPatch": "object detectors",
+    "DecisionTreeAttack": "decision trees",
+    "FeatureAdversariesNumpy": "needs a guide image and a layer for each case",
+    "FeatureAdversariesPyTorch": "needs a guide image and a layer for each case",
+    "FeatureAdversariesTensorFlowV2": "TensorFlow only",
+    "FrameSaliencyAttack": "video",
+    "GRAPHITEBlackbox": "a printed patch, for objects seen from many sides",
+    "GRAPHITEWhiteboxPyTorch": "a printed patch, for objects seen from many sides",
+    "HighConfidenceLowUncertainty": "Gaussian processes",
+    "ImperceptibleASR": "speech",
+    "ImperceptibleASRPyTorch": "speech",
+    "LaserAttack": "a laser pointed at an object; takes Python objects, which no manifest can give",
+    "LowProFool": "tables, not images",
+    "MalwareGDTensorFlow": "malware",
+    "OverTheAirFlickeringPyTorch": "video",
+    "OverloadPyTorch": "object detectors",
+    "ProjectedGradientDescentTensorFlowV2": "TensorFlow only",
+    "RobustDPatch": "object detectors",
+    "SNAL": "object detectors",
+}
+"""The Toolbox's other evasion attacks, and why they are not offered."""
