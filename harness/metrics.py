@@ -1,140 +1,29 @@
-"""Metrics: numbers of a table of records, with 95 % intervals that know which cases share an image.
-
-Rates follow Wilson (1927) on an effective sample size (Kish 1965; Korn and Graubard 1998), means the cluster
-bootstrap. This module is also the plugin "core", which registers these metrics.
-"""
+"""Metrics: numbers of a table of records; this module is also the plugin "core", which registers them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from math import sqrt
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from harness.estimates import GROUPS as GROUPS
+from harness.estimates import NOTHING as NOTHING
+from harness.estimates import Estimate as Estimate
+from harness.estimates import effective_size as effective_size
+from harness.estimates import mean as mean
+from harness.estimates import rate as rate
+from harness.estimates import wilson as wilson
 from harness.hookspecs import hookimpl
 from harness.outcomes import Outcomes, as_outcomes
-from harness.specs import MetricSpec
+from harness.specs import AnalysisSpec, MetricSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Records = pd.DataFrame | Outcomes
 
-Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
-RESAMPLES = 1000
-GROUPS = 2000  # the most that the bootstrap resamples: with more images, whole groups of images
-BOOTSTRAP_SEED = 0
-
-Flags = npt.NDArray[np.bool_]
-Codes = npt.NDArray[np.integer[Any]]
 Direction = Literal["higher is more robust", "lower is more robust", "neither"]
-Floats = npt.NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its 95 % interval; None where there is nothing to estimate from."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    """How many cases it is of."""
-
-
-NOTHING = Estimate(None, None, None, 0)
-
-
-def wilson(successes: float, n: float) -> tuple[float, float]:
-    """The 95 % Wilson interval of a proportion; ``n`` may be an effective, fractional sample size."""
-    if n <= 0:
-        raise ValueError(f"a proportion of {n} cases has no interval")
-    p = successes / n
-    centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    # Exactly 0 and 1 at the ends, where rounding would leave 1e-17.
-    return (0.0 if successes <= 0 else max(0.0, centre - half)), (
-        1.0 if successes >= n else min(1.0, centre + half)
-    )
-
-
-def effective_size(hits: Flags, images: Codes) -> float:
-    """How many independent cases say as much about a rate as these, of which some share an image.
-
-    It is n / deff, where the design effect deff is the cluster-robust variance of the rate over that of
-    independent cases, at least 1. One case per image gives exactly n. With few images the variance is itself
-    uncertain: the squared ratio of Student's quantiles, at n - 1 and at images - 1 degrees of freedom,
-    accounts for that (Korn and Graubard). At rates of 0 and 1 the variance between images is 0 and says
-    nothing; there each image counts as one case, as if its cases always agreed, which is conservative.
-    """
-    n = hits.size
-    cases = np.bincount(images)
-    held = cases > 0
-    clusters = int(np.count_nonzero(held))
-    if clusters == n:
-        return float(n)
-    p = np.count_nonzero(hits) / n
-    if p in (0.0, 1.0) or clusters == 1:
-        return float(clusters)
-    from scipy.special import stdtrit  # here: the catalogue imports this module
-
-    residuals = np.bincount(images, weights=hits)[held] - p * cases[held]
-    variance = clusters / (clusters - 1) * float(residuals @ residuals) / n**2
-    deff = max(1.0, variance * (n - 1) / (p * (1 - p)))
-    shrink = (stdtrit(n - 1, 0.975) / stdtrit(clusters - 1, 0.975)) ** 2
-    return n / deff * float(shrink)
-
-
-def rate(hits: Flags, images: Codes | None = None) -> Estimate:
-    """The share of cases that are hits; ``images`` are codes from 0 of the image that each case is of."""
-    n = hits.size
-    if n == 0:
-        return NOTHING
-    successes = int(np.count_nonzero(hits))
-    size = float(n) if images is None else effective_size(hits, images)
-    low, high = wilson(successes * (size / n), size)
-    return Estimate(successes / n, low, high, n)
-
-
-def mean(values: Floats, images: Codes | None = None) -> Estimate:
-    """The mean of the values that are not NaN, with a percentile bootstrap over images.
-
-    Images are resampled, not cases, since the cases of one image are alike. More than 2,000 images are dealt
-    at random into 2,000 groups, and groups are resampled: groups are exchangeable too, and the cost is
-    bounded. Deterministic. One image has no interval.
-    """
-    measured = ~np.isnan(values)
-    values = values[measured].astype(np.float64)
-    n = values.size
-    if n == 0:
-        return NOTHING
-    value = float(values.mean())
-    codes = np.arange(n) if images is None else np.unique(images[measured], return_inverse=True)[1]
-    clusters = int(codes.max()) + 1
-    if clusters == 1:
-        return Estimate(value, None, None, n)
-    groups = min(clusters, GROUPS)
-    if clusters > GROUPS:
-        dealt = np.random.default_rng(BOOTSTRAP_SEED).permutation(clusters) % GROUPS
-        codes = dealt[codes]
-    weights = _resamples(groups)
-    totals = weights @ np.bincount(codes, weights=values, minlength=groups)
-    counts = weights @ np.bincount(codes, minlength=groups).astype(np.float64)
-    low, high = np.quantile(totals / counts, [0.025, 0.975])
-    return Estimate(value, float(low), float(high), n)
-
-
-@lru_cache(maxsize=2)
-def _resamples(groups: int) -> npt.NDArray[np.float64]:
-    """How often each resample draws each group, (1000, groups): 16 MB at most, shared by a row's means."""
-    rng = np.random.default_rng([BOOTSTRAP_SEED, groups])
-    draws = rng.integers(groups, size=(RESAMPLES, groups)) + np.arange(RESAMPLES)[:, None] * groups
-    counts = np.bincount(draws.ravel(), minlength=RESAMPLES * groups)
-    return counts.reshape(RESAMPLES, groups).astype(np.float64)
 
 
 def clean_accuracy(records: Records) -> Estimate:
@@ -215,6 +104,21 @@ def mean_seconds(records: Records) -> Estimate:
     return _of_all(records, "seconds")
 
 
+def forwards_per_success(records: Records) -> Estimate:
+    """Forward passes on all cases over the number of successes: what one success cost, failures included."""
+    return _per_success(records, "forwards")
+
+
+def backwards_per_success(records: Records) -> Estimate:
+    """Backward passes on all cases over the number of successes."""
+    return _per_success(records, "backwards")
+
+
+def seconds_per_success(records: Records) -> Estimate:
+    """Seconds spent on all cases over the number of successes."""
+    return _per_success(records, "seconds")
+
+
 def _of_adversarials(records: Records, column: str) -> Estimate:
     cases = as_outcomes(records)
     among = cases.covered & cases.correct & cases.success
@@ -226,6 +130,17 @@ def _of_all(records: Records, column: str) -> Estimate:
     values = cases.values[column][cases.covered]
     values = values[~np.isnan(values)]
     return Estimate(float(values.mean(dtype=np.float64)), None, None, values.size) if values.size else NOTHING
+
+
+def _per_success(records: Records, column: str) -> Estimate:
+    """The cost of all cases that have one, over the successes among them; null where there is no success."""
+    cases = as_outcomes(records)
+    among = cases.covered & ~np.isnan(cases.values[column])
+    successes = int(np.count_nonzero(among & cases.success))
+    if not successes:
+        return NOTHING
+    total = float(cases.values[column][among].sum(dtype=np.float64))
+    return Estimate(total / successes, None, None, int(np.count_nonzero(among)))
 
 
 CORE: dict[str, Callable[[Records], Estimate]] = {
@@ -241,6 +156,9 @@ CORE: dict[str, Callable[[Records], Estimate]] = {
     "mean-forwards": mean_forwards,
     "mean-backwards": mean_backwards,
     "mean-seconds": mean_seconds,
+    "forwards-per-success": forwards_per_success,
+    "backwards-per-success": backwards_per_success,
+    "seconds-per-success": seconds_per_success,
 }
 """The metrics of every board; a board's column is the name with underscores."""
 
@@ -284,4 +202,19 @@ def harness_metrics() -> list[MetricSpec]:
         spec("mean-forwards", "mean forward passes per case", "forwards", unit="passes"),
         spec("mean-backwards", "mean backward passes per case", "backwards", unit="passes"),
         spec("mean-seconds", "mean time per case", "seconds", unit="s"),
+        spec("forwards-per-success", "forward passes of all cases per success", "forwards", unit="passes"),
+        spec("backwards-per-success", "backward passes of all cases per success", "backwards", unit="passes"),
+        spec("seconds-per-success", "time of all cases per success", "seconds", unit="s"),
+    ]
+
+
+@hookimpl
+def harness_analyses() -> list[AnalysisSpec]:
+    """The analyses of the core: of any suite, whatever it attacks."""
+    return [
+        AnalysisSpec(
+            name="success-versus-cost",
+            summary="share of cases broken after so many passes, by model and attack",
+            run="harness.cost_curve:run",
+        )
     ]

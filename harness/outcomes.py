@@ -81,8 +81,8 @@ def from_table(table: pa.Table, codebook: Codebook) -> Outcomes:
         if "target" in table.column_names
         else np.zeros(n, np.int64)
     )
-    numbers = {name: _numbers(table, name) for name in ("clean_correct", "success", *NUMBERS)}
-    correct, success = numbers.pop("clean_correct"), numbers.pop("success")
+    values = {name: numbers(table, name) for name in ("clean_correct", "success", *NUMBERS)}
+    correct, success = values.pop("clean_correct"), values.pop("success")
     known = ~np.isnan(correct)
     covered = known & ~np.isnan(success)
     if "error" in table.column_names:
@@ -93,7 +93,7 @@ def from_table(table: pa.Table, codebook: Codebook) -> Outcomes:
         known=known,
         correct=known & (correct > 0),
         success=covered & (success > 0),
-        values=numbers,
+        values=values,
     )
 
 
@@ -238,11 +238,11 @@ def _encode(column: pa.ChunkedArray, codes: dict[Any, int]) -> Keys:
     return coded
 
 
-def _numbers(table: pa.Table, name: str) -> Floats:
+def numbers(table: pa.Table, name: str) -> Floats:
     """A column of numbers or flags as float32, NaN where null or absent."""
     import pyarrow as pa
 
     if name not in table.column_names or pa.types.is_null(table.column(name).type):
         return np.full(table.num_rows, np.nan, np.float32)
-    numbers: Floats = table.column(name).cast(pa.float32()).to_numpy().astype(np.float32, copy=False)
-    return numbers
+    column: Floats = table.column(name).cast(pa.float32()).to_numpy().astype(np.float32, copy=False)
+    return column

@@ -44,6 +44,19 @@ def test_the_readmes_python_runs() -> None:
     assert names["outcome"].success.shape == (8,)  # type: ignore[attr-defined]
 
 
+def test_the_python_of_the_attacks_page_runs() -> None:
+    (example,) = blocks((ROOT / "docs/attacks.md").read_text(encoding="utf-8"), "python")
+    names: dict[str, object] = {}
+    exec(example.replace("print(", "("), names)
+    assert names["outcome"].rows.tolist() == [4, 5, 6, 7]  # type: ignore[attr-defined]
+
+
+def test_the_attacks_page_names_every_attack_of_ours() -> None:
+    text = (ROOT / "docs/attacks.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9-]+)`", text.partition("## CW-L2")[0]))
+    assert {name for name, entry in catalog().attacks.items() if entry.plugin.name == "attacks"} <= named
+
+
 def test_the_manifest_of_the_documents_plans_as_it_says() -> None:
     text, *_ = blocks((ROOT / "docs/manifest.md").read_text(encoding="utf-8"), "toml")
     planned = plan(read_suite(tomllib.loads(text), environment={}), catalog())
@@ -89,7 +102,7 @@ def test_every_command_of_the_documents_is_one() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
         prose = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)#:]+)\)", prose):
             assert (document.parent / target).exists(), f"{document.name}: {target}"

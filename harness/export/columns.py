@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.flags import FLAGS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -26,6 +28,9 @@ EXPLANATIONS: Mapping[str, str] = {
     "natural %": "cases that reach the goal, of those that were wrong before.",
     "transfer %": "of the adversarials that fooled the model they were made on, those that fool this one.",
     "L2, L∞, PASS": "means over the adversarials of cases that were right before; L∞ in grey levels of 255.",
+    "forwards, backwards, seconds": "mean cost of a case; “/ success” is the cost of all cases over the "
+    "number of successes.",
+    "flags": "signs that a row tells more of the attack, or of masked gradients, than of a robust model.",
     "[low–high]": "95 % interval; cases that share an image are not taken for independent.",
 }
 """How a board is to be read, by heading."""
@@ -102,15 +107,19 @@ COLUMNS = (
     Column("clean %", "dataset", percent("clean_accuracy")),
     Column("robust % [low–high]", "dataset", percent_with_interval("robust_accuracy")),
     Column("success % [low–high]", "dataset", percent_with_interval("success_rate")),
+    Column("flags", "flags", lambda row: ", ".join(flags_of(row)), is_number=False),
     Column("natural %", "natural_rate", percent("natural_rate")),
     Column("transfer %", "transfer_rate", percent("transfer_rate")),
     Column("mean L2", "mean_l2", number("mean_l2")),
     Column("mean L∞ (k/255)", "mean_linf", number("mean_linf", digits=2, scale=255.0)),
     Column("PASS", "mean_pass", number("mean_pass")),
     Column("forwards", "mean_forwards", number("mean_forwards", digits=1)),
+    Column("backwards", "mean_backwards", number("mean_backwards", digits=1)),
     Column("seconds", "mean_seconds", number("mean_seconds")),
+    Column("forwards / success", "forwards_per_success", number("forwards_per_success", digits=1)),
+    Column("backwards / success", "backwards_per_success", number("backwards_per_success", digits=1)),
+    Column("seconds / success", "seconds_per_success", number("seconds_per_success")),
 )
-_NOT_SHOWN = {"valid_rate", "mean_backwards"}
 
 
 def columns_of(board: pd.DataFrame) -> list[Column]:
@@ -127,8 +136,36 @@ def columns_of(board: pd.DataFrame) -> list[Column]:
     return [
         column
         for column in (*COLUMNS, *extra)
-        if column.needs == identity or board[column.needs].notna().any()
+        if column.needs == identity or _has_values(board, column.needs)
     ]
+
+
+def _has_values(board: pd.DataFrame, column: str) -> bool:
+    """Whether a column holds anything; boards of earlier versions lack some columns."""
+    return column in board.columns and bool((board[column].notna() & (board[column] != "")).any())
+
+
+def flags_of(row: Row) -> list[str]:
+    """The flags of a row."""
+    told = row.get("flags")
+    return [] if is_null(told) or not told else str(told).split(", ")
+
+
+def flags_on(board: pd.DataFrame) -> list[str]:
+    """The flags that some row of a board has, in the order of ``harness.flags``; unknown ones last."""
+    raised = [name for row in rows_of(board) for name in flags_of(row)]
+    return [name for name in dict.fromkeys((*FLAGS, *raised)) if name in raised]
+
+
+def flag_sign(name: str) -> str:
+    """What a flag says was seen."""
+    return FLAGS[name].sign if name in FLAGS else "a flag of another version"
+
+
+def flag_text(name: str) -> str:
+    """What was seen, what to do, and where to read more, in one line."""
+    remedy = f"; {FLAGS[name].remedy}" if name in FLAGS else ""
+    return f"{flag_sign(name)}{remedy} (docs/flags/{name}.md)"
 
 
 def rows_of(board: pd.DataFrame) -> list[dict[Any, Any]]:

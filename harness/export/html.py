@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
-from harness.export.columns import EXPLANATIONS, columns_of, notes, provenance, rows_of
+from harness.export.columns import (
+    EXPLANATIONS,
+    columns_of,
+    flag_text,
+    flags_of,
+    flags_on,
+    notes,
+    provenance,
+    rows_of,
+)
 from harness.ranking import CLEAN, WORST_CASE
 
 if TYPE_CHECKING:
@@ -26,12 +35,16 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 110r
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .6rem; }
-th, td { padding: .2rem .6rem; text-align: left; white-space: nowrap; }
+th, td { padding: .2rem .6rem; text-align: left; vertical-align: top; white-space: nowrap; }
 thead th { border-bottom: 2px solid; vertical-align: bottom; }
 .number { text-align: right; }
 tbody { border-bottom: 1px solid #8888; }
 tr.clean { color: GrayText; }
 tr.worst-case { font-weight: 600; }
+td a { color: inherit; text-decoration: underline dotted; }
+.flags { white-space: normal; min-width: 13rem; }
+.flags a { white-space: nowrap; }
+dt:target, dt:target + dd { background: Mark; color: MarkText; }
 dt { font-weight: 600; float: left; clear: left; margin-right: .5rem; }
 dd { margin: 0 0 .3rem 0; }
 </style>
@@ -50,7 +63,12 @@ dd { margin: 0 0 .3rem 0; }
 <tbody>
 {% for row in rows -%}
 <tr{% if row.attack in special %} class="{{ row.attack }}"{% endif %}>{% for column in columns -%}
-<td{% if column.is_number %} class="number"{% endif %}>{{ column.text(row) }}</td>
+<td{% if column.is_number %} class="number"{% elif column.needs == "flags" %} class="flags"{% endif %}>
+{%- if column.needs == "flags" -%}
+{% for flag in flags_of(row) -%}
+{{ "" if loop.first else " " }}<a href="#{{ flag }}" title="{{ flags[flag] }}">⚑ {{ flag }}</a>
+{%- endfor %}
+{%- else %}{{ column.text(row) }}{% endif %}</td>
 {%- endfor %}</tr>
 {% endfor -%}
 </tbody>
@@ -58,6 +76,13 @@ dd { margin: 0 0 .3rem 0; }
 </table>
 </div>
 {% if not models %}<p>No cell of this suite has been run.</p>
+{% endif -%}
+{% if flags %}<h2>Flags</h2>
+<p>Signs that a row tells more of the attack, or of masked gradients, than of a robust model.</p>
+<dl>
+{% for flag, text in flags.items() %}<dt id="{{ flag }}">⚑ {{ flag }}</dt><dd>{{ text }}</dd>
+{% endfor -%}
+</dl>
 {% endif -%}
 {% if errors %}<h2>Errors</h2>
 <ul>
@@ -86,6 +111,8 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
         provenance=provenance(suite),
         columns=columns_of(board),
         models=list(models.values()),
+        flags={name: flag_text(name) for name in flags_on(board)},
+        flags_of=flags_of,
         errors=notes(board),
         explanations=EXPLANATIONS,
         special=(CLEAN, WORST_CASE),

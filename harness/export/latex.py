@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.export.columns import columns_of, notes, provenance, rows_of
+from harness.export.columns import columns_of, flag_text, flags_on, notes, provenance, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +34,12 @@ _SPECIAL = {
 
 
 def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
-    """The board as a table environment, a rule between models; errors as comments before it."""
+    """The board as a table environment, a rule between models; comments before it tell flags and errors."""
     columns = columns_of(board)
     alignment = "".join("r" if column.is_number else "l" for column in columns)
     lines = [
         r"% needs \usepackage{booktabs} and \usepackage{graphicx}",
+        *(f"% {name}: {flag_text(name)}" for name in flags_on(board)),
         *(f"% {note}" for note in notes(board)),
         r"\begin{table}",
         r"\centering",

@@ -6,7 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.export.columns import EXPLANATIONS, columns_of, notes, provenance, rows_of
+from harness.export.columns import (
+    EXPLANATIONS,
+    columns_of,
+    flag_text,
+    flags_on,
+    notes,
+    provenance,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +32,14 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
         _line("---:" if column.is_number else ":---" for column in columns),
     ]
     lines += [_line(_escaped(column.text(row)) for column in columns) for row in rows_of(board)]
+    flags = flags_on(board)
+    if flags:
+        lines += [
+            "",
+            "Flags:",
+            "",
+            *(f"- **{_escaped(name)}**: {_escaped(flag_text(name))}" for name in flags),
+        ]
     errors = notes(board)
     if errors:
         lines += ["", "Errors:", "", *(f"- {_escaped(note)}" for note in errors)]

@@ -13,14 +13,32 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from harness.export.columns import COLUMNS, Column, columns_of, dataset, notes, percent, rows_of
+from harness.export.columns import (
+    COLUMNS,
+    Column,
+    columns_of,
+    dataset,
+    flag_sign,
+    flags_of,
+    flags_on,
+    notes,
+    percent,
+    rows_of,
+)
 from harness.ranking import CLEAN, WORST_CASE
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SUCCESS = "success % [low–high]"
+ROBUST = "robust % [low–high]"
+COVERAGE = "coverage %"
+FLAG = "⚑"
 DROPPED_FIRST = (
+    "backwards / success",
+    "seconds / success",
+    "forwards / success",
+    "backwards",
     "seconds",
     "forwards",
     "transfer %",
@@ -31,7 +49,10 @@ DROPPED_FIRST = (
     "clean %",
     "n",
 )
-"""What is left out of a narrow window, in this order; metrics of plugins go before all of them."""
+"""What is left out of a narrow window, in this order; metrics of plugins go before all of them.
+
+Then the interval of the success rate, a coverage that is complete, and the interval of the robust accuracy.
+"""
 STYLES = {CLEAN: "dim", WORST_CASE: "bold"}
 
 
@@ -49,10 +70,10 @@ def table(board: pd.DataFrame, suite: Mapping[str, Any], width: int | None = Non
     # A single data set and goal stand in the title, several beneath each model's name.
     columns = [column for column in columns_of(board) if column.heading not in ("dataset", "goal")]
     extra = [column.heading for column in columns[::-1] if column not in COLUMNS]
-    for dropped in ("", *extra, *DROPPED_FIRST, SUCCESS):
-        if dropped == SUCCESS:  # the rate stays, its interval goes
-            columns = [_narrow(column) for column in columns]
-        columns = [column for column in columns if column.heading != dropped]
+    columns = _with_marks(columns, flags_on(board))
+    complete = [COVERAGE] if board["coverage"].eq(1).all() else []
+    for dropped in ("", *extra, *DROPPED_FIRST, SUCCESS, *complete, ROBUST):
+        columns = _without(columns, dropped)
         drawn = _drawn(rows, columns, several=len(places) > 1)
         if Measurement.get(Console(width=1000), Console(width=1000).options, drawn).maximum <= room:
             break
@@ -66,7 +87,7 @@ def _drawn(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column], several
     drawn.caption_justify = "left"
     for column in columns:
         drawn.add_column(
-            Text(column.heading.replace(" %", "\n%").replace(" (", "\n(")),
+            Text(column.heading.replace(" %", "\n%").replace(" (", "\n(").replace(" / ", "\n/ ")),
             justify="right" if column.is_number else "left",
             overflow="fold",
             vertical="top",
@@ -99,8 +120,27 @@ def _under_model(row: Mapping[Any, Any], within: int, several: bool) -> Text:
     return Text(lines[within - 1] if within <= len(lines) else "", style="dim")
 
 
+def _with_marks(columns: Sequence[Column], flags: Sequence[str]) -> list[Column]:
+    """The columns with a mark, beside the attack, in place of the flags' long names."""
+    plain = [column for column in columns if column.heading != "flags"]
+    if not flags:
+        return plain
+    at = next(place for place, column in enumerate(plain) if column.heading == "threat")
+    marks = Column(FLAG, "flags", lambda row: "".join(_mark(name, flags) for name in flags_of(row)), False)
+    return [*plain[: at + 1], marks, *plain[at + 1 :]]
+
+
+def _mark(flag: str, flags: Sequence[str]) -> str:
+    """A letter for each flag of the board, in its order: what a caption explains."""
+    return chr(ord("a") + flags.index(flag))
+
+
 def _caption(board: pd.DataFrame) -> Text:
-    lines = ["[low–high]: 95 %; =: a tie, not statistically distinguishable from another model"]
+    flags = flags_on(board)
+    lines = [f"{FLAG}{_mark(name, flags)} {name}: {flag_sign(name)}" for name in flags]
+    if flags:
+        lines.append(f"{FLAG}  docs/flags: what they mean, what raises them falsely, what to do")
+    lines.append("[low–high]: 95 %; =: a tie, not statistically distinguishable from another model")
     errors = notes(board)
     lines += errors[:3]
     if len(errors) > 3:
@@ -112,7 +152,12 @@ def _only(places: Sequence[tuple[str, str]]) -> list[str]:
     return list(places[0]) if len(places) == 1 else []
 
 
-def _narrow(column: Column) -> Column:
-    if column.heading != SUCCESS:
-        return column
-    return replace(column, heading="success %", text=percent("success_rate"))
+def _without(columns: Sequence[Column], heading: str) -> list[Column]:
+    """The columns without one; of a rate, only the interval goes."""
+    if heading in _RATES:
+        short, text = heading.partition(" [")[0], percent(_RATES[heading])
+        return [replace(one, heading=short, text=text) if one.heading == heading else one for one in columns]
+    return [column for column in columns if column.heading != heading]
+
+
+_RATES = {SUCCESS: "success_rate", ROBUST: "robust_accuracy"}

@@ -68,8 +68,8 @@ def pgd(
         better = there & ~reached[cases] | (margin > best_margin[cases]) & (there | ~reached[cases])
         changed = cases[better]
         best[changed], best_margin[changed] = images[better], margin[better]
+        model.take(cases[there & better & ~reached[cases]]).found()
         reached[changed] |= there[better]
-        model.take(cases[there & better]).found()
 
     for _ in range(restarts):
         active = torch.nonzero(~reached if early_stop else torch.ones_like(reached)).flatten()

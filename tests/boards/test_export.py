@@ -52,8 +52,25 @@ def empty(tmp_path: Path) -> Path:
     return tiny.write(tmp_path / "empty", [], {"schema": 1})
 
 
+@pytest.fixture
+def flagged(tmp_path: Path) -> Path:
+    """A model whose gradients are zero, which loses images by rounding, and another that raises no flag."""
+    sees = {"access": "gradients", "norm": "linf", "eps": 8 / 255, "budget": "fixed", "traits": ""}
+    plain = [record(f"{i}.jpg", success=i < 20, backwards=5, zero_gradients=0) for i in range(40)]
+    blind = [row | {"zero_gradients": 5} for row in plain]
+    lossy = [row | {"reached_unrounded": i < 30} for i, row in enumerate(plain)]
+    return tiny.write(
+        tmp_path / "flagged",
+        [
+            cell(plain, model="honest", **sees),
+            cell(blind, model="masked", **sees),
+            cell(lossy, model="masked", attack="cw", **sees),
+        ],
+    )
+
+
 class Page(HTMLParser):
-    """The cells of a page's table, and its tags, which must be closed in order."""
+    """The cells of a page's table, its tags, which must be closed in order, and where its links lead."""
 
     VOID = frozenset({"meta", "link", "br", "img"})
 
@@ -61,6 +78,8 @@ class Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.tags: list[str] = []
+        self.links: list[dict[str, str]] = []
+        self.ids: list[str] = []
         self.rows: list[list[str]] = []
         self.feed(text)
         self.close()
@@ -68,6 +87,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         self.tags.append(tag)
+        if tag == "a":
+            self.links.append(dict(attrs))
+        self.ids += [value for name, value in attrs if name == "id"]
         if tag not in self.VOID:
             self.open.append(tag)
         if tag == "tr":
@@ -79,7 +101,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in ("td", "th"):
+        if {"td", "th"} & {*self.open}:
             self.rows[-1][-1] += data
 
 
@@ -224,3 +246,73 @@ def test_terminal_names_data_sets_where_there_are_several(tmp_path: Path) -> Non
     assert text.splitlines()[0].strip() == "tiny"
     assert "faces" in text
     assert "mnist" in text
+
+
+FLAGS = ("zero-gradients", "lost-by-rounding")
+
+
+def test_programs_get_the_names_of_flags(flagged: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(export(flagged, "csv"))))
+    document = json.loads(export(flagged, "json"))["leaderboard"]
+    for told in (rows, document):
+        by = {(row["model"], row["attack"]): row["flags"] for row in told}
+        assert by["honest", "pgd"] == by["masked", "clean"] == ""
+        assert by["masked", "pgd"] == "zero-gradients"
+        assert by["masked", "worst-case"] == ", ".join(FLAGS)
+
+
+def test_documents_name_and_explain_flags(flagged: Path, folder: Path) -> None:
+    for form in ("md", "latex"):
+        text = export(flagged, form)
+        for name in FLAGS:
+            assert name in text
+            assert f"docs/flags/{name}.md" in text
+        assert "not-converged" not in text
+        assert "flags" not in export(folder, form).split("\n- **")[0]  # no column where nothing is flagged
+
+
+def test_a_page_links_each_flag_to_what_it_means(flagged: Path, folder: Path) -> None:
+    page = Page(export(flagged, "html"))
+    at = page.rows[0].index("flags")
+    assert page.rows[0][at - 1] == "success % [low–high]"  # beside what they make doubtful
+    assert page.rows[-1][at].split() == ["⚑", "zero-gradients", "⚑", "lost-by-rounding"]
+    assert {link["href"] for link in page.links} == {f"#{name}" for name in FLAGS}
+    assert all("docs/flags/" in link["title"] for link in page.links)
+    assert page.ids == list(FLAGS)
+    assert Page(export(folder, "html")).ids == []
+
+
+@pytest.mark.parametrize("width", [80, 100, 150, 240])
+def test_the_terminal_marks_flags_and_says_what_they_are(flagged: Path, folder: Path, width: int) -> None:
+    results = read_results(flagged)
+    text = shown(terminal.table(results.leaderboard(), results.suite, width), width)
+    board, _, caption = text.partition("⚑a")
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    rows = [line for line in board.splitlines() if "8/255" in line]
+    assert [re.search(r"8/255 +([a-z]*) *\d", row)[1] for row in rows] == ["", "b", "a"]  # type: ignore[index]
+    assert "zero-gradients" not in board
+    for letter, name in zip("ab", FLAGS, strict=True):
+        assert f"⚑{letter} {name}: " in text
+    assert "docs/flags" in caption
+    results = read_results(folder)
+    assert "⚑" not in shown(terminal.table(results.leaderboard(), results.suite, width), width)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_boards_of_earlier_versions_export(flagged: Path, form: str) -> None:
+    import importlib
+
+    board = read_results(flagged).leaderboard()
+    old = board.drop(columns=["flags", *(name for name in board.columns if name.endswith("_per_success"))])
+    text = importlib.import_module(FORMATS[form]).render(old, {})
+    assert "zero-gradients" not in text
+    assert "/ success" not in text.replace("“/ success”", "")
+
+
+def test_a_flag_of_a_later_version_is_shown(flagged: Path) -> None:
+    from harness.export import html
+
+    board = read_results(flagged).leaderboard()
+    board["flags"] = "brand-new"
+    assert "brand-new" in Page(html.render(board, {})).ids
+    assert "⚑a brand-new" in shown(terminal.table(board, {}, 100), 100)

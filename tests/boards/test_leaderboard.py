@@ -57,6 +57,7 @@ def test_rates_count_what_they_say(tmp_path: Path) -> None:
     assert row["valid_rate"] == pytest.approx(4 / 5)
     assert (row["mean_l2"], row["mean_linf"], row["mean_pass"]) == (2.0, 0.5, 0.25)
     assert row["mean_forwards"] == 4.0
+    assert row["forwards_per_success"] == 20 / 2
     expected = binomtest(1, 3).proportion_ci(method="wilson")
     assert row["success_rate_low"] == pytest.approx(expected.low)
     assert row["success_rate_high"] == pytest.approx(expected.high)
@@ -70,6 +71,9 @@ def test_columns_come_in_order_whatever_the_board_holds(tmp_path: Path) -> None:
     assert columns()[:12] == [
         *("rank", "tied", "dataset", "stand_in_for", "model", "attack", "threat", "goal"),
         *("n", "images", "coverage", "clean_accuracy"),
+    ]
+    assert columns()[-5:] == [
+        *("error", "flags", "forwards_per_success", "backwards_per_success", "seconds_per_success")
     ]
     assert len(empty) == 0
 

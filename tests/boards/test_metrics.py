@@ -179,12 +179,26 @@ FRAME = pd.DataFrame(
         ("mean-forwards", 5.0, 4),
         ("mean-backwards", 1.0, 4),
         ("mean-seconds", 0.5, 4),
+        (
+            "forwards-per-success",
+            20 / 2,
+            4,
+        ),  # the cost of failures, too; a success that was wrong before counts
+        ("backwards-per-success", 4 / 2, 4),
+        ("seconds-per-success", 2.0 / 2, 4),
     ],
 )
 def test_metric_of_a_frame(metric: str, value: float | None, n: int) -> None:
     estimate = CORE[metric](FRAME)
     assert estimate.value == (None if value is None else pytest.approx(value))
     assert estimate.n == n
+
+
+def test_without_a_success_there_is_no_cost_of_one() -> None:
+    for cost in ("forwards", "backwards", "seconds"):
+        assert CORE[f"{cost}-per-success"](FRAME.assign(success=False)) == metrics.NOTHING
+        free = FRAME.drop(columns=cost)  # not measured, and not 0
+        assert CORE[f"{cost}-per-success"](free) == metrics.NOTHING
 
 
 def test_frames_are_clustered_by_image() -> None:
