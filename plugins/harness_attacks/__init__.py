@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.hookspecs import hookimpl
 from harness.specs import AttackSpec, ModelSpec, Parameters
+from harness_attacks.patch_specs import patch_attacks
 
 _SPARE = 4
 """Tests of FFA's interpolation beyond those of a binary search: ``section.SPARE``, importing no torch."""
@@ -30,6 +31,12 @@ def _passes_of_fgs(parameters: Parameters) -> tuple[float, float]:
         # in reduced precision a test beside each gradient; either way a last one
         return 2.0 * parameters["max_iterations"] + 1, float(parameters["max_iterations"])
     return 1.0 + 8 + 7, 1.0
+
+
+def _passes_of_pgd(parameters: Parameters) -> tuple[float, float]:
+    # where an image has reached its goal and its rounding has not, each step tests the rounding as well
+    steps, restarts = parameters["steps"], parameters["restarts"]
+    return (2.0 * steps + 1) * restarts, float(steps * restarts)
 
 
 _LINE = 1 + 10 + 3
@@ -81,10 +88,7 @@ def harness_attacks() -> list[AttackSpec]:
             source="Madry et al. 2018",
             run="harness_attacks.pgd:pgd",
             norms=("linf", "l2"),
-            passes=lambda parameters: (
-                (parameters["steps"] + 1.0) * parameters["restarts"],
-                float(parameters["steps"] * parameters["restarts"]),
-            ),
+            passes=_passes_of_pgd,
         ),
         AttackSpec(
             name="cw-l2",
@@ -94,7 +98,7 @@ def harness_attacks() -> list[AttackSpec]:
             norms=("l2",),
             budget="minimal",
             traits=frozenset({"unbounded"}),
-            presets={"default": {}, "paper": {"iterations": 500, "progress": 0.9999, "rescues": 0, "polish": 0}},
+            presets={"default": {}, "paper": {"progress": 0.9999, "rescues": 0, "polish": 0}},
             passes=_passes_of_cw,
         ),
         AttackSpec(
@@ -107,6 +111,7 @@ def harness_attacks() -> list[AttackSpec]:
             traits=frozenset({"unbounded"}),
             passes=_passes_of_descent,
         ),
+        *patch_attacks(),
         AttackSpec(
             name="noise",
             summary="random noise of the same budget: the floor that any attack must beat",

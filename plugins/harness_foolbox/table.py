@@ -111,7 +111,6 @@ ATTACKS: tuple[Bridged, ...] = (
         source="Rony et al. 2019",
         norms=("l2",),
         budget="minimal",
-        passes=_steps,
     ),
     Bridged(
         name="EADAttack",
@@ -158,7 +157,6 @@ ATTACKS: tuple[Bridged, ...] = (
         source="Pintor et al. 2021",
         norms=("l2",),
         budget="minimal",
-        passes=_steps,
     ),
     Bridged(
         name="L2RepeatedAdditiveGaussianNoiseAttack",
@@ -174,7 +172,6 @@ ATTACKS: tuple[Bridged, ...] = (
         source="Pintor et al. 2021",
         norms=("linf",),
         budget="minimal",
-        passes=_steps,
     ),
     Bridged(
         name="LinearSearchBlendedUniformNoiseAttack",

@@ -1,0 +1,92 @@
+"""A square patch per image, and the search for its place (Arvinte et al., section 3 and appendix C)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from harness.errors import AttackError
+from harness.goals import Objective
+from harness.model import Handle
+from harness.randomness import CaseRandom
+from harness.threat import Threat
+from harness_attacks.patch import NOISE_SCALE, refine
+from harness_attacks.tanh_space import to_tanh
+from harness_attacks.wearers import Climb, Found, Loss, Wearers, bare, spots
+
+
+def square(
+    model: Handle,
+    x: Tensor,
+    objective: Objective,
+    threat: Threat,
+    *,
+    rng: CaseRandom,
+    search_iterations: Annotated[int, Ge(1)] = 10,
+    search_learning_rate: Annotated[float, Gt(0)] = 1.0,
+    iterations: Annotated[int, Ge(1)] = 100,
+    learning_rate: Annotated[float, Gt(0)] = 0.1,
+    restarts: Annotated[int, Ge(1)] = 2,
+    mirror: bool = False,
+    loss: Loss = "margin",
+    early_stop: bool = True,
+) -> Tensor:
+    """Images (B, C, H, W), each changed inside one of the region's places.
+
+    For every case all places are tried with a few large steps from the same noise; the full attack follows at
+    the place with the best margin. A case is done once the search reaches its goal. The search does not use
+    mirror images.
+
+    Args:
+        search_iterations: of Adam, per place.
+        search_learning_rate: in tanh space.
+        iterations, learning_rate, restarts, mirror, loss, early_stop: of the attack at the place that was
+            chosen, as for ``harness_attacks.patch.patch``.
+
+    Raises:
+        AttackError: there is no region, it offers no places, or one of them is empty.
+    """
+    wearers = bare(model, x, objective, threat)
+    if threat.mask is None or not threat.places:
+        raise AttackError("a square needs places to choose from: a region of shape (P, H, W)")
+    if not len(x):
+        return x.clone()
+    places = spots(threat.mask.to(x.device), x.shape[1])  # (P, N)
+    search = Climb(search_iterations, search_learning_rate, loss, False, early_stop)
+    chosen, found = searched(wearers, places, rng, search)
+    worn = wearers.take(torch.arange(len(x), device=x.device), places[chosen])
+    refine(worn, found, rng, restarts, Climb(iterations, learning_rate, loss, mirror, early_stop))
+    return worn.wearing(found.values)
+
+
+def searched(wearers: Wearers, places: Tensor, rng: CaseRandom, search: Climb) -> tuple[Tensor, Found]:
+    """The place (B,) of each case, out of (P, N), and the best patch there.
+
+    The first place that reaches the goal, else the one with the best margin: whatever was tried at once, the
+    choice is the same. No more candidates are tried at once than there are cases, or places.
+    """
+    cases = len(wearers.x)
+    noise = rng.uniform(wearers.x.shape[1:], -NOISE_SCALE, NOISE_SCALE).to(wearers.x)
+    origin = to_tanh(wearers.x) + noise
+    chosen = torch.zeros(cases, dtype=torch.int64, device=origin.device)
+    every = torch.arange(cases, device=origin.device)
+    found = Found.nothing(wearers.take(every, places[chosen]).covered(wearers.x))
+    queue = torch.arange(len(places) * cases, device=origin.device)  # candidates, by place
+    while len(queue):
+        now, queue = queue.tensor_split([max(cases, len(places))])
+        place, case = now // cases, now % cases
+        work = wearers.take(case, places[place])
+        best = work.climb(
+            work.covered(origin[case]), search, torch.full_like(now, torch.inf, dtype=origin.dtype)
+        )
+        for tried in torch.unique(place):
+            rows = torch.nonzero((place == tried) & ~(search.early_stop & found.reached[case])).flatten()
+            better = found.keep(case[rows], best.values[rows], best.margin[rows], best.reached[rows])
+            chosen[case[rows[better]]] = tried
+        if search.early_stop:
+            queue = queue[~found.reached[queue % cases]]
+    wearers.model.found(torch.nonzero(~found.reached & found.margin.isfinite()).flatten())
+    return chosen, found
