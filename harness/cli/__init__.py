@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from harness.cli import analyze, export, info, ls, plan, run, show, train, verify
+from harness.cli import analyze, check, export, info, ls, plan, run, show, train, verify
 from harness.errors import HarnessError
 
-VERBS = (run, plan, train, show, export, analyze, verify, ls, info)
+VERBS = (run, plan, train, show, export, analyze, verify, ls, info, check)
 
 EPILOG = """exit status: 0 all cells done, 1 some failed, 2 the request was wrong.
 HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, HARNESS_SHARD and HARNESS_OVERWRITE stand for flags that are not

@@ -1,0 +1,117 @@
+"""`harness check PLUGIN`: whether what a plugin brings keeps the contract, told at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from harness.cli.arguments import add_json, assignments, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.testing import Case, Result
+    from harness.testing.contract import Status
+
+SIGNS: dict[Status, str] = {"passed": "✓", "failed": "✗", "skipped": "–"}
+STYLES: dict[Status, str] = {"passed": "green", "failed": "bold red", "skipped": "dim"}
+
+
+def add(verbs: Any) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "check",
+        help="whether the attacks, models, … of a plugin keep the contract",
+        description="Run the contract kit on what a plugin brings; see docs/contract-kit.md.",
+        epilog="exit status: 0 all checks passed, 1 some failed, 2 the request was wrong.",
+    )
+    parser.add_argument(
+        "plugin", metavar="PLUGIN", help="a plugin as its entry point names it, or PLUGIN/NAME of one thing"
+    )
+    parser.add_argument("names", metavar="NAME", nargs="*", help="only these attacks, models, …")
+    for flag, text in (("--only", "only this check"), ("--skip", "all but this check")):
+        parser.add_argument(
+            flag, action="append", default=[], metavar="CHECK", help=f"{text}; may be given again"
+        )
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="NAME.KEY=VALUE",
+        help="a parameter of an attack, a model, …: pgd.steps=10",
+    )
+    add_json(parser)
+    parser.set_defaults(handle=handle)
+
+
+def handle(given: argparse.Namespace) -> int:
+    """Run the checks; 1 where one fails."""
+    import torch
+
+    from harness.catalog import catalog
+    from harness.testing import plugin_checks
+
+    cases = plugin_checks(
+        catalog(),
+        given.plugin,
+        given.names,
+        only=given.only,
+        skip=given.skip,
+        overrides=assignments(given.overrides),
+    )
+    # Batches are so small that threads would only wait for each other.
+    torch.set_num_threads(1)
+    results = _run(cases, shown=not given.json)
+    counts = Counter(result.status for result in results)
+    if given.json:
+        print_json({"results": [asdict(result) for result in results], **{s: counts[s] for s in SIGNS}})
+    else:
+        print(
+            ", ".join(
+                f"{counts[status]} {status}" for status in SIGNS if counts[status] or status == "passed"
+            )
+        )
+    return 1 if counts["failed"] else 0
+
+
+def _run(cases: list[Case], shown: bool) -> list[Result]:
+    from rich.console import Console
+
+    from harness.progress import Reporter
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    results: list[Result] = []
+    with Reporter() as reporter, reporter.attacking("checks", len(cases)) as advance:
+        for subject, of_subject in groupby(cases, key=lambda case: case.subject.name):
+            if shown:
+                console.print(subject, style="bold")
+            for _, variants in groupby(of_subject, key=lambda case: case.check.name):
+                found = []
+                for case in variants:
+                    found.append(case.result())
+                    advance(1)
+                results += found
+                if shown:
+                    _print(console, found)
+    return results
+
+
+def _print(console: Console, results: list[Result]) -> None:
+    """One line per check, and one per head where it failed or was never promised."""
+    from rich.text import Text
+
+    worst = min((result.status for result in results), key=("failed", "passed", "skipped").index)
+    sign = Text(f"  {SIGNS[worst]} ", STYLES[worst])
+    reasons = [result for result in results if result.status == worst and result.line]
+    if worst == "skipped":
+        reasons = reasons[:1]  # the same for every head, but for words
+    check = results[0].check
+    if not reasons:
+        console.print(sign + Text(check))
+    for result in reasons:
+        head = f" {result.variant}:" if worst == "failed" and result.variant else ""
+        console.print(sign + Text(f"{check:<15}{head} {result.line}", "dim" if worst == "skipped" else ""))

@@ -1,0 +1,129 @@
+"""The data set contract: ids, images and annotations that are the same whenever and however they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from harness.catalog import Entry, catalog
+from harness.dataset import PARTITIONS, Dataset
+from harness.errors import DatasetError
+from harness.parameters import check, keyword_parameters
+from harness.specs import DatasetSpec
+from harness.testing.contract import Case, Check, ContractFailure, Inapplicable, cases, require, spoken
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetSubject:
+    """A data set with its parameters."""
+
+    entry: Entry[DatasetSpec]
+    given: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As the catalogue shows it."""
+        return self.entry.spec.name
+
+    @property
+    def variants(self) -> Sequence[str]:
+        """One."""
+        return ("",)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set, opened once."""
+        return self.load()
+
+    def load(self) -> Dataset:
+        """Open it anew.
+
+        Raises:
+            Inapplicable: it needs something that was not given, such as a folder.
+            ContractFailure: it cannot be opened.
+        """
+        function = self.entry.load(self.entry.spec.load)
+        parameters = keyword_parameters(function)
+        for name, parameter in parameters.items():
+            if parameter.required and name not in self.given:
+                raise Inapplicable(f"it needs {name}: --set {self.name}.{name}=VALUE")
+        try:
+            dataset = function(**check(f"dataset {self.name}", self.given, parameters, DatasetError))
+        except DatasetError as error:
+            raise ContractFailure(f"it cannot be opened: {error}") from error
+        except Exception as error:
+            raise ContractFailure(f"it cannot be opened: {spoken(error)}") from error
+        if not isinstance(dataset, Dataset):
+            raise ContractFailure(f"load returned {type(dataset).__name__}; return a harness.Dataset")
+        return dataset
+
+
+def ids(subject: DatasetSubject, variant: str) -> None:
+    """Ids are texts, and no two are equal."""
+    dataset = subject.dataset
+    require(len(dataset) > 0, "it holds no image")
+    require(all(isinstance(one, str) and one for one in dataset.ids), "an id is no text, or empty")
+    require(len(set(dataset.ids)) == len(dataset), f"{len(dataset)} images have {len(set(dataset.ids))} ids")
+
+
+def images(subject: DatasetSubject, variant: str) -> None:
+    """Images are uint8 of the declared shape, and the same in whatever order and company they are read."""
+    dataset = subject.dataset
+    rows = np.unique(np.linspace(0, len(dataset) - 1, 6).astype(np.intp))
+    try:
+        together = dataset.images(rows)
+        for some in (rows[::-1], rows[:1], rows[-1:], rows[:0]):
+            where = np.searchsorted(rows, some)
+            require(
+                (dataset.images(some) == together[where]).all(),
+                "an image depends on the images that are read with it, or on when it is read",
+            )
+    except DatasetError as error:
+        require(False, f"images cannot be read: {error}")
+
+
+def labels(subject: DatasetSubject, variant: str) -> None:
+    """Names, labels and partitions fit each other."""
+    dataset = subject.dataset
+    for names, what in ((dataset.attribute_names, "attribute"), (dataset.class_names, "class")):
+        require(len(set(names)) == len(names), f"two {what} names are equal")
+    if dataset.labels is not None and dataset.class_names:
+        low, high = int(dataset.labels.min()), int(dataset.labels.max())
+        require(
+            low >= 0 and high < len(dataset.class_names),
+            f"labels lie in {low}..{high}, and there are {len(dataset.class_names)} classes",
+        )
+    if dataset.partitions is not None:
+        odd = set(dataset.partitions.tolist()) - set(PARTITIONS)
+        require(not odd, f"partitions are called {sorted(odd)}; valid: {', '.join(PARTITIONS)}")
+    if dataset.landmarks is not None:
+        require(dataset.landmarks.shape == (len(dataset), 5, 2), "landmarks are not (N, 5, 2)")
+
+
+def fingerprint(subject: DatasetSubject, variant: str) -> None:
+    """Opened again, it has the same fingerprint, ids and first image."""
+    first, again = subject.dataset, subject.load()
+    require(bool(first.fingerprint), "its fingerprint is empty; digest all that decides what it returns")
+    require(first.fingerprint == again.fingerprint, "its fingerprint differs when it is opened again")
+    require(list(first.ids) == list(again.ids), "its ids differ when it is opened again")
+    row = np.zeros(1, np.intp)
+    require((first.images(row) == again.images(row)).all(), "its images differ when it is opened again")
+
+
+DATASET_CHECKS = (Check(ids), Check(images), Check(labels), Check(fingerprint))
+
+
+def dataset_checks(
+    dataset: str | Entry[DatasetSpec],
+    *,
+    params: Mapping[str, Any] | None = None,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+) -> list[Case]:
+    """The checks of a data set, each to be called without arguments; arguments as of ``attack_checks``."""
+    entry = catalog().datasets[dataset] if isinstance(dataset, str) else dataset
+    return cases(DatasetSubject(entry, params or {}), DATASET_CHECKS, only, skip)

@@ -1,0 +1,101 @@
+"""Plugin: the contracts of all that a plugin brings, for `harness check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from harness.catalog import Catalog, Entry
+from harness.errors import CatalogError, HarnessError, nearest
+from harness.testing.attack_contract import ATTACK_CHECKS, attack_checks
+from harness.testing.contract import Case, known
+from harness.testing.dataset_contract import DATASET_CHECKS, dataset_checks
+from harness.testing.measure_contract import MEASURE_CHECKS, measure_checks
+from harness.testing.model_contract import MODEL_CHECKS, model_checks
+
+CONTRACTS: Mapping[str, tuple[tuple[Any, ...], Callable[..., list[Case]]]] = {
+    "attacks": (ATTACK_CHECKS, attack_checks),
+    "models": (MODEL_CHECKS, model_checks),
+    "datasets": (DATASET_CHECKS, dataset_checks),
+    "measures": (MEASURE_CHECKS, measure_checks),
+}
+"""Kinds that have a contract, in the order in which they are checked."""
+
+
+def plugin_checks(
+    catalog: Catalog,
+    plugin: str,
+    names: Collection[str] = (),
+    *,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> list[Case]:
+    """The cases of what a plugin brings.
+
+    Args:
+        plugin: the name of its entry point, or "plugin/name" of one thing of it.
+        names: of the things to check; all where empty.
+        only: names of checks; all where empty.
+        skip: names of checks to leave out.
+        overrides: parameters by "name.parameter".
+
+    Raises:
+        HarnessError: the plugin or a name is unknown, or the plugin could not be loaded or brings nothing.
+    """
+    plugin, _, one = plugin.partition("/")
+    _loaded(catalog, plugin)
+    wanted = {*names, one} - {""}
+    brought = _brought(catalog, plugin)
+    if not brought:
+        raise CatalogError(f'plugin "{plugin}" brings nothing that has a contract: {", ".join(CONTRACTS)}')
+    valid = {entry.spec.name for _, entry in brought}
+    for name in wanted - valid:
+        raise CatalogError(f'plugin "{plugin}" brings no "{name}"; {nearest(name, valid)}')
+    known([check for checks, _ in CONTRACTS.values() for check in checks], (*only, *skip))
+    settings = _by_name(overrides or {}, valid)
+    cases: list[Case] = []
+    for kind, entry in brought:
+        name = entry.spec.name
+        if wanted and name not in wanted:
+            continue
+        checks, contract = CONTRACTS[kind]
+        its = {check.name for check in checks}
+        if only and not its & set(only):
+            continue
+        try:
+            cases += contract(entry, params=settings.get(name), only=its & set(only), skip=its & set(skip))
+        except HarnessError as error:
+            raise HarnessError(f"{error}; --set {name}.PARAMETER=VALUE gives a parameter") from error
+    return cases
+
+
+def _brought(catalog: Catalog, plugin: str) -> list[tuple[str, Entry[Any]]]:
+    """Kind and entry of all that a plugin brings and that has a contract."""
+    return [
+        (kind, entry)
+        for kind in CONTRACTS
+        for entry in catalog.section(kind).values()
+        if entry.plugin.name == plugin
+    ]
+
+
+def _loaded(catalog: Catalog, plugin: str) -> None:
+    for broken in catalog.broken:
+        if broken.plugin.name == plugin:
+            raise CatalogError(f'plugin "{plugin}" could not be loaded: {broken.reason}')
+    names = {known.name for known in catalog.plugins}
+    if plugin not in names:
+        raise CatalogError(f'plugin "{plugin}" is unknown; {nearest(plugin, names)}')
+
+
+def _by_name(overrides: Mapping[str, Any], valid: Collection[str]) -> dict[str, dict[str, Any]]:
+    settings: dict[str, dict[str, Any]] = {}
+    for key, value in overrides.items():
+        name, dot, parameter = key.rpartition(".")
+        if not dot:
+            raise HarnessError(f"--set {key}: write NAME.PARAMETER=VALUE")
+        if name not in valid:
+            raise HarnessError(f'--set {key}: the plugin brings no "{name}"; {nearest(name, valid)}')
+        settings.setdefault(name, {})[parameter] = value
+    return settings
