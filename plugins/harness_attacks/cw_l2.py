@@ -27,15 +27,13 @@ from harness.randomness import CaseRandom
 from harness.threat import Threat
 from harness_attacks.adam import Adam
 from harness_attacks.oracle import Oracle
-from harness_attacks.shrink import nearer, shrink
+from harness_attacks.shrink import polished
 from harness_attacks.tanh_space import from_tanh, steepness, to_tanh
 
 CHECKS = 20
 """How often a search looks whether a case still gets on."""
 GROWTH = 10.0
 """Of the constant, while nothing has succeeded."""
-TESTS = 3
-"""Of each line that the result is drawn back along, at most."""
 
 
 def cw_l2(
@@ -51,9 +49,9 @@ def cw_l2(
     initial_constant: Annotated[float, Gt(0), Lt(1e10)] = 0.01,
     confidence: Annotated[float, Ge(0), Lt(1e10)] = 0.0,
     abort_early: bool = True,
-    progress: Annotated[float, Gt(0), Le(1)] = 0.97,
+    progress: Annotated[float, Gt(0), Le(1)] = 0.9,
     rescues: Annotated[int, Ge(0)] = 6,
-    polish: Annotated[int, Ge(0)] = 4,
+    polish: Annotated[int, Ge(0)] = 10,
 ) -> Tensor:
     """Images (B, C, H, W) with a small L2 perturbation that reaches the goal; the originals where none does.
 
@@ -91,19 +89,8 @@ def cw_l2(
     fooled = begun[distance[begun].isfinite()]
     if polish and len(fooled):
         limits = threat.take(fooled)
-        images, found = shrink(oracle, fooled, x[fooled], best[fooled], limits, TESTS)
-        rows = torch.nonzero(found).flatten()
-        images[rows] = nearer(
-            oracle,
-            fooled[rows],
-            x[fooled[rows]],
-            images[rows],
-            limits.take(rows),
-            rounds=polish,
-            tests=TESTS,
-        )
-        best[fooled] = images
-        model.take(fooled[rows]).found()
+        best[fooled], found = polished(oracle, fooled, x[fooled], best[fooled], limits, polish)
+        model.take(fooled[found]).found()
     return best
 
 

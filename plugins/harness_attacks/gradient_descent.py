@@ -64,10 +64,10 @@ def gradient_descent(
         rows = torch.nonzero(there).flatten()
         if len(rows):
             cases = active[rows]
-            images, found = shrink(oracle, cases, x_adv[rows], moved[rows], own.take(rows), tests)
-            best[cases] = images
-            there[rows] = found
-            model.take(cases[found]).found()
+            found = shrink(oracle, cases, x_adv[rows], moved[rows], own.take(rows), tests)
+            best[cases] = found.images
+            there[rows] = found.reached
+            model.take(cases[found.reached]).found()
         # Where nothing changes any more, nothing ever will; and a walk does not go along a budget's edge.
         moving = (moved != x_adv).flatten(1).any(1)
         if own.eps is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -15,8 +18,24 @@ PRECISION = 1e-3
 """A section that is no longer than this share of the whole line is not divided further."""
 BEYOND = 0.1
 """How far beyond the estimated crossing a test is made, in sections: better just behind it than before."""
-GAIN = 0.998
-"""A case whose distance a round has not brought below this share of what it was gets no further round."""
+GAIN = 0.995
+"""A round that does not bring the distance below this share of what it was has gone too far at once."""
+ROUGH, FINE = 1, 4
+"""Tests that narrow a line on the way, and at its end."""
+SLOWEST = 0.1
+"""Of the way to the foot: below, a case is as near as it gets."""
+
+
+class Found(NamedTuple):
+    """What came of a search along lines."""
+
+    images: Tensor
+    """(K, C, H, W) as they are stored; where the goal is not reached, where the lines were to lead."""
+    reached: Tensor
+    """(K,) bool."""
+    points: Tensor
+    """(K, C, H, W) on the lines, whose roundings the images are. Further lines begin from these: a rounded
+    perturbation that is stretched a little is rounded to itself."""
 
 
 def shrink(
@@ -27,20 +46,18 @@ def shrink(
     threat: Threat,
     tests: int,
     margin: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> Found:
     """On the lines from images ``inside`` (K, C, H, W) to ``beyond`` the first that reaches the goal.
 
     Where ``beyond`` itself does not, the line is stretched; then the section in which the boundary lies is
-    narrowed by interpolating margins. All tests are of float32, on images as they are stored.
+    narrowed by interpolating margins. Tests are of images as they are stored, and of float32 unless the
+    oracle trusts less.
 
     Args:
         oracle: of the whole batch; ``cases`` (K,) are the rows meant.
         threat: of the cases.
         tests: of the narrowing, at most.
         margin: (K,) of the images inside, where it is known.
-
-    Returns:
-        The images (K, C, H, W), and (K,) whether they reach the goal; where not, they are ``beyond``.
     """
     section = _Section(oracle, cases, inside, beyond, threat, margin)
     for stretch in STRETCHES:
@@ -53,7 +70,7 @@ def shrink(
         if not len(rows):
             break
         section.test(rows, section.guess(rows, turn))
-    return section.best, section.found
+    return Found(section.best, section.found, section.at(torch.arange(len(cases)), section.end()))
 
 
 class _Section:
@@ -85,11 +102,18 @@ class _Section:
         """(K,) where there is something left to narrow."""
         return self.found & (self.high - self.low > PRECISION * self.high)
 
+    def end(self) -> Tensor:
+        """(K,) how far along the lines the goal is reached first; 1 where it is not reached."""
+        return torch.where(self.found, self.high, 1.0)
+
+    def at(self, rows: Tensor, part: Tensor) -> Tensor:
+        """The images (R, C, H, W) at ``part`` (R,) of the lines of some rows (R,), not rounded."""
+        return torch.lerp(self.inside[rows], self.beyond[rows], part.view(-1, 1, 1, 1)).clamp_(0, 1)
+
     def test(self, rows: Tensor, part: Tensor) -> None:
         """Ask about the images at ``part`` (R,) of the lines of some rows (R,)."""
-        images = torch.lerp(self.inside[rows], self.beyond[rows], part.view(-1, 1, 1, 1)).clamp_(0, 1)
-        stored = self.threat.take(rows).round(images)
-        margin = self.oracle.margin(self.cases[rows], stored)
+        stored = self.threat.take(rows).round(self.at(rows, part))
+        margin = self.oracle.rough_margin(self.cases[rows], stored)
         there = margin > 0
         self.best[rows[there]] = stored[there]
         self.high[rows[there]], self.above[rows[there]] = part[there], margin[there]
@@ -107,41 +131,93 @@ class _Section:
         return low + share * (high - low)
 
 
-def nearer(
-    oracle: Oracle, cases: Tensor, x: Tensor, x_adv: Tensor, threat: Threat, *, rounds: int, tests: int
-) -> Tensor:
-    """Images (K, C, H, W) that reach their goals, moved along the boundary towards ``x``, in L2.
-
-    Where the boundary is flat, its nearest point lies along its own normal. So the foot of the normal through
-    x on the tangent plane at ``x_adv`` is taken, and the line to it is searched for the boundary; as often as
-    ``rounds`` says, and only as long as it helps noticeably.
+def polished(
+    oracle: Oracle, cases: Tensor, x: Tensor, x_adv: Tensor, threat: Threat, rounds: int
+) -> tuple[Tensor, Tensor]:
+    """Images (K, C, H, W) drawn towards ``x`` as far as the goal holds, along their lines and the boundary.
 
     Args:
         oracle: of the whole batch; ``cases`` (K,) are the rows meant.
         threat: of the cases.
+        rounds: along the boundary, at most.
+
+    Returns:
+        The images as they are stored, and (K,) whether they reach the goal; where not, they are ``x_adv``.
+    """
+    margin = oracle.margin(cases, threat.round(x))  # where all lines begin
+    # On the way in the attack's own precision and roughly, at the end in float32 and exactly.
+    rough = replace(oracle, trust=0.0)
+    begun = shrink(rough, cases, x, x_adv, threat, ROUGH, margin)
+    rows, near = torch.nonzero(begun.reached).flatten(), x_adv.clone()
+    near[rows] = nearer(
+        rough,
+        cases[rows],
+        x[rows],
+        begun.points[rows],
+        threat.take(rows),
+        margin[rows],
+        rounds=rounds,
+        tests=ROUGH,
+    )
+    ended = shrink(oracle, cases, x, near, threat, FINE, margin)
+    return torch.where(ended.reached.view(-1, 1, 1, 1), ended.images, x_adv), ended.reached
+
+
+def nearer(
+    oracle: Oracle,
+    cases: Tensor,
+    x: Tensor,
+    x_adv: Tensor,
+    threat: Threat,
+    margin: Tensor,
+    *,
+    rounds: int,
+    tests: int,
+) -> Tensor:
+    """Points (K, C, H, W) that reach their goals when rounded, moved along the boundary towards ``x``, in L2.
+
+    Where the boundary is flat, its nearest point lies along its own normal. So the foot of the normal through
+    x on the tangent plane at ``x_adv`` is taken, and the line to it is searched for the boundary. Where the
+    boundary bends so much that this is no nearer, half of the way to the foot is tried next, then a quarter.
+
+    Args:
+        oracle: of the whole batch; ``cases`` (K,) are the rows meant.
+        threat: of the cases.
+        margin: (K,) at ``x``.
+        rounds: of this, at most; a case leaves once it hardly gets nearer.
         tests: on each line, at most.
     """
     best, active = x_adv.clone(), torch.arange(len(cases), device=x.device)
+    length = l2(threat.round(x_adv) - x)  # of what is stored
+    pace = torch.ones(len(cases), device=x.device)
     for _ in range(rounds):
         if not len(active):
             break
         own, start, image = cases[active], x[active], best[active]
         limits = threat.take(active)
-        _, normal = oracle.model.precise().take(own).gradient(image, oracle.objective.take(own).margin)
-        normal = normal.nan_to_num_(0, 0, 0)
-        if limits.mask is not None:
-            normal = normal * limits.mask.to(normal)
-        delta = image - start
-        # A component that the box stops cannot follow the normal; it stays as it is.
-        stopped = ((image >= 1) & (normal > 0)) | ((image <= 0) & (normal < 0))
-        normal = normal.masked_fill(stopped, 0)
-        along = (normal * delta.masked_fill(stopped, 0)).flatten(1).sum(1)
-        length = normal.flatten(1).square().sum(1)
-        step = (along / length.clamp_min(1e-30)).clamp_min(0).view(-1, 1, 1, 1)
-        foot = torch.where(stopped, image, start + step * normal).clamp(0, 1)
-        images, found = shrink(oracle, own, start, foot, limits, tests)
-        shorter = torch.where(found, l2(images - start) / l2(delta), torch.inf)
+        foot = _foot(oracle, own, start, image, limits)
+        aim = torch.lerp(image, foot, pace[active].view(-1, 1, 1, 1))
+        found = shrink(oracle, own, start, aim, limits, tests, margin[active])
+        now = l2(found.images - start)
+        shorter = torch.where(found.reached, now / length[active], torch.inf)
         better = torch.nonzero(shorter < 1).flatten()
-        best[active[better]] = images[better]
-        active = active[shorter < GAIN]
+        best[active[better]], length[active[better]] = found.points[better], now[better]
+        slow = shorter >= GAIN
+        pace[active[slow]] /= 2
+        active = active[~slow | (pace[active] > SLOWEST)]
     return best
+
+
+def _foot(oracle: Oracle, cases: Tensor, x: Tensor, x_adv: Tensor, threat: Threat) -> Tensor:
+    """Of the boundary's tangent plane at ``x_adv`` the point (K, C, H, W) that is nearest to ``x``."""
+    _, normal = oracle.model.take(cases).gradient(x_adv, oracle.objective.take(cases).margin)
+    normal = normal.nan_to_num_(0, 0, 0)
+    if threat.mask is not None:
+        normal = normal * threat.mask.to(normal)
+    # A component that the box stops cannot follow the normal; it stays as it is.
+    stopped = ((x_adv >= 1) & (normal > 0)) | ((x_adv <= 0) & (normal < 0))
+    normal = normal.masked_fill(stopped, 0)
+    along = (normal * (x_adv - x).masked_fill(stopped, 0)).flatten(1).sum(1)
+    length = normal.flatten(1).square().sum(1)
+    step = (along / length.clamp_min(1e-30)).clamp_min(0).view(-1, 1, 1, 1)
+    return torch.where(stopped, x_adv, x + step * normal).clamp(0, 1)

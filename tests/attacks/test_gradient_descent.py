@@ -177,7 +177,7 @@ def test_shrinks_to_the_boundary_and_stretches_to_it() -> None:
     away = away / away.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     for length in (1.6, 0.7, 0.2):  # beyond the sphere, and not far enough in two steps
         with frozen(model.module):
-            found, there = shrink(oracle, every, x, x + length * away, real("l2"), 12)
+            found, there, _ = shrink(oracle, every, x, x + length * away, real("l2"), 12)
         assert there.all()
         radius = (found - 0.5).flatten(1).norm(dim=1)
         assert (radius > 1).all()
@@ -189,7 +189,7 @@ def test_says_where_no_stretch_is_enough() -> None:
     model = harness.wrap_model(Sphere(), "attributes")
     beyond = x + 1e-4
     with frozen(model.module):
-        found, there = shrink(oracle_of(model, x), torch.arange(4), x, beyond, real("l2"), 5)
+        found, there, _ = shrink(oracle_of(model, x), torch.arange(4), x, beyond, real("l2"), 5)
     assert not there.any()
     assert torch.equal(found, beyond)
 
@@ -203,7 +203,8 @@ def test_moves_along_the_boundary_to_its_nearest_point() -> None:
     best = 1 - (x - 0.5).flatten(1).norm(dim=1)
     before = (outside - x).flatten(1).norm(dim=1)
     with frozen(model.module):
-        after = nearer(oracle, every, x, outside, real("l2"), rounds=8, tests=10)
+        margin = oracle.margin(every, x)
+        after = nearer(oracle, every, x, outside, real("l2"), margin, rounds=8, tests=10)
     reached = (after - x).flatten(1).norm(dim=1)
     assert (before > 1.4 * best).all()
     assert (reached < 1.003 * best).all()

@@ -24,7 +24,7 @@ from harness.threat import Linf, Minimal
 from tests.benchmarks.quarter_vgg import CASES, CLASSES, SIDE, Setting
 
 Work = Callable[[], Tensor]
-STEPS, EPS, STEP = 40, 4 / 255, 1 / 255
+STEPS, EPS, STEP = 40, 1 / 255, 0.25 / 255
 SEARCHES, ITERATIONS, RATE, CONSTANT = 3, 100, 0.01, 0.01
 
 
