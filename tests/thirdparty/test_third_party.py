@@ -154,6 +154,11 @@ def test_a_third_party_is_listed_run_verified_and_missed(python: Path, place: Pa
     assert "by      face-extras 0.3.0, plugin face-extras" in card
     assert "side: int, default 12" in card
 
+    checked = command("check", "face-extras")
+    assert checked.returncode == 0, checked.stdout
+    assert "one-step" in checked.stdout
+    assert "ridge" in checked.stdout
+
     (place / "suite.toml").write_text(SUITE)
     ran = command("run", "suite.toml")
     assert (ran.returncode, ran.stderr) == (0, "")
