@@ -212,8 +212,6 @@ class _Search:
         # The model's slope counts only where the margin still falls short. A slope that is no number is none.
         pull = self.constant * (short > 0).view(-1, 1, 1, 1)
         gradient = change.mul_(2).sub_(slope.nan_to_num_(0, 0, 0).mul_(pull)).mul_(slope_of_tanh)
-        if self.mask is not None:
-            gradient.mul_(self.mask)
         self.moved.sub_(self.adam.step(gradient.flatten(1)).view_as(gradient), alpha=learning_rate)
         return squared + self.constant.flatten() * short
 

@@ -218,3 +218,23 @@ def test_untargeted_on_wrong_images_costs_one_pass(classes: Setting) -> None:
     )
     assert (outcome.forwards == 1).all()
     assert torch.equal(outcome.adversarials, classes.x)
+
+
+def test_goes_part_of_the_way_where_the_boundary_bends() -> None:
+    """From outside a ball the normal of a far point misses the ball: only a part of the way leads on."""
+    draws = torch.Generator().manual_seed(8)
+    axes = torch.linalg.qr(torch.randn(192, 24, generator=draws))[0].T.view(24, *SHAPE)
+    x = 0.5 + 1.6 * axes[:12]
+    angle = torch.tensor(1.2)  # nearly 70 degrees aside
+    aside = 0.5 + 0.99 * (angle.cos() * axes[:12] + angle.sin() * axes[12:])
+    assert min(float(x.min()), float(aside.min())) > 0
+    assert max(float(x.max()), float(aside.max())) < 1
+    model = harness.wrap_model(Sphere(), "attributes")
+    oracle, every = oracle_of(model, x), torch.arange(12)
+    with frozen(model.module):
+        margin = oracle.margin(every, x)
+        once = nearer(oracle, every, x, aside, real("l2"), margin, rounds=1, tests=4)
+        after = nearer(oracle, every, x, aside, real("l2"), margin, rounds=20, tests=4)
+    assert torch.equal(once, aside)
+    assert (model.scores(after) > 0).all()
+    assert ((after - x).flatten(1).norm(dim=1) < 1.02 * 0.6).all()

@@ -10,7 +10,7 @@ import pytest
 from harness.dataset import Dataset
 from harness.errors import DatasetError
 from harness.goals import Untargeted
-from harness.population import draw, enumerate_cases
+from harness.population import Cases, divided, draw, enumerate_cases
 
 
 def dataset(**more: object) -> Dataset:
@@ -73,3 +73,31 @@ def test_flips_come_attribute_by_attribute() -> None:
     assert cases.labels.tolist() == [0, 1, 0, 0]
     assert cases.rows.tolist() == [4, 5, 4, 5]
     assert cases.part(1, 3).targets == ("Young", "Smiling")
+
+
+# --- what is learned on, and what is judged ---------------------------------------------------------------
+
+
+IDS = [f"{number:06d}.jpg" for number in range(400)]
+
+
+def held_out(count: int, share: float, seed: int = 0) -> set[str]:
+    """The names of the images that are judged, out of so many."""
+    dataset = Dataset("many", IDS, (3, 8, 8), lambda rows: rows, "print")  # type: ignore[arg-type, return-value]
+    rows = np.arange(count)
+    nothing = np.full(count, -1, np.int64)
+    cases = Cases("untargeted", rows, (None,) * count, nothing, nothing + 1, tuple(IDS[:count]))
+    learned, judged = divided(cases, dataset, share, seed)
+    assert {*learned.rows, *judged.rows} == {*rows}
+    assert not {*learned.rows} & {*judged.rows}
+    return {IDS[row] for row in judged.rows}
+
+
+def test_an_image_stays_on_its_side_when_the_sample_grows() -> None:
+    few, many = held_out(100, 0.5), held_out(400, 0.5)
+    assert few == {name for name in many if name in IDS[:100]}
+    assert 30 < len(few) < 70
+    assert held_out(400, 0.5, seed=1) != many
+    # a larger share learns on those of the smaller one, and on more
+    assert held_out(400, 0.8) < many
+    assert 50 < len(held_out(400, 0.8)) < 110

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +96,7 @@ def test_every_spec_names_code_that_is_there(kind: str, name: str) -> None:
 )
 def test_presets_hold_parameters_that_there_are(kind: str, name: str) -> None:
     entry: Any = harness.catalog().section(kind)[name]
-    known = (
-        model_parameters(entry)
-        if kind == "models"
-        else attack_parameters(entry)
-    )
+    known = model_parameters(entry) if kind == "models" else attack_parameters(entry)
     for preset, values in entry.spec.presets.items():
         resolved = check(f"{name} {preset}", {**values}, known, ManifestError)
         assert set(values) <= set(resolved)
@@ -125,3 +121,12 @@ def test_the_public_names_are_there() -> None:
         assert hasattr(harness.threats, name)
     with pytest.raises(AttributeError, match="nothing"):
         harness.nothing  # noqa: B018
+
+
+def test_the_library_that_does_the_work_is_part_of_the_version() -> None:
+    attacks = harness.catalog().attacks
+    art = version("adversarial-robustness-toolbox")
+    assert attacks["art/HopSkipJump"].version.endswith(f", adversarial-robustness-toolbox {art}")
+    assert "," not in attacks["pgd"].version
+    for entry in attacks.values():
+        assert bool(entry.spec.library) == (entry.plugin.name in ("art", "foolbox"))
