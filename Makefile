@@ -17,7 +17,8 @@ check: $(STAMP)  ## style, types, import contracts
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: $(STAMP)  ## timings against peers and bare passes
+bench: $(STAMP)  ## timings against peers and bare passes; torchattacks asks for a torchvision that it does not need
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps torchattacks
 	$(VENV)/bin/pytest tests/benchmarks --benchmark-only
 
 $(STAMP): pyproject.toml constraints.txt

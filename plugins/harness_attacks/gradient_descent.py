@@ -7,6 +7,7 @@ searched for the boundary.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -59,7 +60,8 @@ def gradient_descent(
             break
         own = threat.take(active)
         _, slope = model.take(active).gradient(x_adv, objective.take(active).margin)
-        moved = own.project(x_adv + _along(slope, own, size), x[active])
+        free = replace(own, eps=None).project(x_adv + _along(slope, own, size), x[active])
+        moved = own.project(free, x[active])
         there = oracle.rough_margin(active, own.round(moved)) > 0
         rows = torch.nonzero(there).flatten()
         if len(rows):
@@ -71,7 +73,7 @@ def gradient_descent(
         # Where nothing changes any more, nothing ever will; and a walk does not go along a budget's edge.
         moving = (moved != x_adv).flatten(1).any(1)
         if own.eps is not None:
-            moving &= own.distance(moved - x[active]) < own.eps * (1 - 1e-6)
+            moving &= own.distance(free - x[active]) < own.eps
         staying = torch.nonzero(~there & moving).flatten()
         active, x_adv = active[staying], moved[staying]
     return best

@@ -145,6 +145,8 @@ def test_keeps_to_a_region_and_a_budget(classes: Setting) -> None:
         )
         assert bounded.valid.all()
         assert 0 < bounded.success.float().mean() < 1
+        # Straight on: .2 in steps of .05, three levels in halves. A walk does not go along the budget's edge.
+        assert bounded.backwards.max() <= 10
 
 
 @pytest.mark.parametrize("compute", ["float32", "bfloat16"])
@@ -182,6 +184,19 @@ def test_shrinks_to_the_boundary_and_stretches_to_it() -> None:
         radius = (found - 0.5).flatten(1).norm(dim=1)
         assert (radius > 1).all()
         assert (radius < 1.003).all()
+
+
+def test_points_are_not_rounded_and_images_are_their_roundings() -> None:
+    x = images(6)
+    model = harness.wrap_model(Sphere(), "attributes")
+    away = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(1))
+    beyond = x + 1.3 * away / away.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    threat = Minimal("l2")
+    with frozen(model.module):
+        found = shrink(oracle_of(model, x), torch.arange(6), x, beyond, threat, 5)
+    assert found.reached.all()
+    assert torch.equal(threat.round(found.points), found.images)
+    assert (found.points != found.images).flatten(1).float().mean() > 0.9
 
 
 def test_says_where_no_stretch_is_enough() -> None:
