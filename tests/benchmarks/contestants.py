@@ -44,13 +44,18 @@ def bare_passes(setting: Setting) -> Work:
 
 
 def our_pgd(setting: Setting, compute: Compute = "float32") -> Work:
+    """With the clean answers and the judge's, two forward passes that peers do not make."""
+    attacked = pgd_outcome(setting, compute)
+    return lambda: attacked().adversarials
+
+
+def pgd_outcome(setting: Setting, compute: Compute = "float32") -> Callable[[], harness.Outcome]:
+    """The whole outcome; its ``seconds`` are of the attack alone."""
     model, goal = harness.wrap_model(setting.module, "classes"), Untargeted(setting.labels)
     settings: dict[str, Any] = {"steps": STEPS, "step_size": STEP, "early_stop": False}
     threat = Linf(EPS, levels=None)
-    return lambda: (
-        harness.attack(
-            "pgd", model, setting.x, goal=goal, threat=threat, compute=compute, **settings
-        ).adversarials
+    return lambda: harness.attack(
+        "pgd", model, setting.x, goal=goal, threat=threat, compute=compute, **settings
     )
 
 
