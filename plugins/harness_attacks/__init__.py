@@ -39,20 +39,22 @@ def _passes_of_pgd(parameters: Parameters) -> tuple[float, float]:
     return (2.0 * steps + 1) * restarts, float(steps * restarts)
 
 
-_LINE = 1 + 10 + 3
-"""Tests on a line: of its beginning, ``shrink.STRETCHES``, ``cw_l2.TESTS``; importing no torch."""
+_STRETCHES, _ROUGH, _FINE = 10, 1, 4
+"""Tests on a line: ``shrink.STRETCHES``, ``ROUGH`` and ``FINE``, importing no torch."""
 
 
 def _passes_of_cw(parameters: Parameters) -> tuple[float, float]:
     steps = float(parameters["iterations"] * (parameters["searches"] + parameters["rescues"]))
     rounds = parameters["polish"]
-    tests = _LINE + rounds * (1 + _LINE) if rounds else 0
+    # where all lines begin; the first line, one more for each round and its gradient, and the last
+    lines = 1 + (1 + rounds) * (_STRETCHES + _ROUGH) + rounds + _STRETCHES + _FINE
+    tests = lines if rounds else 0
     return 1.0 + steps + tests, steps + rounds
 
 
 def _passes_of_descent(parameters: Parameters) -> tuple[float, float]:
     # in reduced precision a test may have to be repeated in float32
-    tests = 2.0 * parameters["iterations"] + _LINE + parameters["tests"]
+    tests = 2.0 * parameters["iterations"] + 1 + _STRETCHES + parameters["tests"]
     return 1.0 + parameters["iterations"] + tests, float(parameters["iterations"])
 
 
