@@ -8,8 +8,8 @@ STAMP := $(VENV)/.installed
 run: $(STAMP)  ## the main job: suites/celeba.toml, on $$CELEBA_ROOT where that is set
 	$(VENV)/bin/harness run suites/celeba.toml
 
-test: $(STAMP)  ## all tests
-	$(VENV)/bin/pytest --ignore=tests/benchmarks
+test: $(STAMP)  ## all tests, a process per core; one thread each, or they wait for each other
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --ignore=tests/benchmarks -n auto --maxprocesses 8 --dist loadfile
 
 check: $(STAMP)  ## style, types, import contracts
 	$(VENV)/bin/ruff check .

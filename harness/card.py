@@ -69,7 +69,9 @@ def _parameters(entry: Entry[Any]) -> dict[str, Parameter]:
 
         return attack_parameters(entry)
     if isinstance(spec, DatasetSpec):
-        return keyword_parameters(entry.load(spec.load))
+        from harness.choices import dataset_parameters
+
+        return dataset_parameters(entry)
     if isinstance(spec, MeasureSpec):
         return keyword_parameters(entry.load(spec.run))
     if isinstance(spec, MetricSpec):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from harness.parameters import Parameter, check, convert, keyword_parameters
 from harness.records import RECORD_SCHEMA
 from harness.region import attack_parameters
 from harness.specs import AttackSpec, Compute, DatasetSpec, MeasureSpec, ModelSpec
-from harness.threat import Threat
+from harness.threat import LARGEST_EPS, Threat
 
 Partition = Literal["train", "validation", "test", "all"]
 _DATASET_KEYS = {
@@ -25,8 +24,10 @@ _DATASET_KEYS = {
         Parameter("stand_in", str | None, None),
         Parameter("partition", Partition, "all"),
         Parameter("sample", int | None, None),
+        Parameter("source", str | None, None),
     )
 }
+_SOURCE_KEYS = {name: _DATASET_KEYS[name] for name in ("stand_in", "source")}
 _MODEL_KEYS = {
     parameter.name: parameter
     for parameter in (Parameter("preset", str | None, None), Parameter("weights", str | None, None))
@@ -65,6 +66,8 @@ class DatasetChoice:
     sample: int | None
     stand_in_for: str | None
     place: str
+    source: DatasetChoice | None = None
+    """The data set that it is made from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,40 +117,84 @@ class MeasureChoice:
     """A success counts only where the measure is no more."""
 
 
-def datasets_of(suite: Suite, catalog: Catalog) -> Iterator[DatasetChoice]:
+def sources_of(suite: Suite, catalog: Catalog) -> dict[str, DatasetChoice]:
+    """The data sets that others are made from, by the name by which those call them."""
+    sources: dict[str, DatasetChoice] = {}
+    for table in suite.sources:
+        name = table.id or table.use
+        if name in sources:
+            raise ManifestError(f"{table.place} stands there twice; give each an id")
+        found = list(_datasets(table, catalog, _SOURCE_KEYS, sources))
+        if len(found) > 1:
+            raise ManifestError(f"{table.place}: lists make {len(found)} data sets of it; write a table each")
+        sources[name] = replace(found[0], label=name)
+    return sources
+
+
+def datasets_of(
+    suite: Suite, catalog: Catalog, sources: Mapping[str, DatasetChoice]
+) -> Iterator[DatasetChoice]:
     """The data sets of a suite; a stand-in where an environment variable is unset."""
     for table in suite.datasets:
-        entry = entry_of(table, catalog.datasets)
-        parameters = keyword_parameters(entry.load(entry.spec.load))
-        own, values = _split(table, _DATASET_KEYS, parameters)
-        stand_in_for = None
-        if table.unset:
-            key, variable = next(iter(table.unset.items()))
-            if not own["stand_in"]:
-                raise ManifestError(
-                    f'{table.place}: {key} = "{table.values[key]}": the environment variable {variable} is '
-                    f"unset; set it, or --set dataset.{table.use}.{key}=PATH"
-                )
-            stand_in_for = table.id or table.use
-            entry = entry_of(table, catalog.datasets, own["stand_in"])
-            parameters = keyword_parameters(entry.load(entry.spec.load))
-            # The stand-in takes what it knows; what is left speaks of files that are not there.
-            values = {
-                key: value for key, value in values.items() if key in parameters and key not in table.unset
-            }
-        if own["sample"] is not None and own["sample"] < 1:
-            raise ManifestError(f"{table.place}.sample = {own['sample']} must be at least 1")
-        label = entry.spec.name if stand_in_for else table.id or entry.spec.name
-        for crossed in _crossed(table.place, values, parameters):
-            yield DatasetChoice(
-                label,
-                entry,
-                check(table.place, crossed, parameters, ManifestError),
-                own["partition"],
-                own["sample"],
-                stand_in_for,
-                table.place,
+        yield from _datasets(table, catalog, _DATASET_KEYS, sources)
+
+
+def _datasets(
+    table: Table, catalog: Catalog, keys: Mapping[str, Parameter], sources: Mapping[str, DatasetChoice]
+) -> Iterator[DatasetChoice]:
+    entry = entry_of(table, catalog.datasets)
+    parameters = dataset_parameters(entry)
+    own, values = _split(table, keys, parameters)
+    stand_in_for = None
+    if table.unset:
+        key, variable = next(iter(table.unset.items()))
+        if not own["stand_in"]:
+            raise ManifestError(
+                f'{table.place}: {key} = "{table.values[key]}": the environment variable {variable} is '
+                f"unset; set it, or --set {table.kind}.{table.use}.{key}=PATH"
             )
+        stand_in_for = table.id or table.use
+        entry = entry_of(table, catalog.datasets, own["stand_in"])
+        parameters = dataset_parameters(entry)
+        # The stand-in takes what it knows; what is left speaks of files that are not there.
+        values = {key: value for key, value in values.items() if key in parameters and key not in table.unset}
+    if own.get("sample") is not None and own["sample"] < 1:
+        raise ManifestError(f"{table.place}.sample = {own['sample']} must be at least 1")
+    label = entry.spec.name if stand_in_for else table.id or entry.spec.name
+    source = _source(table, entry, own["source"], sources)
+    if source is not None and source.stand_in_for:
+        stand_in_for = source.stand_in_for
+    for crossed in _crossed(table.place, values, parameters):
+        yield DatasetChoice(
+            label,
+            entry,
+            check(table.place, crossed, parameters, ManifestError),
+            own.get("partition", "all"),
+            own.get("sample"),
+            stand_in_for,
+            table.place,
+            source,
+        )
+
+
+def _source(
+    table: Table, entry: Entry[DatasetSpec], name: str | None, sources: Mapping[str, DatasetChoice]
+) -> DatasetChoice | None:
+    """What a derived data set is made from; None for the others."""
+    if not entry.spec.derived:
+        if name is not None:
+            raise ManifestError(f'{table.place}.source = "{name}": {entry.spec.name} is made from no other')
+        return None
+    if not sources:
+        raise ManifestError(
+            f"{table.place}: {entry.spec.name} is made from another data set; write that as a [[source]] "
+            'table above it, and its id as source = "…"'
+        )
+    if name is None:
+        raise ManifestError(f'{table.place}: "source" is missing; it is one of {", ".join(sources)}')
+    if name not in sources:
+        raise ManifestError(f'{table.place}: source "{name}" is unknown; {nearest(name, sources)}')
+    return sources[name]
 
 
 def models_of(suite: Suite, catalog: Catalog) -> Iterator[ModelChoice]:
@@ -230,6 +277,13 @@ def analyses_of(suite: Suite, catalog: Catalog) -> Iterator[AnalysisChoice]:
         yield AnalysisChoice(label, entry, checked, table.place)
 
 
+def dataset_parameters(entry: Entry[DatasetSpec]) -> dict[str, Parameter]:
+    """The parameters of a data set: those of its ``load`` and of its ``fit``."""
+    load = keyword_parameters(entry.load(entry.spec.load))
+    fit = keyword_parameters(entry.load(entry.spec.fit)) if entry.spec.fit else {}
+    return load | fit
+
+
 def model_parameters(entry: Entry[ModelSpec]) -> dict[str, Parameter]:
     """The parameters of a model: those of its ``build`` and of its ``train``."""
     build = keyword_parameters(entry.load(entry.spec.build))
@@ -256,8 +310,8 @@ def _threat(place: str, spec: AttackSpec, norm: str | None, eps: float | None) -
         raise ManifestError(f"{place}: eps = {eps} bounds nothing: only its region bounds it")
     if eps is None and spec.budget == "fixed" and spec.norms:
         raise ManifestError(f'{place}: "eps" is missing; it is a number, or a fraction such as "8/255"')
-    if eps is not None and not 0 < eps < math.inf:
-        raise ManifestError(f"{place}: eps = {eps} must be above zero, and finite")
+    if eps is not None and not 0 < eps <= LARGEST_EPS:
+        raise ManifestError(f"{place}: eps = {eps} must be above zero, and at most {LARGEST_EPS:g}")
     return Threat(chosen, eps, access=spec.access, region=spec.name if spec.region else "")
 
 

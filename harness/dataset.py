@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -46,6 +46,8 @@ class Dataset:
     landmarks: npt.NDArray[np.float32] | None = None
     """(N, 5, 2): x, y in pixels of left eye, right eye, nose, left and right mouth corner, left as seen."""
     landmark_names: tuple[str, ...] = ()
+    annotations: Callable[[npt.NDArray[np.intp]], Mapping[str, npt.NDArray[np.float64]]] | None = None
+    """Row numbers (B,) to numbers (B,) by name that are known of these images, for analyses to read."""
 
     def __post_init__(self) -> None:
         count = len(self.ids)

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.choices import ModelChoice
+from harness.choices import DatasetChoice, ModelChoice
 from harness.dataset import Dataset
+from harness.fits import known_fit
 from harness.loading import Loaded, open_datasets
 from harness.options import Options
 from harness.parameters import jsonable
 from harness.plan import Cell, Plan
+from harness.training import StateDict
 from harness.zoo import build, read_card
 
 TERA = 1e12
@@ -33,6 +35,8 @@ class Forecast:
     cells: tuple[dict[str, Any], ...]
     skipped: tuple[dict[str, Any], ...]
     models: tuple[dict[str, Any], ...]
+    unfitted: tuple[str, ...] = ()
+    """Data sets that must be fitted to others before there are images."""
 
     @property
     def seconds(self) -> float | None:
@@ -61,6 +65,8 @@ class Forecast:
             parts.append(f"attacks: {_operations(self.flops)}")
         else:
             parts.append("seconds are known once the models are trained and measured")
+        if self.unfitted:
+            parts.append(f"to be fitted first: {', '.join(self.unfitted)}")
         if untrained:
             training = self.training_flops
             cost = f" ({_operations(training)})" if training is not None else ""
@@ -74,6 +80,7 @@ class Forecast:
             "cells": list(self.cells),
             "skipped": list(self.skipped),
             "models": list(self.models),
+            "unfitted": list(self.unfitted),
             "seconds": self.seconds,
             "flops": self.flops,
             "training_flops": self.training_flops,
@@ -87,17 +94,23 @@ def forecast(planned: Plan, options: Options) -> Forecast:
     to the pixels counts as one forward pass, one of training as two. They are upper bounds where attacks or
     trainings may end early.
     """
-    loaded = open_datasets(planned, options.limit)
+    unfitted: list[str] = []
+
+    def known(choice: DatasetChoice, source: Dataset | None) -> StateDict | None:
+        found = known_fit(choice, source, planned.suite.seed)
+        if found is None:
+            unfitted.append(choice.label)
+        return found
+
+    loaded = open_datasets(planned, options.limit, known)
     models = []
-    known: dict[tuple[Any, Any], dict[str, Any]] = {}
+    rows: dict[tuple[Any, Any], dict[str, Any]] = {}
     for dataset in planned.datasets:
         for model in planned.models:
             row = _model(model, loaded[dataset], planned.suite.seed)
-            known[dataset, model] = row
+            rows[dataset, model] = row
             models.append({"dataset": dataset.label, **row})
-    cells = tuple(
-        _cell(cell, loaded[cell.dataset], known[cell.dataset, cell.model]) for cell in planned.cells
-    )
+    cells = tuple(_cell(cell, loaded[cell.dataset], rows[cell.dataset, cell.model]) for cell in planned.cells)
     skipped = tuple(
         {
             "dataset": item.dataset.label,
@@ -108,7 +121,7 @@ def forecast(planned: Plan, options: Options) -> Forecast:
         }
         for item in planned.skipped
     )
-    return Forecast(planned.suite.name, cells, skipped, tuple(models))
+    return Forecast(planned.suite.name, cells, skipped, tuple(models), tuple(unfitted))
 
 
 def _model(choice: ModelChoice, data: Loaded, seed: int) -> dict[str, Any]:

@@ -130,6 +130,27 @@ class Handle:
             raise ContractError("logits need a model that has them, and a handle focused on one attribute")
         return self._run(logits, x, self._columns.to(x.device))
 
+    @property
+    def component_classes(self) -> Tensor:
+        """(P,) the class that each of ``components`` speaks for."""
+        classes = getattr(self._model.module, "component_classes", None)
+        if isinstance(classes, Tensor):
+            return classes
+        raise ContractError(f"{type(self._model.module).__name__} is not made of components")
+
+    @property
+    def has_components(self) -> bool:
+        """Whether ``components`` can be asked: the scores of classes are made of those of their parts."""
+        asked = callable(getattr(self._model.module, "components", None))
+        return asked and self.head == "classes" and self._access != "decisions"
+
+    def components(self, x: Tensor) -> Tensor:
+        """(B, P) scores of the parts that classes consist of, such as log densities of a mixture's."""
+        if not self.has_components:
+            raise ContractError("components need a model of classes that has them, and access to its scores")
+        components: Callable[..., Any] = self._model.module.components  # type: ignore[assignment]
+        return self._run(components, x)
+
     def take(self, cases: Tensor) -> Handle:
         """A handle of the given rows (K,) of this one; a row named twice is two candidates of one case."""
         view = self._copy()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +14,13 @@ import torch
 from harness.choices import DatasetChoice
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ManifestError
+from harness.parameters import keyword_parameters
 from harness.plan import Plan
 from harness.population import check_attributes, draw
+from harness.training import StateDict
+
+Learn = Callable[[DatasetChoice, Dataset | None], StateDict | None]
+"""What a data set's ``fit`` learns from the data set that it is made from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +72,35 @@ def pixels(dataset: Dataset, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8
         raise DatasetError(f"{dataset.name}: {type(error).__name__}: {error}") from error
 
 
-def open_dataset(choice: DatasetChoice) -> Dataset:
-    """Open a data set of the plan.
+def open_dataset(
+    choice: DatasetChoice,
+    learn: Learn | None = None,
+    opened: dict[DatasetChoice, Dataset] | None = None,
+) -> Dataset:
+    """Open a data set of the plan, and first the one that it is made from.
+
+    Args:
+        learn: what gives a data set that is fitted to another one what was learned there; where it is None,
+            or gives None, such a data set has no images to read.
+        opened: sources that are open already; those that are opened here are added.
 
     Raises:
         DatasetError: files are missing or wrong.
     """
+    opened = {} if opened is None else opened
+    spec = choice.entry.spec
+    given: list[Any] = []
+    if choice.source is not None:
+        if choice.source not in opened:
+            opened[choice.source] = open_dataset(choice.source, learn, opened)
+        given.append(opened[choice.source])
+    if spec.fit:
+        given.append(learn(choice, given[0] if given else None) if learn else None)
+    load = choice.entry.load(spec.load)
+    wanted = keyword_parameters(load)
+    parameters = {name: value for name, value in choice.parameters.items() if name in wanted}
     try:
-        dataset: Dataset = choice.entry.load(choice.entry.spec.load)(**choice.parameters)
+        dataset: Dataset = load(*given, **parameters)
     except HarnessError as error:
         raise DatasetError(f"{choice.place}: {error}") from error
     except Exception as error:
@@ -82,16 +110,22 @@ def open_dataset(choice: DatasetChoice) -> Dataset:
     return dataset
 
 
-def open_datasets(planned: Plan, limit: int | None) -> dict[DatasetChoice, Loaded]:
+def open_datasets(
+    planned: Plan, limit: int | None, learn: Learn | None = None
+) -> dict[DatasetChoice, Loaded]:
     """Open every data set of the plan, and draw what is attacked.
+
+    Args:
+        learn: as of ``open_dataset``.
 
     Raises:
         DatasetError: files are missing or wrong, or there are too few images.
         ManifestError: an attack names an attribute that there is not.
     """
     loaded = {}
+    opened: dict[DatasetChoice, Dataset] = {}
     for choice in planned.datasets:
-        dataset = open_dataset(choice)
+        dataset = open_dataset(choice, learn, opened)
         loaded[choice] = Loaded(choice, dataset, draw(choice, dataset, planned.suite.seed, limit))
     for choice, attack in dict.fromkeys((cell.dataset, cell.attack) for cell in planned.cells):
         check_attributes(attack, loaded[choice].dataset)

@@ -18,7 +18,7 @@ from harness.specs import Compute
 SCHEMA = 1
 RESERVED = ("clean", "worst-case")
 """Rows that boards add to those of the attacks."""
-TABLES = ("dataset", "model", "attack", "transfer", "measure", "exclude", "analysis")
+TABLES = ("source", "dataset", "model", "attack", "transfer", "measure", "exclude", "analysis")
 NAMELESS = ("transfer", "exclude")
 """Tables that speak of others, and have neither `use` nor `id`."""
 
@@ -76,6 +76,8 @@ class Suite:
     datasets: tuple[Table, ...]
     models: tuple[Table, ...]
     attacks: tuple[Table, ...]
+    sources: tuple[Table, ...] = ()
+    """Data sets that others are made from; they are not attacked themselves."""
     transfers: tuple[Table, ...] = ()
     measures: tuple[Table, ...] = ()
     excludes: tuple[Table, ...] = ()
@@ -136,6 +138,7 @@ def read_suite(
         datasets=tables["dataset"],
         models=tables["model"],
         attacks=tables["attack"],
+        sources=tables["source"],
         transfers=tables["transfer"],
         measures=tables["measure"],
         excludes=tables["exclude"],

@@ -20,6 +20,7 @@ from harness.choices import (
     datasets_of,
     measures_of,
     models_of,
+    sources_of,
 )
 from harness.errors import CatalogError, ManifestError, nearest
 from harness.manifest import Suite, Table
@@ -29,7 +30,9 @@ from harness.specs import ACCESS_ORDER, AttackSpec, ModelSpec
 GOALS = {"attributes": "flip", "classes": "untargeted"}
 """The goal that a suite pursues by head; Impersonate and Evade need pairs, which no data set offers yet."""
 
-_EXCLUDE_KEYS = {kind: Parameter(kind, str | None, None) for kind in ("dataset", "model", "attack")}
+_EXCLUDE_KEYS = {
+    kind: Parameter(kind, str | list[str] | None, None) for kind in ("dataset", "model", "attack")
+}
 _TRANSFER_KEYS = {
     "surrogate": Parameter("surrogate", str),
     "victim": Parameter("victim", str | list[str] | None, None),
@@ -83,6 +86,8 @@ class Plan:
     """What a suite comes to."""
 
     suite: Suite
+    sources: tuple[DatasetChoice, ...]
+    """Data sets that others are made from."""
     datasets: tuple[DatasetChoice, ...]
     models: tuple[ModelChoice, ...]
     attacks: tuple[AttackChoice, ...]
@@ -98,7 +103,8 @@ def plan(suite: Suite, catalog: Catalog) -> Plan:
     Raises:
         ManifestError, CatalogError: a name is unknown, or a value is wrong.
     """
-    datasets = _labelled(suite, datasets_of(suite, catalog), ("partition", "sample"))
+    sources = sources_of(suite, catalog)
+    datasets = _labelled(suite, datasets_of(suite, catalog, sources), ("partition", "sample"))
     models = _labelled(suite, models_of(suite, catalog), ())
     attacks = _labelled(suite, attacks_of(suite, catalog), ())
     measures = tuple(measures_of(suite, catalog))
@@ -119,7 +125,17 @@ def plan(suite: Suite, catalog: Catalog) -> Plan:
     if suite.transfers:
         cells, more = _with_transfers(suite, datasets, models, attacks, cells, skipped)
         skipped += more
-    return Plan(suite, datasets, models, attacks, measures, analyses, tuple(cells), tuple(skipped))
+    return Plan(
+        suite,
+        tuple(sources.values()),
+        datasets,
+        models,
+        attacks,
+        measures,
+        analyses,
+        tuple(cells),
+        tuple(skipped),
+    )
 
 
 # --- transfer ---------------------------------------------------------------------------------------------
@@ -209,6 +225,8 @@ def _labelled(suite: Suite, choices: Iterable[Any], extra: tuple[str, ...]) -> t
             more |= {"attributes": choice.attributes, "compute": choice.compute, "fit": choice.fit}
         if isinstance(choice, ModelChoice):
             more |= {"weights": choice.weights}
+        if isinstance(choice, DatasetChoice):
+            more |= {"source": choice.source.label if choice.source else None}
         return {**choice.parameters, **more}
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}

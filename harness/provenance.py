@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from harness.choices import DatasetChoice
 from harness.options import Options
 from harness.parameters import jsonable
 from harness.plan import Plan
@@ -32,7 +33,10 @@ def describe(planned: Plan, options: Options, device: torch.device) -> dict[str,
             choice.label: choice.stand_in_for for choice in planned.datasets if choice.stand_in_for
         },
         "plugins": sorted(
-            {entry_version(choice) for choice in (*planned.datasets, *planned.models, *planned.attacks)}
+            {
+                entry_version(choice)
+                for choice in (*planned.sources, *planned.datasets, *planned.models, *planned.attacks)
+            }
         ),
         "versions": {"python": platform.python_version(), **_versions()},
         "hardware": hardware(device),
@@ -53,8 +57,15 @@ def resolved(planned: Plan) -> dict[str, Any]:
         "batch_size": suite.batch_size,
         "shard_size": suite.shard_size,
         "device": suite.device,
+        "source": [_table(choice, source=_label(choice.source)) for choice in planned.sources],
         "dataset": [
-            _table(choice, partition=choice.partition, sample=choice.sample) for choice in planned.datasets
+            _table(
+                choice,
+                partition=choice.partition,
+                sample=choice.sample,
+                source=_label(choice.source),
+            )
+            for choice in planned.datasets
         ],
         "model": [_table(choice, weights=choice.weights) for choice in planned.models],
         "attack": [
@@ -88,6 +99,10 @@ def resolved(planned: Plan) -> dict[str, Any]:
             if item.reason.startswith("excluded")
         ],
     }
+
+
+def _label(source: DatasetChoice | None) -> str | None:
+    return None if source is None else source.label
 
 
 def entry_version(choice: Any) -> str:

@@ -67,6 +67,7 @@ CELL_SCHEMA = pa.schema(
         pa.field("seconds", pa.float64()),
         pa.field("dataset_use", pa.string()),
         pa.field("dataset_parameters", pa.string()),  # JSON
+        pa.field("dataset_source", pa.string()),  # JSON: what a derived data set is made from
         pa.field("dataset_fingerprint", pa.string()),
         pa.field("model_use", pa.string()),
         pa.field("model_parameters", pa.string()),  # JSON
@@ -88,6 +89,16 @@ ORIGINAL_SCHEMA = pa.schema(
     ]
 )
 """originals.parquet: the attacked images, once each, where the suite keeps adversarials."""
+
+ANNOTATION_SCHEMA = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)
+"""annotations.parquet: numbers that data sets know of the attacked images."""
 
 
 def record_schema(measures: tuple[str, ...] = ()) -> pa.Schema:

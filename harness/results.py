@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.errors import ResultsError, nearest
-from harness.records import CELL_SCHEMA, RECORD_SCHEMA
+from harness.records import ANNOTATION_SCHEMA, CELL_SCHEMA, RECORD_SCHEMA
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +90,11 @@ class Results:
         return dict(
             zip(table.column("sample_id").to_pylist(), table.column("original").to_pylist(), strict=True)
         )
+
+    def annotations(self) -> pd.DataFrame:
+        """What data sets know of the attacked images: dataset, sample_id, name, value; a row per number."""
+        file = self.path / "annotations.parquet"
+        return to_frame(read_parquet(file) if file.is_file() else ANNOTATION_SCHEMA.empty_table())
 
     def samples(
         self, columns: Sequence[str] | None = None, where: Mapping[str, Any] | None = None

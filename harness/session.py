@@ -12,13 +12,16 @@ from typing import Any
 import torch
 
 from harness import analysis, leaderboard
+from harness.annotations import keep_annotations
 from harness.batching import BatchSize, fitting
 from harness.catalog import Catalog, catalog
 from harness.choices import DatasetChoice, ModelChoice
+from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
 from harness.files import lock
+from harness.fits import obtain_fit
 from harness.jobs import Job, make_job, transfer_job
-from harness.loading import Loaded, device_of, open_datasets
+from harness.loading import Learn, Loaded, device_of, open_datasets
 from harness.manifest import read_suite
 from harness.options import Options
 from harness.parameters import jsonable
@@ -28,6 +31,7 @@ from harness.progress import Reporter
 from harness.provenance import describe
 from harness.shard import CleanAnswers, images, run_shard
 from harness.store import Store
+from harness.training import StateDict
 from harness.transfer import judge_shard
 from harness.zoo import Specimen, obtain
 
@@ -77,8 +81,9 @@ def run_suite(
         lock(store.folder / f".lock-{share}-of-{shares}", busy),
         reporter or Reporter() as shown,
     ):
-        loaded = open_datasets(planned, options.limit)
+        loaded = open_datasets(planned, options.limit, learning(planned, device, shown))
         store.write_suite(describe(planned, options, device))
+        keep_annotations(store.folder, loaded.values())
         keep_originals(
             store.folder, {cell.dataset: loaded[cell.dataset] for cell in planned.cells if cell.keep}
         )
@@ -95,6 +100,16 @@ def run_suite(
         leaderboard.write(store.folder)
         run.summary.analyses = analysis.write(store.folder, planned.analyses)
     return run.summary
+
+
+def learning(planned: Plan, device: torch.device, shown: Reporter) -> Learn:
+    """What gives data sets that are fitted to others what was learned there, or learns it now."""
+
+    def learn(choice: DatasetChoice, source: Dataset | None) -> StateDict:
+        with shown.training(choice.label) as report:
+            return obtain_fit(choice, source, planned.suite.seed, device, report)
+
+    return learn
 
 
 class _Run:
@@ -282,6 +297,7 @@ def _pending(cell: Cell, planned: Plan) -> dict[str, Any]:
         "status": "partial",
         "dataset_use": cell.dataset.entry.qualified,
         "dataset_parameters": json.dumps(jsonable(cell.dataset.parameters)),
+        "dataset_source": _described(cell.dataset.source),
         "model_use": cell.model.entry.qualified,
         "model_parameters": json.dumps(jsonable(cell.model.parameters)),
         "model_version": cell.model.entry.version,
@@ -289,6 +305,13 @@ def _pending(cell: Cell, planned: Plan) -> dict[str, Any]:
         "attack_parameters": json.dumps(jsonable(cell.attack.parameters)),
         "attack_version": cell.attack.entry.version,
     }
+
+
+def _described(source: DatasetChoice | None) -> str | None:
+    if source is None:
+        return None
+    known = {"label": source.label, "use": source.entry.qualified, "parameters": source.parameters}
+    return json.dumps(jsonable(known | {"source": _described(source.source)}))
 
 
 def _skipped_row(item: Skipped, planned: Plan) -> dict[str, Any]:

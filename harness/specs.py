@@ -42,9 +42,18 @@ class DatasetSpec(Spec):
 
     ``load`` names a function ``(**params) -> harness.Dataset``. Its keyword parameters are the manifest's
     keys; a parameter named ``root`` is a folder on the user's disk.
+
+    One that is ``derived`` is made from another data set, which the manifest names as ``source``: it is the
+    first positional argument of ``load``, and of ``fit``.
     """
 
     load: str
+    derived: bool = False
+    fit: str | None = None
+    """What must be learned before there are images: a function ``(source, context, **params) -> StateDict``,
+    whose keyword parameters are keys of the manifest too. It runs once; the cache keeps what it returns, and
+    ``load`` is given that as its last positional argument, or None where the data set is opened only to be
+    planned: then everything but images must be there. Data sets with the same ``fit`` share it."""
 
 
 @dataclass(frozen=True, kw_only=True)

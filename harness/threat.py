@@ -20,6 +20,8 @@ NORMS: tuple[str, ...] = get_args(Norm)
 GREY_LEVELS = 255
 FLOAT_TOLERANCE = 1e-5
 """Of norms and of the box: what float32 arithmetic may add; far below the rounding to 8 bits."""
+LARGEST_EPS = 1e6
+"""No image of [0, 1] has room for more, and float32 has room for its square."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Threat:
     def __post_init__(self) -> None:
         if self.norm is not None and self.norm not in NORMS:
             raise AttackError(f'norm "{self.norm}" is unknown; {nearest(self.norm, NORMS)}')
-        if self.eps is not None and not 0 <= self.eps < float("inf"):
-            raise AttackError(f"eps = {self.eps} must be zero or more, and finite")
+        if self.eps is not None and not 0 <= self.eps <= LARGEST_EPS:
+            raise AttackError(f"eps = {self.eps:g} must be from 0 to {LARGEST_EPS:g}; pixels are in [0, 1]")
         if self.eps is not None and self.norm is None:
             raise AttackError(f"eps = {self.eps} needs a norm; {nearest('', NORMS)}")
         if self.access not in ACCESS_ORDER:

@@ -10,10 +10,13 @@ import torch
 
 from harness.batching import BatchSize
 from harness.catalog import catalog
+from harness.choices import DatasetChoice
+from harness.dataset import Dataset
 from harness.errors import ResultsError
+from harness.fits import known_fit
 from harness.jobs import Job, make_job, transfer_job
 from harness.judge import judge
-from harness.loading import Loaded, device_of, open_datasets
+from harness.loading import Learn, Loaded, device_of, open_datasets
 from harness.manifest import read_suite
 from harness.plan import Cell, Plan, plan
 from harness.population import Cases
@@ -21,6 +24,7 @@ from harness.region import with_region
 from harness.results import read_parquet, read_results
 from harness.shard import CleanAnswers, decode, images
 from harness.store import Store
+from harness.training import StateDict
 from harness.zoo import Specimen, obtain, read_card
 
 TOLERANCE = 1e-4
@@ -47,7 +51,7 @@ def verify(folder: Path, device_name: str) -> Report:
         raise ResultsError(f"{folder / 'suite.json'} holds no resolved suite")
     known = set(results.cells()["cell"])
     planned = plan(read_suite(results.suite["suite"]), catalog())
-    loaded = open_datasets(planned, results.suite.get("limit"))
+    loaded = open_datasets(planned, results.suite.get("limit"), _learned(planned))
     device = device_of(device_name)
     store = Store(folder)
     compared, without, differences = 0, 0, []
@@ -92,6 +96,18 @@ def _lend_pictures(records: list[dict[str, Any]], source: Path) -> None:
     for record in records:
         if record["error"] is None:
             record["adversarial"] = pictures.get((record["sample_id"], record["target"]))
+
+
+def _learned(planned: Plan) -> Learn:
+    """What data sets learned from others, where that is still there; nothing is learned anew."""
+
+    def learned(choice: DatasetChoice, source: Dataset | None) -> StateDict:
+        found = known_fit(choice, source, planned.suite.seed)
+        if found is None:
+            raise ResultsError(f"the fit of {choice.label} is not in the cache; nothing can be judged")
+        return found
+
+    return learned
 
 
 def _specimen(planned: Plan, cell: Cell, data: Loaded, device: torch.device) -> Specimen:

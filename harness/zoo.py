@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +17,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from harness.cache import Report, cache_folder, digest_of, learning_context
 from harness.choices import ModelChoice
 from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
-from harness.files import digest_of_file, lock, sweep, write_text, write_whole
+from harness.files import digest_of_file, lock, write_text, write_whole
 from harness.model import Handle, Model, frozen, wrap_model
 from harness.parameters import jsonable, keyword_parameters
-from harness.training import Context, StateDict, Task
-
-Report = Callable[[float, str], None]
+from harness.training import StateDict, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +41,6 @@ class Specimen:
     card: Mapping[str, Any]
     restore: Callable[[], None]
     """Put the weights back as they were, after somebody wrote to them."""
-
-
-def cache_folder() -> Path:
-    """Where trained weights are kept: $HARNESS_CACHE, or the user's cache directory."""
-    configured = os.environ.get("HARNESS_CACHE")
-    return Path(configured) if configured else user_cache_path("face-robustness-harness")
 
 
 def identity(choice: ModelChoice, dataset: Dataset, seed: int) -> dict[str, Any]:
@@ -154,6 +145,7 @@ def load_weights(module: nn.Module, path: Path, place: str) -> None:
         raise ModelError(f"{place}: weights {path} are refused: {_line(error)}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{place}: weights {path} hold no state dict of tensors")
+    _resize(module, state, path, place)
     own = module.state_dict()
     missing, extra = own.keys() - state.keys(), state.keys() - own.keys()
     odd = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
@@ -163,9 +155,15 @@ def load_weights(module: nn.Module, path: Path, place: str) -> None:
     module.load_state_dict(state)
 
 
-def digest_of(value: Any) -> str:
-    """16 hexadecimal digits of the sha256 of a value as canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+def _resize(module: nn.Module, state: Mapping[str, Tensor], path: Path, place: str) -> None:
+    """Let a module take the shapes that only its training knew, such as a number of support vectors."""
+    resize = getattr(module, "resize", None)
+    if not callable(resize):
+        return
+    try:
+        resize({name: tuple(tensor.shape) for name, tensor in state.items()})
+    except Exception as error:
+        raise ModelError(f"{place}: weights {path} do not fit: {_line(error)}") from error
 
 
 # --- training ---------------------------------------------------------------------------------------------
@@ -183,30 +181,13 @@ def _train(
     train = choice.entry.load(choice.entry.spec.train or "")
     wanted = keyword_parameters(train)
     known = identity(choice, dataset, seed)
-    parts = cache_folder() / "zoo" / "parts"
-    sweep(parts)  # a state that a killed process was writing is as large as the one that it left
-
-    def file_of(part: Mapping[str, Any], suffix: str) -> Path:
-        # A part does not depend on which other parts are asked for, so the whole's parameters stay out.
-        whole = {key: value for key, value in known.items() if key != "parameters"}
-        return parts / f"{digest_of({**whole, 'part': jsonable(part)})}{suffix}"
-
-    def unit(part: Mapping[str, Any], make: Callable[[], StateDict]) -> StateDict:
-        path = file_of(part, ".safetensors")
-        if not path.is_file():
-            made = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
-            write_whole(path, lambda aside: save_file(made, aside))
-        return load_file(path)
-
-    def state(part: Mapping[str, Any]) -> Path:
-        return file_of(part, ".state.safetensors")
-
+    context = learning_context(known, seed, device, report)
     start = time.perf_counter()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         parameters = {name: value for name, value in choice.parameters.items() if name in wanted}
         try:
-            train(module.to(device), dataset, Context(seed, device, report, unit, state), **parameters)
+            train(module.to(device), dataset, context, **parameters)
         except ModelError as error:
             raise ModelError(f"{choice.place}: {error}") from error
         except HarnessError:

@@ -27,7 +27,7 @@ def handle(given: argparse.Namespace) -> int:
     from harness.loading import device_of, open_datasets
     from harness.memory import keep_freed_memory
     from harness.progress import Reporter
-    from harness.session import make_plan
+    from harness.session import learning, make_plan
     from harness.zoo import obtain, read_card
 
     keep_freed_memory()
@@ -40,7 +40,8 @@ def handle(given: argparse.Namespace) -> int:
     device = device_of(chosen.device or planned.suite.device)
     status = 0
     with Reporter() as shown:
-        for choice, data in open_datasets(planned, chosen.limit).items():
+        learn = learning(planned, device, shown)
+        for choice, data in open_datasets(planned, chosen.limit, learn).items():
             for model in planned.models:
                 if given.models and model.label not in given.models:
                     continue

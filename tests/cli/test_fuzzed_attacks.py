@@ -36,7 +36,7 @@ junk = st.one_of(
 )
 KEYS: dict[str, Any] = {
     "norm": st.sampled_from(["linf", "l2", "l1", ""]) | junk,
-    "eps": st.sampled_from(["8/255", "0/0", 0.1, -1.0, 0.0, 1e30]) | st.floats() | junk,
+    "eps": st.sampled_from(["8/255", "0/0", 0.1, -1.0, 0.0, 1e6, 1e30]) | st.floats() | junk,
     "compute": st.sampled_from(["float32", "bfloat16", "float8"]),
     "fit": st.floats(0, 1) | junk,
     "preset": st.sampled_from(["quick", "default", "large"]),
@@ -132,6 +132,7 @@ def attempt(suite: dict[str, Any]) -> None:
 
 relaxed = settings(
     max_examples=40,
+    derandomize=True,  # what it finds must not depend on whose change runs it; raise the number to look further
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

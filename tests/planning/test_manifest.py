@@ -114,7 +114,7 @@ def test_a_mapping_is_read_like_a_file_and_left_alone(path: Path) -> None:
         (EPS, "eps = 0", '{path}: attack "pgd": eps = 0.0 must be above zero'),
         (EPS, "eps = -1.0", '{path}: attack "pgd": eps = -1.0 must be above zero'),
         (EPS, "eps = nan", '{path}: attack "pgd".eps = nan is not a number'),
-        (EPS, "eps = inf", '{path}: attack "pgd": eps = inf must be above zero, and finite'),
+        (EPS, "eps = inf", '{path}: attack "pgd": eps = inf must be above zero, and at most 1e+06'),
         (EPS, "eps = []", '{path}: attack "pgd".eps = [] is empty'),
         (EPS, "eps = 0.1\nsteps = []", '{path}: attack "pgd".steps = [] is empty'),
         (EPS, "eps = 0.1\nattributes = []", '{path}: attack "pgd".attributes = [] is empty'),
