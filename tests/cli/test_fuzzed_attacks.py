@@ -132,7 +132,7 @@ def attempt(suite: dict[str, Any]) -> None:
 
 relaxed = settings(
     max_examples=40,
-    derandomize=True,  # what it finds must not depend on whose change runs it; raise the number to look further
+    derandomize=True,  # whose change runs it must not decide what it finds; raise the number to find more
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
