@@ -58,6 +58,11 @@ def _passes_of_descent(parameters: Parameters) -> tuple[float, float]:
     return 1.0 + parameters["iterations"] + tests, float(parameters["iterations"])
 
 
+def _passes_of_components(parameters: Parameters) -> tuple[float, float]:
+    forwards, backwards = _passes_of_descent(parameters)
+    return 1.0 + parameters["candidates"] * forwards, parameters["candidates"] * backwards
+
+
 @hookimpl
 def harness_attacks() -> list[AttackSpec]:
     """The attacks of this plugin."""
@@ -112,6 +117,17 @@ def harness_attacks() -> list[AttackSpec]:
             budget="minimal",
             traits=frozenset({"unbounded"}),
             passes=_passes_of_descent,
+        ),
+        AttackSpec(
+            name="component-gradient",
+            summary="steps along the difference of two components of the classes, such as a mixture's",
+            source="Richardson and Weiss 2021, appendix C.2",
+            run="harness_attacks.component_gradient:component_gradient",
+            heads=frozenset({"classes"}),
+            norms=("l2", "linf"),
+            budget="minimal",
+            traits=frozenset({"unbounded"}),
+            passes=_passes_of_components,
         ),
         *patch_attacks(),
         AttackSpec(

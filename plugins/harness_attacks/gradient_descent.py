@@ -7,8 +7,9 @@ searched for the boundary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -48,26 +49,60 @@ def gradient_descent(
         tests: by which the boundary is looked for in the last step, at most.
     """
     model = model.focus(objective)
+
+    def slope(active: Tensor, images: Tensor) -> Tensor:
+        return model.take(active).gradient(images, objective.take(active).margin)[1]
+
+    return walk(model, x, objective, threat, slope, step_size, iterations, tests).images
+
+
+class Walked(NamedTuple):
+    """Where a walk ended."""
+
+    images: Tensor
+    """(B, C, H, W) as they are stored; the originals where the goal was not reached."""
+    reached: Tensor
+    """(B,) bool."""
+
+
+def walk(
+    model: Handle,
+    x: Tensor,
+    objective: Objective,
+    threat: Threat,
+    slope: Callable[[Tensor, Tensor], Tensor],
+    step_size: float | None,
+    iterations: int,
+    tests: int,
+) -> Walked:
+    """Steps of a fixed size along a slope until the goal is reached, and then back to the boundary.
+
+    Args:
+        model: focused on the objective.
+        slope: of what is to rise: cases (A,) and their images now (A, C, H, W) to (A, C, H, W).
+        step_size: as of ``gradient_descent``, as are the others.
+    """
     oracle = Oracle(model, objective)
     size = STEPS[threat.norm or "l2"] if step_size is None else step_size
-    best = x.clone()
+    best, reached = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
     active = torch.arange(len(x), device=x.device)
     if len(x):
-        active = active[~(oracle.margin(active, x) > 0)]  # those that are there already stay where they are
+        reached = oracle.margin(active, x) > 0  # those that are there already stay where they are
+        active = active[~reached]
     x_adv = x[active]
     for _ in range(iterations):
         if not len(active):
             break
         own = threat.take(active)
-        _, slope = model.take(active).gradient(x_adv, objective.take(active).margin)
-        free = replace(own, eps=None).project(x_adv + _along(slope, own, size), x[active])
+        step = _along(slope(active, x_adv), own, size)
+        free = replace(own, eps=None).project(x_adv + step, x[active])
         moved = own.project(free, x[active])
         there = oracle.rough_margin(active, own.round(moved)) > 0
         rows = torch.nonzero(there).flatten()
         if len(rows):
             cases = active[rows]
             found = shrink(oracle, cases, x_adv[rows], moved[rows], own.take(rows), tests)
-            best[cases] = found.images
+            best[cases], reached[cases] = found.images, found.reached
             there[rows] = found.reached
             model.take(cases[found.reached]).found()
         # Where nothing changes any more, nothing ever will; and a walk does not go along a budget's edge.
@@ -76,7 +111,8 @@ def gradient_descent(
             moving &= own.distance(free - x[active]) < own.eps
         staying = torch.nonzero(~there & moving).flatten()
         active, x_adv = active[staying], moved[staying]
-    return best
+    best[active] = x[active]
+    return Walked(best, reached)
 
 
 def _along(slope: Tensor, threat: Threat, size: float) -> Tensor:
