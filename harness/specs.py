@@ -84,6 +84,9 @@ class ModelSpec(Spec):
     """Height and width by preset for which `harness info` counts parameters."""
     card_attributes: int = 40
     """How many attributes `harness info` counts parameters for."""
+    example: str | None = None
+    """Where not any data set will do: a function ``() -> harness.Dataset``, for the contract kit, that makes a
+    small one on which it can be trained."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from harness.catalog import Entry, catalog
+from harness.choices import dataset_parameters
 from harness.dataset import PARTITIONS, Dataset
-from harness.errors import DatasetError
+from harness.errors import DatasetError, HarnessError
 from harness.parameters import check, keyword_parameters
 from harness.specs import DatasetSpec
 from harness.testing.contract import Case, Check, ContractFailure, Inapplicable, cases, require, spoken
+from harness.testing.model import ATTRIBUTES, CLASSES, noise
+from harness.training import Context, Task
+
+SOURCE = Task((3, 16, 16), ATTRIBUTES, CLASSES)
+CONTEXT = Context(0, torch.device("cpu"), lambda share, word: None, lambda part, make: make())
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +30,8 @@ class DatasetSubject:
 
     entry: Entry[DatasetSpec]
     given: Mapping[str, Any]
+    source: Dataset = field(default_factory=lambda: noise(SOURCE))
+    """What it is made from, where it is derived."""
 
     @property
     def name(self) -> str:
@@ -46,20 +55,31 @@ class DatasetSubject:
             Inapplicable: it needs something that was not given, such as a folder.
             ContractFailure: it cannot be opened.
         """
-        function = self.entry.load(self.entry.spec.load)
-        parameters = keyword_parameters(function)
+        spec = self.entry.spec
+        parameters = dataset_parameters(self.entry)
         for name, parameter in parameters.items():
             if parameter.required and name not in self.given:
                 raise Inapplicable(f"it needs {name}: --set {self.name}.{name}=VALUE")
         try:
-            dataset = function(**check(f"dataset {self.name}", self.given, parameters, DatasetError))
-        except DatasetError as error:
+            values = check(f"dataset {self.name}", self.given, parameters, DatasetError)
+            given: list[Any] = [self.source] if spec.derived else []
+            if spec.fit:
+                given.append(self._call(spec.fit, [*given, CONTEXT], values))
+            dataset = self._call(spec.load, given, values)
+        except HarnessError as error:
+            if spec.derived and not self.given:  # of noise, that is, with its own names of attributes
+                raise Inapplicable(f"{error}; --set {self.name}.KEY=VALUE") from error
             raise ContractFailure(f"it cannot be opened: {error}") from error
         except Exception as error:
             raise ContractFailure(f"it cannot be opened: {spoken(error)}") from error
         if not isinstance(dataset, Dataset):
             raise ContractFailure(f"load returned {type(dataset).__name__}; return a harness.Dataset")
         return dataset
+
+    def _call(self, target: str, given: Sequence[Any], values: Mapping[str, Any]) -> Any:
+        function = self.entry.load(target)
+        wanted = keyword_parameters(function)
+        return function(*given, **{name: value for name, value in values.items() if name in wanted})
 
 
 def ids(subject: DatasetSubject, variant: str) -> None:
@@ -121,9 +141,16 @@ def dataset_checks(
     dataset: str | Entry[DatasetSpec],
     *,
     params: Mapping[str, Any] | None = None,
+    source: Dataset | None = None,
     only: Collection[str] = (),
     skip: Collection[str] = (),
 ) -> list[Case]:
-    """The checks of a data set, each to be called without arguments; arguments as of ``attack_checks``."""
+    """The checks of a data set, each to be called without arguments; arguments as of ``attack_checks``.
+
+    Args:
+        source: what a derived data set is made from; by default noise with the attributes "first", "second",
+            … and the classes "one", "two", ….
+    """
     entry = catalog().datasets[dataset] if isinstance(dataset, str) else dataset
-    return cases(DatasetSubject(entry, params or {}), DATASET_CHECKS, only, skip)
+    made_from = {} if source is None else {"source": source}
+    return cases(DatasetSubject(entry, params or {}, **made_from), DATASET_CHECKS, only, skip)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -142,36 +143,44 @@ class ModelSubject:
     @cached_property
     def _ready(self) -> tuple[Task, nn.Module]:
         reason = ""
-        for channels in (3, 1):
-            for edge in EDGES:
-                task = Task((channels, edge, edge), ATTRIBUTES, CLASSES)
+        for dataset in self._datasets():
+            task = Task.of(dataset)
+            try:
+                module = self.build(task)
+            except ContractFailure as failure:
+                reason = str(failure)
+                continue
+            for train in (False, True) if self.spec.train else (False,):
                 try:
-                    module = self.build(task)
-                except ContractFailure as failure:
-                    reason = str(failure)
-                    continue
-                for train in (False, True) if self.spec.train else (False,):
-                    try:
-                        if train:
-                            self._train(module, task)
-                        module.eval().requires_grad_(False)
-                        with torch.no_grad(), exact(torch.device("cpu")):
-                            module(torch.zeros(2, *task.shape))
-                    except Exception as error:
-                        reason = f"images of {task.shape}: {spoken(error)}"
-                    else:
-                        return task, module
+                    if train:
+                        self._train(module, dataset)
+                    module.eval().requires_grad_(False)
+                    with torch.no_grad(), exact(torch.device("cpu")):
+                        module(torch.zeros(2, *task.shape))
+                except Exception as error:
+                    reason = f"images of {task.shape}: {spoken(error)}"
+                else:
+                    return task, module
         raise ContractFailure(
             f"no image of {EDGES[0]} to {EDGES[-1]} pixels is answered; the last try was: {reason}"
         )
 
-    def _train(self, module: nn.Module, task: Task) -> None:
+    def _datasets(self) -> Iterator[Dataset]:
+        """Its own example, or noise: the smallest that it answers is taken, of five classes or of two."""
+        if self.spec.example:
+            yield self.entry.load(self.spec.example)()
+            return
+        numbers = (len(CLASSES), 2) if self.spec.head == "classes" else (len(CLASSES),)
+        for channels, edge, classes in product((3, 1), EDGES, numbers):
+            yield noise(Task((channels, edge, edge), ATTRIBUTES, CLASSES[:classes]))
+
+    def _train(self, module: nn.Module, dataset: Dataset) -> None:
         train = self.entry.load(self.spec.train or "")
         wanted = keyword_parameters(train)
         given = {name: value for name, value in self.parameters.items() if name in wanted}
         context = Context(0, torch.device("cpu"), lambda share, word: None, lambda part, make: make())
         with seeded(0):
-            train(module, noise(task), context, **given)
+            train(module, dataset, context, **given)
 
 
 def noise(task: Task, count: int = 60) -> Dataset:

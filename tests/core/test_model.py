@@ -383,3 +383,42 @@ def test_handle_tells_what_an_attack_may_know() -> None:
     handle = Handle(model, 2, access="scores")
     assert (handle.head, handle.names, handle.access) == ("classes", ("a", "b", "c"), "scores")
     assert (handle.device, len(handle), handle.has_logits) == (torch.device("cpu"), 2, False)
+
+
+class Parts(nn.Module):
+    """Logits (B, 2) of three parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("component_classes", torch.tensor([0, 1, 1]))
+
+    def components(self, x: Tensor) -> Tensor:
+        mean = x.flatten(1).mean(1)
+        return torch.stack([mean, 2 * mean, -mean], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.components(x)
+        return torch.stack([scores[:, 0], scores[:, 1:].logsumexp(1)], 1)
+
+
+def test_components_are_shown_counted_and_differentiable() -> None:
+    handle = Handle(wrap_model(Parts().eval(), "classes"), 4)
+    x = torch.rand(4, 3, 2, 2)
+    assert handle.has_components
+    assert handle.component_classes.tolist() == [0, 1, 1]
+    values, slope = handle.gradient(x, lambda scores: scores[:, 1] - scores[:, 0], outputs=handle.components)
+    torch.testing.assert_close(values, x.flatten(1).mean(1))
+    torch.testing.assert_close(slope, torch.full_like(x, 1 / 12))
+    assert handle._meter.forwards.tolist() == [1] * 4
+    assert handle._meter.backwards.tolist() == [1] * 4
+
+
+def test_components_need_a_model_that_has_them_and_its_scores() -> None:
+    closed = Handle(wrap_model(Parts(), "classes"), 1, access="decisions")
+    plain = Handle(wrap_model(nn.Flatten(), "classes"), 1)
+    for handle in (closed, plain):
+        assert not handle.has_components
+        with pytest.raises(ContractError, match="components need"):
+            handle.components(torch.rand(1, 3, 2, 2))
+    with pytest.raises(ContractError, match="Flatten is not made of components"):
+        _ = plain.component_classes

@@ -269,3 +269,43 @@ def test_the_majority_model_scores_what_its_card_says_a_guess_scores(cache: Path
     assert card["accuracy_by_attribute"] == card["majority_by_attribute"]
     assert len(card["majority_by_attribute"]) == 40
     assert card["parameters"] == 0
+
+
+class Grown(nn.Module):
+    """As many rows as its weights have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(0, 3))
+
+    def resize(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        if shapes["rows"][1] != 3:
+            raise ValueError("rows have three columns")
+        self.register_buffer("rows", torch.zeros(shapes["rows"]))
+
+
+def test_a_module_takes_the_shapes_of_its_weights(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    wanted = {"rows": torch.arange(12.0).view(4, 3)}
+    save_file(wanted, path)
+    module = Grown()
+    load_weights(module, path, "here")
+    assert torch.equal(module.rows, wanted["rows"])
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [
+        ({"rows": torch.zeros(4, 2)}, "do not fit: ValueError: rows have three columns"),
+        ({"columns": torch.zeros(4, 3)}, "do not fit: KeyError: 'rows'"),
+        ({"rows": torch.zeros(4, 3), "more": torch.zeros(1)}, "also hold more"),
+    ],
+)
+def test_shapes_that_it_cannot_take_are_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor], fault: str
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(state, path)
+    with pytest.raises(ModelError, match=fault) as caught:
+        load_weights(Grown(), path, 'suite.toml: model "mine"')
+    assert "\n" not in str(caught.value)
