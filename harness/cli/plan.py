@@ -67,7 +67,10 @@ def _print(expected: Forecast) -> None:
     console.print(table)
     if len(expected.cells) > SHOWN:
         console.print(f"… and {len(expected.cells) - SHOWN} cells more; --json shows all")
+    excluded = [item for item in expected.skipped if item["reason"].startswith("excluded by")]
     for item in expected.skipped:
+        if item in excluded:
+            continue
         console.print(
             f"skipped: {item['model']} x {item['attack']} {item['threat']} on {item['dataset']}: "
             f"{item['reason']}",
@@ -75,4 +78,6 @@ def _print(expected: Forecast) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    if excluded:
+        console.print(f"{len(excluded)} pairs {excluded[0]['reason']}; --json names them", soft_wrap=True)
     console.print(expected.summary, markup=False, highlight=False, soft_wrap=True)

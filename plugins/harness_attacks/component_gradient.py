@@ -1,7 +1,7 @@
 """Component gradient: steps along the difference of two components, one of each class, to the boundary.
 
 The classes of a mixture consist of parts, and near an image one part of each class decides. The gradient of
-the difference between the image's own part and the nearest part of the other class is the direction in which
+the difference between the likeliest part of its own class and that of the other is the direction in which
 the Bayes-optimal study attacks mixtures and support vector machines (Richardson and Weiss 2021,
 https://arxiv.org/abs/2002.10563, appendix C.2).
 """
@@ -41,8 +41,8 @@ def component_gradient(
     the whole model; the components only say where to go.
 
     Args:
-        candidates: the likeliest components of the other class, each with a walk of its own; the published
-            attack is understood to have one.
+        candidates: walks; the first goes to whatever component of the other class is the likeliest on its
+            way, as the published attack is understood, each other one to the next likeliest at its start.
         step_size: in the units of the norm, as of gradient-descent.
         iterations: steps of a walk at most.
         tests: by which the boundary is looked for in a walk's last step, at most.
@@ -55,10 +55,12 @@ def component_gradient(
     model = model.focus(objective)
     if not len(x):
         return x.clone()
-    pairs = _pairs(model, x, objective, candidates)
+    with torch.no_grad():
+        scores = _scores(model, x)  # (B, P)
+    wanted = _wanted(model, objective, scores.shape[1])
     best, nearest = x.clone(), torch.full((len(x),), torch.inf, device=x.device)
-    for ends in pairs:
-        slope = partial(_slope, model, ends)
+    for target in _targets(scores, wanted, candidates):
+        slope = partial(_slope, model, wanted, target)
         walked = walk(model, x, objective, threat, slope, step_size, iterations, tests)
         length = torch.where(walked.reached, threat.distance(walked.images - x), torch.inf)
         better = length < nearest
@@ -66,33 +68,47 @@ def component_gradient(
     return best
 
 
-def _slope(model: Handle, ends: Tensor, active: Tensor, images: Tensor) -> Tensor:
-    """The gradient (A, C, H, W) of the difference between two components ``ends`` (B, 2): to, and from."""
-
-    def gap(scores: Tensor) -> Tensor:
-        both = scores.gather(1, ends[active])  # (A, 2)
-        return both[:, 0] - both[:, 1]
-
-    view = model.take(active)
-    return view.gradient(images, gap, outputs=view.components if view.has_components else None)[1]
+def _scores(model: Handle, x: Tensor) -> Tensor:
+    """(B, P) of the parts, or of the classes where there are none."""
+    return model.components(x) if model.has_components else model(x)
 
 
-def _pairs(model: Handle, x: Tensor, objective: ClassObjective, candidates: int) -> Tensor:
-    """(W, B, 2) the components to which and from which each walk goes, the likeliest to first.
-
-    Where a class has fewer components than there are walks, the last of them comes again.
-    """
-    with torch.no_grad():
-        scores = model.components(x) if model.has_components else model(x)  # (B, P)
-    classes = model.component_classes if model.has_components else torch.arange(scores.shape[1])
-    named = classes.to(x.device) == objective.classes.to(x.device)[:, None]  # (B, P)
+def _wanted(model: Handle, objective: ClassObjective, count: int) -> Tensor:
+    """(B, P) bool: which components speak for the goal of each case; the others are to be left."""
+    device = objective.classes.device
+    classes = model.component_classes if model.has_components else torch.arange(count)
+    named = classes.to(device) == objective.classes[:, None]
     wanted = named if objective.towards else ~named
     if not wanted.any(1).all() or wanted.all(1).any():
         raise AttackError("a class has no component, so there is no way to it or from it")
-    scores = scores.nan_to_num(-torch.inf)
-    source = scores.masked_fill(wanted, -torch.inf).argmax(1)
-    ranked = scores.masked_fill(~wanted, -torch.inf).argsort(1, descending=True)  # (B, P)
+    return wanted
+
+
+def _targets(scores: Tensor, wanted: Tensor, candidates: int) -> list[Tensor | None]:
+    """For each walk None, whatever wanted component is the likeliest on the way, or (B,) a fixed one.
+
+    The likeliest at the start needs no walk of its own. Where a case has fewer components than there are
+    walks, the last of them comes again.
+    """
     count = wanted.sum(1)  # (B,)
-    walks = torch.arange(min(candidates, int(count.max())), device=x.device)[:, None]  # (W, 1)
-    targets = ranked.T.gather(0, torch.minimum(walks, count - 1))  # (W, B)
-    return torch.stack([targets, source.expand_as(targets)], 2)
+    ranked = scores.nan_to_num(-torch.inf).masked_fill(~wanted, -torch.inf).argsort(1, descending=True)
+    walks = range(1, min(candidates, int(count.max())))
+    return [None, *(ranked.gather(1, (count - 1).clamp_max(walk)[:, None])[:, 0] for walk in walks)]
+
+
+def _slope(model: Handle, wanted: Tensor, target: Tensor | None, active: Tensor, images: Tensor) -> Tensor:
+    """The gradient (A, C, H, W) of the difference between a wanted component and the likeliest other one.
+
+    Which other is the likeliest changes on the way: a class that has an outlier beside its manifold is left
+    by leaving both.
+    """
+    those = wanted[active]
+
+    def gap(scores: Tensor) -> Tensor:
+        away = scores.masked_fill(those, -torch.inf).amax(1)
+        if target is None:
+            return scores.masked_fill(~those, -torch.inf).amax(1) - away
+        return scores.gather(1, target[active][:, None])[:, 0] - away
+
+    view = model.take(active)
+    return view.gradient(images, gap, outputs=view.components if view.has_components else None)[1]

@@ -1,4 +1,4 @@
-"""Face data sets: CelebA, and the embedded stand-in that the project draws itself."""
+"""Data sets: CelebA and MNIST, and for each an embedded stand-in that needs no files."""
 
 from __future__ import annotations
 
@@ -21,5 +21,17 @@ def harness_datasets() -> list[DatasetSpec]:
             summary="drawn faces with CelebA's attributes, rates and partitions; needs no files",
             source="this project",
             load="harness_faces.synthetic:load",
+        ),
+        DatasetSpec(
+            name="mnist",
+            summary="handwritten digits, 28x28, with classes and partitions",
+            source="LeCun et al. 1998",
+            load="harness_faces.mnist:load",
+        ),
+        DatasetSpec(
+            name="sklearn-digits",
+            summary="handwritten digits, 8x8, that come with scikit-learn; needs no files",
+            source="Alpaydin & Kaynak 1998, as in scikit-learn",
+            load="harness_faces.sklearn_digits:load",
         ),
     ]

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness_faces.measures import FRAME, Face
+from harness_faces.frame import WHOLE, Crop
+from harness_faces.measures import Face
 from harness_faces.textures import Plane, lookup
 
 Colour = npt.NDArray[np.floating[Any]]  # float32 (3, 1, 1), or (3, h, w) where it varies
@@ -99,12 +100,20 @@ class Patch:
 class Canvas:
     """The whole picture of one face."""
 
-    def __init__(self, size: tuple[int, int], placed: tuple[float, float, float, float]) -> None:
-        """``placed``: x, y, scale and roll in the 178 x 218 frame, see ``measures.placement``."""
+    def __init__(
+        self, size: tuple[int, int], placed: tuple[float, float, float, float], crop: Crop = WHOLE
+    ) -> None:
+        """An empty picture.
+
+        Args:
+            size: height and width in pixels.
+            placed: x, y, scale and roll in the 178 x 218 frame, see ``measures.placement``.
+            crop: the part of the frame that becomes the picture.
+        """
         height, width = size
-        x, y, scale, roll = placed
+        x, y, scale, roll = placed[0] - crop.left, placed[1] - crop.top, *placed[2:]
         self._cosine, self._sine = math.cos(roll) / scale, math.sin(roll) / scale
-        self._step = (FRAME[0] / width, FRAME[1] / height)
+        self._step = (crop.width / width, crop.height / height)
         self._origin = (x, y)
         column = (np.arange(width, dtype=np.float32) + 0.5) * self._step[0] - (x + 0.5)
         row = ((np.arange(height, dtype=np.float32) + 0.5) * self._step[1] - (y + 0.5))[:, None]

@@ -14,12 +14,11 @@ import numpy.typing as npt
 from harness.dataset import PARTITIONS, Dataset, UInt8Images
 from harness.errors import DatasetError
 from harness_faces.decoding import decode, file_sizes
+from harness_faces.frame import SOURCE_SIZE, WHOLE, Crop, checked_crop
 from harness_faces.streaming import CACHE_BYTES, StreamedImages
 
 FORMAT = "celeba 1"
 """Raised when the same files begin to give other pixels or annotations; part of the fingerprint."""
-SOURCE_SIZE = (218, 178)
-"""Height and width in pixels of every aligned image."""
 IMAGES = "img_align_celeba"
 ATTRIBUTES = "list_attr_celeba.txt"
 IDENTITIES = "identity_CelebA.txt"
@@ -50,7 +49,13 @@ class Table:
         raise DatasetError(f"{self.path}: row {self.first + row}: {self.ids[row]} {fault}")
 
 
-def load(*, root: str, size: tuple[int, int] = SOURCE_SIZE, cache_bytes: int = CACHE_BYTES) -> Dataset:
+def load(
+    *,
+    root: str,
+    size: tuple[int, int] = SOURCE_SIZE,
+    crop: tuple[int, int, int, int] | None = None,
+    cache_bytes: int = CACHE_BYTES,
+) -> Dataset:
     """CelebA, or the part of it that ``list_attr_celeba.txt`` lists.
 
     Images are decoded when they are read. Those that come first are kept in memory until ``cache_bytes`` are
@@ -63,7 +68,8 @@ def load(*, root: str, size: tuple[int, int] = SOURCE_SIZE, cache_bytes: int = C
         root: folder with ``img_align_celeba/`` and ``list_attr_celeba.txt``, and optionally with
             ``identity_CelebA.txt``, ``list_eval_partition.txt`` and ``list_landmarks_align_celeba.txt``.
             These may list further images, in any order.
-        size: height and width in pixels to resize to.
+        size: height and width in pixels to resize to, the crop where there is one.
+        crop: top, left, height and width, in pixels of the files, of the part to take.
         cache_bytes: the most that the decoded images in memory may take, in bytes.
 
     Raises:
@@ -75,6 +81,7 @@ def load(*, root: str, size: tuple[int, int] = SOURCE_SIZE, cache_bytes: int = C
     if type(cache_bytes) is not int or cache_bytes < 0:
         raise DatasetError(f"celeba: cache_bytes = {cache_bytes!r} is not a number of bytes; give 0 or more")
     height, width = size
+    part = checked_crop("celeba", crop)
     folder = locate(root)
     listed = read_table(folder / ATTRIBUTES, counted=True)
     for row, column in np.argwhere(np.abs(listed.values) != 1):
@@ -86,10 +93,13 @@ def load(*, root: str, size: tuple[int, int] = SOURCE_SIZE, cache_bytes: int = C
 
     def decode_row(row: int) -> UInt8Images:
         origin = f"row {listed.first + row} of {listed.path}"
-        return decode(folder / IMAGES / listed.ids[row], origin, SOURCE_SIZE, (height, width))
+        return decode(folder / IMAGES / listed.ids[row], origin, SOURCE_SIZE, (height, width), part)
 
     digest = hashlib.sha256()
-    for words in ((FORMAT, f"{height} {width}"), listed.names, listed.ids):
+    grid = f"{height} {width}"
+    if part != WHOLE:  # the same pixels, the same fingerprint, as before there were crops
+        grid += f" of {part.top} {part.left} {part.height} {part.width}"
+    for words in ((FORMAT, grid), listed.names, listed.ids):
         digest.update("\n".join(words).encode() + b"\0")
     for values in (listed.values, identities, partitions, landmarks, sizes):
         # As little-endian int64 on every machine; the shape keeps the columns apart.
@@ -105,7 +115,7 @@ def load(*, root: str, size: tuple[int, int] = SOURCE_SIZE, cache_bytes: int = C
         attributes=listed.values == 1,
         identities=None if identities is None else identities[:, 0].astype(np.int64),
         partitions=None if partitions is None else np.array(PARTITIONS)[partitions[:, 0]],
-        landmarks=None if landmarks is None else _scaled(landmarks, (height, width)),
+        landmarks=None if landmarks is None else _scaled(landmarks, part, (height, width)),
         landmark_names=() if landmarks is None else LANDMARK_NAMES,
     )
 
@@ -178,13 +188,13 @@ def _annotation(path: Path, listed: Table, *, width: int) -> Numbers | None:
     return ordered
 
 
-def _scaled(landmarks: Numbers, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def _scaled(landmarks: Numbers, crop: Crop, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Landmarks (N, 5, 2), x and y, from the pixels of the files to those of the resized images.
 
     Resizing maps corners to corners, and a pixel's corner lies half a pixel before its centre.
     """
-    scale = np.array([size[1] / SOURCE_SIZE[1], size[0] / SOURCE_SIZE[0]])
-    points = landmarks.reshape(len(landmarks), -1, 2)
+    scale = np.array([size[1] / crop.width, size[0] / crop.height])
+    points = landmarks.reshape(len(landmarks), -1, 2) - np.array([crop.left, crop.top])
     return np.asarray((points + 0.5) * scale - 0.5, dtype=np.float32)
 
 

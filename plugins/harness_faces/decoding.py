@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.dataset import UInt8Images
 from harness.errors import DatasetError
+from harness_faces.frame import Crop
 
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -60,8 +61,10 @@ def fault_in(data: bytes) -> str | None:
     return "is neither a JPEG nor a PNG"
 
 
-def decode(path: Path, origin: str, source: tuple[int, int], size: tuple[int, int]) -> UInt8Images:
-    """One image file as uint8 RGB (3, height, width), resized from ``source`` to ``size``.
+def decode(
+    path: Path, origin: str, source: tuple[int, int], size: tuple[int, int], crop: Crop | None = None
+) -> UInt8Images:
+    """One image file as uint8 RGB (3, height, width), resized from ``source``, or a crop of it, to ``size``.
 
     Args:
         path: a JPEG or PNG file.
@@ -69,6 +72,7 @@ def decode(path: Path, origin: str, source: tuple[int, int], size: tuple[int, in
         source: height and width in pixels that the file must have.
         size: height and width in pixels of the result; where it differs from ``source``, pixels are averaged
             over their area to shrink and interpolated linearly to enlarge.
+        crop: the part of ``source`` that is looked at; nothing beside it has a share in the result.
 
     Raises:
         DatasetError: the file cannot be read, is damaged, or is of another size than ``source``.
@@ -90,7 +94,10 @@ def decode(path: Path, origin: str, source: tuple[int, int], size: tuple[int, in
             f"{place} is {width} pixels wide and {height} high, expected {source[1]} x {source[0]}; "
             "replace it by the aligned image"
         )
-    if size != source:
+    if crop is not None:
+        image = image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+        height, width = crop.size
+    if size != (height, width):
         shrinks = size[0] <= height and size[1] <= width
         image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     # cv2 takes the planes apart without the interpreter's lock, where NumPy's transposed copy would hold it.

@@ -16,6 +16,7 @@ from harness_faces.accessories import (
 from harness_faces.background import paint_background
 from harness_faces.canvas import Canvas, colour
 from harness_faces.eyes import paint_brows, paint_eyes
+from harness_faces.frame import SOURCE_SIZE, WHOLE, Crop
 from harness_faces.hair import paint_back_hair, paint_facial_hair, paint_front_hair
 from harness_faces.head import paint_body, paint_head, shade_face
 from harness_faces.measures import Face
@@ -43,25 +44,27 @@ LAYERS = (
 """From the back to the front; the first fills the picture, the others keep to the person."""
 
 
-def draw(face: Face, size: tuple[int, int], aligned: bool = True) -> npt.NDArray[np.uint8]:
-    """A face as uint8 RGB (3, H, W); ``size`` is height and width."""
+def draw(
+    face: Face, size: tuple[int, int], aligned: bool = True, crop: Crop = WHOLE
+) -> npt.NDArray[np.uint8]:
+    """A face, or a part of its frame, as uint8 RGB (3, H, W); ``size`` is height and width."""
     kind = "aligned" if aligned else "loose"
     placed = (face[f"{kind}_x"], face[f"{kind}_y"], face[f"{kind}_scale"], face[f"{kind}_roll"])
-    canvas = Canvas(size, placed)
+    canvas = Canvas(size, placed, crop)
     for layer in LAYERS:
         layer(canvas, face)
-    return _develop(canvas, face)
+    return _develop(canvas, face, size[0] * (SOURCE_SIZE[0] / crop.height))
 
 
-def _develop(canvas: Canvas, face: Face) -> npt.NDArray[np.uint8]:
-    """Tint, exposure, blur and grain of the photograph."""
+def _develop(canvas: Canvas, face: Face, height: float) -> npt.NDArray[np.uint8]:
+    """Tint, exposure, blur and grain of a photograph whose whole frame is ``height`` pixels high."""
     rgb = canvas.rgb
     warm = 0.035 * face["light_tint"]
     contrast = 1.0 + 0.06 * face["contrast"] + 0.04 * face["Attractive"]
     rgb *= colour(1.0 + warm, 1.0, 1.0 - warm) * (contrast * (1.0 + 0.06 * face["exposure"]))
     rgb += 0.5 * (1.0 - contrast)
     # blur is of the picture, whatever the size of the face in it
-    sigma = (0.16 + 1.15 * face["Blurry"]) * rgb.shape[1] / 88.0
+    sigma = (0.16 + 1.15 * face["Blurry"]) * height / 88.0
     if sigma > 0.2:
         for plane in rgb:
             cv2.GaussianBlur(plane, (0, 0), sigma, dst=plane, borderType=cv2.BORDER_REPLICATE)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from harness_faces.attribute_model import COLUMN
 from harness_faces.attribute_names import CELEBA_ATTRIBUTES
+from harness_faces.frame import WHOLE, Crop
 from harness_faces.identities import identity_of
 from harness_faces.streams import FloatArray, IndexArray, normals, uniforms
 
@@ -142,8 +143,10 @@ def placement(measures: Faces, aligned: bool) -> tuple[FloatArray, FloatArray, F
     return x, y, scale, roll
 
 
-def landmarks(measures: Faces, size: tuple[int, int], aligned: bool) -> npt.NDArray[np.float32]:
-    """Eyes, nose and mouth corners (N, 5, 2) in pixels of a grid of height and width ``size``."""
+def landmarks(
+    measures: Faces, size: tuple[int, int], aligned: bool, crop: Crop = WHOLE
+) -> npt.NDArray[np.float32]:
+    """Eyes, nose and mouth corners (N, 5, 2) in pixels of a grid of height and width ``size`` on the crop."""
     m = measures
     turn, width = m["turn"], m["mouth_half_width"]
     corner = m["mouth_y"] + m["mouth_curve"]
@@ -166,9 +169,9 @@ def landmarks(measures: Faces, size: tuple[int, int], aligned: bool) -> npt.NDAr
         ],
         axis=-1,
     )
-    # pixel centres lie at whole numbers, so the frame's edge lies at -0.5
-    grid = np.array([size[1] / FRAME[0], size[0] / FRAME[1]])
-    return np.asarray((placed + 0.5) * grid - 0.5, dtype=np.float32)
+    # pixel centres lie at whole numbers, so the crop's edge lies half a pixel before its first
+    grid = np.array([size[1] / crop.width, size[0] / crop.height])
+    return np.asarray((placed - (crop.left, crop.top) + 0.5) * grid - 0.5, dtype=np.float32)
 
 
 def face(measures: Faces, row: int) -> dict[str, float]:

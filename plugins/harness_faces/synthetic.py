@@ -17,6 +17,7 @@ from harness.errors import DatasetError
 from harness_faces.attribute_model import sample_attributes
 from harness_faces.attribute_names import CELEBA_ATTRIBUTES
 from harness_faces.drawing import draw
+from harness_faces.frame import WHOLE, checked_crop
 from harness_faces.identities import identity_of, partition_of
 from harness_faces.measures import face, landmarks, measure, traits
 from harness_faces.streaming import CACHE_BYTES, StreamedImages
@@ -32,6 +33,7 @@ _SMALLEST_SIDE, _LARGEST_SIDE = 16, 4096
 def load(
     *,
     size: tuple[int, int] = (218, 178),
+    crop: tuple[int, int, int, int] | None = None,
     count: int = 6000,
     seed: int = 0,
     aligned: bool = True,
@@ -42,6 +44,7 @@ def load(
     Args:
         size: height and width in pixels. Like the real images, the 178 x 218 frame is resized to it, so other
             proportions stretch the faces.
+        crop: top, left, height and width of the part of that frame that is drawn, and fills the image.
         count: how many images. A larger data set begins with the images of a smaller one.
         seed: another seed, other people.
         cache_bytes: the most that images kept in memory may take; the rest is drawn again each time.
@@ -51,6 +54,7 @@ def load(
         DatasetError: a parameter is out of range.
     """
     height, width = _checked_size(size)
+    part = checked_crop("synthetic-faces", crop)
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _LARGEST_COUNT:
         raise DatasetError(
             f"synthetic-faces: count = {count!r} must be a whole number from 1 to {_LARGEST_COUNT}"
@@ -65,9 +69,16 @@ def load(
     measures = measure(sample.strengths, traits(seed, index))
 
     def draw_row(row: int) -> UInt8Images:
-        return draw(face(measures, row), (height, width), aligned)
+        return draw(face(measures, row), (height, width), aligned, part)
 
-    parameters = {"size": [height, width], "count": count, "seed": seed, "aligned": aligned}
+    parameters: dict[str, object] = {
+        "size": [height, width],
+        "count": count,
+        "seed": seed,
+        "aligned": aligned,
+    }
+    if part != WHOLE:  # the same pixels, the same fingerprint, as before there were crops
+        parameters["crop"] = [part.top, part.left, part.height, part.width]
     text = json.dumps({"name": "synthetic-faces", "version": VERSION, **parameters}, sort_keys=True)
     return Dataset(
         name="synthetic-faces",
@@ -79,7 +90,7 @@ def load(
         attributes=sample.labels,
         identities=identity,
         partitions=partition_of(identity),
-        landmarks=landmarks(measures, (height, width), aligned),
+        landmarks=landmarks(measures, (height, width), aligned, part),
         landmark_names=_LANDMARKS,
     )
 

@@ -191,3 +191,10 @@ def test_lists_of_names_are_excluded(harness: Command, made: Path) -> None:
     planned = harness("plan", made, "--json").json
     assert planned["cells"] == []
     assert {skipped["dataset"] for skipped in planned["skipped"]} == {"one", "other"}
+
+
+def test_what_the_suite_excludes_is_one_line_of_the_plan(harness: Command, made: Path) -> None:
+    made.write_text(SUITE + '[[exclude]]\ndataset = "other"\n')
+    lines = harness("plan", made).out.splitlines()
+    assert [line for line in lines if "excluded" in line] == [f"1 pairs excluded by {made}; --json names them"]
+    assert not any(line.startswith("skipped: ") for line in lines)

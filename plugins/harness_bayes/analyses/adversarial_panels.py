@@ -1,0 +1,267 @@
+"""Adversarial panels: what each model is fooled by, on the same images (figures 1, 4, 13 to 16)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis import Analysis
+from harness.errors import HarnessError, nearest
+from harness.results import Results
+from harness_bayes.analyses import drawing
+from harness_bayes.analyses.l2_by_model import shown_models
+from harness_bayes.analyses.pictures import KEEP, Pixels, adversarials, need_pictures, pixels
+from harness_bayes.analyses.reading import read_study
+from harness_bayes.analyses.study import CLOSEST, OPTIMAL, Attacked, Data, Study, table_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GREY = 127.5
+# Inches of the figure.
+WIDE, GAP, MODEL_GAP, BLOCK_GAP = 0.95, 0.04, 0.16, 0.45
+CAPTION, HEADER, TOP, SIDE = 0.2, 0.72, 0.5, 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One image, and what each model is fooled by."""
+
+    sample: str
+    original: Pixels  # (C, H, W)
+    made: Mapping[str, Pixels]
+    """By the model's label; a model that withstood, or whose picture is not kept, is not there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The images of one data set."""
+
+    data: Data
+    items: tuple[Attacked, ...]
+    """One per model, in the paper's order."""
+    lines: tuple[Line, ...]
+
+
+def run(
+    results: Results,
+    *,
+    rows: int = 2,
+    magnification: float = 5.0,
+    attack: str = CLOSEST,
+    datasets: Sequence[str] = (),
+    every_model: bool = False,
+) -> Analysis:
+    """The same images fooling each model: adversarial, and perturbation magnified around grey.
+
+    Shown are typical images that as many models as possible were fooled on, of both classes by turns where
+    the data set tells them: those whose L2 is nearest to the median of the Bayes-optimal model, or else of
+    the first model.
+
+    Rows: data set x image x model shown: L2, the largest change in grey levels, and the L2 that is typical of
+    the model (``mean_l2`` over ``n`` adversarials).
+
+    Args:
+        rows: images per data set.
+        magnification: of perturbations, the same for all, so that they can be compared.
+        attack: label or name; "closest" takes of each case the nearest adversarial of all attacks.
+        datasets: labels; all by default.
+        every_model: show CNN variants and adversarially trained CNNs too.
+
+    Raises:
+        HarnessError: no such attack or data set, or no picture was kept.
+    """
+    if rows < 1:
+        raise HarnessError(f"rows = {rows} shows nothing; name a number of at least 1")
+    study = read_study(results)
+    items = study.of(attack)
+    known = [data.label for data in study.datasets]
+    for label in datasets:
+        if label not in known:
+            raise HarnessError(f'data set "{label}" is not in these results; {nearest(label, known)}')
+    need_pictures(results)
+    labels = {model.label for model in shown_models(study, every_model)}
+    blocks = []
+    for data in study.datasets:
+        if not datasets or data.label in datasets:
+            own = [item for item in study.models_on(items, data) if item.model.label in labels]
+            block = _block(study, data, own, rows)
+            if block is not None:
+                blocks.append(block)
+    if not blocks:
+        raise HarnessError(f'{results.path}: no adversarial of "{attack}" is kept; {KEEP}')
+    return Analysis(table_of(_rows(blocks)), _figure(blocks, magnification))
+
+
+def _block(study: Study, data: Data, items: Sequence[Attacked], rows: int) -> Block | None:
+    originals = study.results.originals(data.label)
+    fooled = [item for item in items if item.broken["sample_id"].isin(list(originals)).any()]
+    if not fooled:
+        return None
+    classes = _classes(study, data)
+    samples = typical(fooled, classes, list(originals), rows)
+    made: dict[str, dict[str, Pixels]] = {}
+    for item in fooled:
+        cases = item.broken[item.broken["sample_id"].isin(samples)]
+        for sample, picture in adversarials(study.results, cases):
+            made.setdefault(sample, {})[item.model.label] = pixels(picture)
+    lines = tuple(
+        Line(sample, pixels(originals[sample]), made[sample]) for sample in samples if sample in made
+    )
+    held = {label for line in lines for label in line.made}
+    return Block(data, tuple(item for item in fooled if item.model.label in held), lines) if lines else None
+
+
+def typical(
+    items: Sequence[Attacked], classes: Mapping[str, int], kept: Sequence[str], rows: int
+) -> list[str]:
+    """Images that most models were fooled on, nearest to the first's median L2, of both classes by turns.
+
+    Deterministic: ties are broken by sample id.
+    """
+    first = next((item for item in items if item.model.kind == OPTIMAL), items[0])
+    l2 = first.broken.set_index("sample_id")["l2"]
+    median = float(l2.median())
+    fooled = pd.concat([item.broken["sample_id"] for item in items]).value_counts()
+    ranked = sorted(
+        (sample for sample in kept if sample in fooled.index),
+        key=lambda sample: (-int(fooled[sample]), abs(float(l2.get(sample, np.inf)) - median), sample),
+    )
+    places: dict[int, int] = {}
+    turns = []
+    for at, sample in enumerate(ranked):
+        # The first of each class, then the second of each, …
+        place = places.setdefault(classes.get(sample, 0), 0)
+        places[classes.get(sample, 0)] += 1
+        turns.append((-int(fooled[sample]), place, at, sample))
+    return [sample for _, _, _, sample in sorted(turns)[:rows]]
+
+
+def _classes(study: Study, data: Data) -> dict[str, int]:
+    """The class of each image, where the data set tells it."""
+    told = study.results.annotations()
+    told = told[(told["dataset"] == data.label) & (told["name"] == "class")]
+    return dict(zip(told["sample_id"], told["value"].astype(int), strict=True))
+
+
+def magnified(original: Pixels, adversarial: Pixels, magnification: float) -> Pixels:
+    """The change times ``magnification`` around grey, (C, H, W); grey is no change."""
+    change = adversarial.astype(np.float64) - original
+    return np.clip(np.rint(GREY + magnification * change), 0, 255).astype(np.uint8)
+
+
+def distance(original: Pixels, adversarial: Pixels) -> float:
+    """L2 of the change, of values in [0, 1]."""
+    change: Any = (adversarial.astype(np.float64) - original) / 255
+    return float(np.sqrt((change**2).sum()))
+
+
+def _rows(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    rows = []
+    for block in blocks:
+        for number, line in enumerate(block.lines):
+            for item in block.items:
+                made = line.made.get(item.model.label)
+                l2 = item.l2
+                rows.append(
+                    {
+                        **item.identity,
+                        "line": number,
+                        "sample_id": line.sample,
+                        "l2": None if made is None else distance(line.original, made),
+                        "largest_change": None
+                        if made is None
+                        else int(np.abs(made.astype(np.int16) - line.original).max()),
+                        "mean_l2": l2.value,
+                        "n": l2.n,
+                        "coverage": item.coverage,
+                        "reason": "this image has no adversarial, or none is kept"
+                        if made is None
+                        else item.reason,
+                    }
+                )
+    return rows
+
+
+# --- figure -----------------------------------------------------------------------------------------------
+
+
+def _figure(blocks: Sequence[Block], magnification: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    room = max(_wide(block) for block in blocks)
+    lines: list[list[tuple[float, Block]]] = []
+    for block in blocks:  # beside the one before, where there is room
+        left = sum(_wide(held) + BLOCK_GAP for _, held in lines[-1]) if lines else room
+        if left + _wide(block) > room:
+            lines.append([])
+            left = 0.0
+        lines[-1].append((left, block))
+    heights = [HEADER + max(len(block.lines) * _tall(block) for _, block in line) for line in lines]
+    width, height = max(room + 2 * SIDE, 6.0), TOP + sum(heights) + 0.1
+    figure = Figure(figsize=(width, height))
+    title = f"Adversarials and their perturbations × {magnification:g} around grey"
+    figure.text(0.5, 1 - 0.2 / height, title, ha="center", va="center", fontsize=11)
+    name = drawing.attack_text(blocks[0].items[0])
+    figure.text(0.5, 1 - 0.4 / height, name, ha="center", va="center", fontsize=8.5)
+    top = height - TOP
+    for line, tall in zip(lines, heights, strict=True):
+        for left, block in line:
+            _draw_block(figure, block, SIDE + left, top, magnification)
+        top -= tall
+    return figure
+
+
+def _wide(block: Block) -> float:
+    return WIDE + len(block.items) * (MODEL_GAP + 2 * WIDE + GAP)
+
+
+def _tall(block: Block) -> float:
+    shape = block.lines[0].original.shape
+    return WIDE * shape[1] / shape[2] + CAPTION
+
+
+def _draw_block(figure: Figure, block: Block, side: float, top: float, magnification: float) -> None:
+    width, height = figure.get_size_inches()
+    # At 9 bold points, twelve characters take an inch.
+    name = textwrap.fill(drawing.data_text(block.data), int(12 * _wide(block)), break_on_hyphens=False)
+    place = (side / width, (top - 0.08) / height)
+    figure.text(*place, name, ha="left", va="top", fontsize=9, fontweight="bold")
+    _heading(figure, side + WIDE / 2, top, "original")
+    lefts = [side + WIDE + MODEL_GAP + at * (MODEL_GAP + 2 * WIDE + GAP) for at in range(len(block.items))]
+    for left, item in zip(lefts, block.items, strict=True):
+        _heading(figure, left + WIDE + GAP / 2, top, drawing.model_text(item.model))
+    tall = _tall(block)
+    for number, line in enumerate(block.lines):
+        bottom = top - HEADER - (number + 1) * tall + CAPTION
+        _image(figure, line.original, side, bottom, tall - CAPTION)
+        for left, item in zip(lefts, block.items, strict=True):
+            made = line.made.get(item.model.label)
+            if made is None:
+                figure.text((left + WIDE) / width, (bottom + tall / 2) / height, "not fooled,\nor not kept",
+                            ha="center", va="center", fontsize=7.5, color="0.4")  # fmt: skip
+                continue
+            _image(figure, made, left, bottom, tall - CAPTION)
+            shown = magnified(line.original, made, magnification)
+            _image(figure, shown, left + WIDE + GAP, bottom, tall - CAPTION)
+            told = f"L2 {distance(line.original, made):.2f}"
+            place = ((left + WIDE + GAP / 2) / width, (bottom - 0.03) / height)
+            figure.text(*place, told, ha="center", va="top", fontsize=8)
+
+
+def _heading(figure: Figure, x: float, top: float, text: str) -> None:
+    width, height = figure.get_size_inches()
+    figure.text(x / width, (top - HEADER + 0.05) / height, text, ha="center", va="bottom", fontsize=8.5)
+
+
+def _image(figure: Figure, image: Pixels, left: float, bottom: float, tall: float) -> None:
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((left / width, bottom / height, WIDE / width, tall / height))
+    shown = np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image
+    axes.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
+    axes.set_axis_off()

@@ -1,0 +1,188 @@
+"""Attack agreement: the gradient attack beside CW-L2, case by case (Richardson and Weiss, appendix C.2)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis import Analysis
+from harness.errors import HarnessError
+from harness.metrics import Estimate, mean, rate
+from harness.results import Results
+from harness_bayes.analyses import drawing
+from harness_bayes.analyses.ratios import ratio_of_means
+from harness_bayes.analyses.reading import read_study
+from harness_bayes.analyses.study import Attacked, Study, columns, table_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GRADIENT = ("component-gradient", "gradient-descent")
+CARLINI = "cw-l2"
+ACROSS = 4
+"""Panels side by side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Both:
+    """Two attacks on one model, and the cases that both broke."""
+
+    gradient: Attacked
+    carlini: Attacked
+    cases: pd.DataFrame
+    """sample_id, l2 (of the gradient attack), l2_cw."""
+
+    @property
+    def ratio(self) -> Estimate:
+        """Mean L2 of the gradient attack over that of CW-L2."""
+        own = self.cases[["sample_id", "l2"]]
+        return ratio_of_means(own, self.cases[["sample_id", "l2_cw"]].set_axis(own.columns, axis=1))
+
+    @property
+    def correlation(self) -> float | None:
+        """Spearman's, over cases; None where fewer than three, or all alike."""
+        one, other = self.cases["l2"], self.cases["l2_cw"]
+        if len(one) < 3 or min(np.ptp(one), np.ptp(other)) == 0:
+            return None
+        return float(np.corrcoef(one.rank(), other.rank())[0, 1])
+
+
+def run(results: Results) -> Analysis:
+    """The distances that the gradient attack and CW-L2 found, over the cases that both broke.
+
+    Rows: data set x model x gradient attack (component-gradient, or gradient-descent in L2), beside CW-L2.
+    Over the ``n`` cases that were right and that both broke: ``mean_l2_gradient``, ``mean_l2_cw``, their
+    ``ratio``, Spearman's ``correlation``, and how often the gradient attack is nearer (``gradient_nearer``)
+    or as near (``equal``). ``only_gradient`` and ``only_cw`` cases were broken by one of them.
+
+    Raises:
+        HarnessError: no model was attacked by both.
+    """
+    study = read_study(results)
+    found = pairs_of(study)
+    if not found:
+        raise HarnessError(
+            f'{results.path}: no model was attacked both by "{CARLINI}" and, in L2, by one of '
+            f"{', '.join(GRADIENT)}; put both into the suite"
+        )
+    return Analysis(table_of([_row(both) for both in found]), _figure(found))
+
+
+def pairs_of(study: Study) -> list[Both]:
+    """Every gradient attack beside every CW-L2 on the same data set and model, in order."""
+    found = []
+    for data in study.datasets:
+        own = study.models_on(study.attacked, data)
+        for gradient in (item for item in own if item.attack_kind in GRADIENT and "l2" in item.threat):
+            for carlini in (item for item in own if item.attack_kind == CARLINI):
+                if gradient.model.label == carlini.model.label:
+                    found.append(_both(gradient, carlini))
+    return found
+
+
+def _both(gradient: Attacked, carlini: Attacked) -> Both:
+    other = carlini.broken[["sample_id", "l2"]].rename(columns={"l2": "l2_cw"})
+    cases = gradient.broken[["sample_id", "l2"]].merge(other, on="sample_id")
+    return Both(gradient, carlini, cases)
+
+
+def _row(both: Both) -> dict[str, Any]:
+    cases = both.cases
+    images = pd.factorize(cases["sample_id"])[0]
+    nearer = rate((cases["l2"] < cases["l2_cw"]).to_numpy(bool), images)
+    told = [
+        f"{item.attack}: {item.reason}" for item in (both.gradient, both.carlini) if item.reason is not None
+    ]
+    if both.correlation is None:
+        told.append(
+            "a correlation needs three cases that differ" if len(cases) else "no case was broken by both"
+        )
+    cells = {name: value for name, value in both.gradient.identity.items() if name != "attack"}
+    return {
+        **cells,
+        "gradient_attack": both.gradient.attack,
+        "cw_attack": both.carlini.attack,
+        "n": len(cases),
+        **columns("mean_l2_gradient", mean(cases["l2"].to_numpy(float), images)),
+        **columns("mean_l2_cw", mean(cases["l2_cw"].to_numpy(float), images)),
+        **columns("ratio", both.ratio),
+        "correlation": both.correlation,
+        **columns("gradient_nearer", nearer),
+        "equal": int((cases["l2"] == cases["l2_cw"]).sum()),
+        "only_gradient": len(both.gradient.broken) - len(cases),
+        "only_cw": len(both.carlini.broken) - len(cases),
+        "coverage_gradient": both.gradient.coverage,
+        "coverage_cw": both.carlini.coverage,
+        "reason": "; ".join(told) or None,
+    }
+
+
+# --- figure -----------------------------------------------------------------------------------------------
+
+
+def _figure(found: Sequence[Both]) -> Figure:
+    from matplotlib.lines import Line2D
+
+    datasets = list(dict.fromkeys(both.gradient.data for both in found))
+    across = min(ACROSS, len(datasets))
+    down = -(-len(datasets) // across)
+    figure = drawing.new_figure(2.7 * across + 3.0, 3.15 * down + 0.7)
+    grid = drawing.panels(figure, down, across)
+    drawn: dict[str, Attacked] = {}
+    for place, axes in enumerate(axes for line in grid for axes in line):
+        if place >= len(datasets):
+            axes.set_visible(False)
+            continue
+        own = [both for both in found if both.gradient.data == datasets[place]]
+        _panel(axes, own)
+        drawn |= {both.gradient.model.kind: both.gradient for both in own}
+        told = [drawing.data_text(datasets[place]), *(_ratio_text(both) for both in own)]
+        axes.set_title("\n".join(textwrap.wrap(told[0], 34) + told[1:]), fontsize=8.5, loc="left")
+    handles = [
+        Line2D([], [], linestyle="none", marker=drawing.marker(kind), color=drawing.colour(kind))
+        for kind in drawn
+    ]
+    texts = [drawing.NAMES.get(kind, kind) for kind in drawn]
+    handles.append(Line2D([], [], color="0.5", linewidth=1))
+    texts.append("equal")
+    drawing.legend_beside(figure, handles, texts)
+    names = " / ".join(dict.fromkeys(drawing.attack_text(both.gradient) for both in found))
+    figure.supxlabel("L2 of CW-L2", fontsize=9)
+    figure.supylabel(f"L2 of {names}", fontsize=9)
+    drawing.title(figure, "Distances that two attacks found, of cases that both broke")
+    return figure
+
+
+def _ratio_text(both: Both) -> str:
+    found = both.ratio
+    told = f"{drawing.model_text(both.gradient.model)}: n = {len(both.cases):,}"
+    if found.value is None:
+        return told
+    told += f", ratio {found.value:.2f}"
+    return told if found.low is None else f"{told} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _panel(axes: Axes, own: Sequence[Both]) -> None:
+    values = np.concatenate([both.cases[["l2", "l2_cw"]].to_numpy(float).ravel() for both in own])
+    values = values[values > 0]
+    drawing.plain_axes(axes)
+    if not values.size:
+        axes.text(0.5, 0.5, "no case was\nbroken by both", ha="center", va="center", fontsize=8, color="0.4",
+                  transform=axes.transAxes)  # fmt: skip
+        return
+    ends = [0.0, 1.06 * float(values.max())]
+    axes.plot(ends, ends, color="0.5", linewidth=1, zorder=1)
+    for both in own:
+        kind = both.gradient.model.kind
+        axes.plot(both.cases["l2_cw"], both.cases["l2"], drawing.marker(kind), color=drawing.colour(kind),
+                  markersize=3.5, alpha=0.55, markeredgewidth=0)  # fmt: skip
+    axes.set_xlim(*ends)
+    axes.set_ylim(*ends)
+    axes.set_aspect("equal")
+    axes.tick_params(labelsize=8)

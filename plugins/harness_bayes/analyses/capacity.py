@@ -1,0 +1,247 @@
+"""Capacity: wider, deeper, longer trained and adversarially trained CNNs (Richardson and Weiss, figure 8)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.analysis import Analysis
+from harness.errors import HarnessError
+from harness.results import Results
+from harness_bayes.analyses import drawing
+from harness_bayes.analyses.reading import read_study
+from harness_bayes.analyses.study import (
+    CLOSEST,
+    CNN,
+    LINEAR,
+    OPTIMAL,
+    PGD,
+    RBF,
+    TRADES,
+    Attacked,
+    Data,
+    Study,
+    baseline,
+    columns,
+    table_of,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+VARIABLES = ("width", "depth", "images")
+TEXTS = {
+    "width": "width (filters of the first layer)",
+    "depth": "depth (convolutions)",
+    "images": "training images",
+}
+TRADE_OFF = "trade-off"
+NO_BETA = "no β"
+ALL = "all"
+"""What ``images`` is where it limits nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """CNNs on one data set that differ in one parameter alone."""
+
+    data: Data
+    variable: str
+    points: tuple[tuple[float | None, Attacked], ...]
+    """Value and model, by rising value; None is all training images, and comes last."""
+
+
+def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
+    """Mean L2 of CNNs by width, depth and training images, and what adversarial training gains and costs.
+
+    Rows: ``part`` "width", "depth" or "images", for each data set and CNN of a series that differs in that
+    parameter alone (``value``; null where ``setting`` is "all" or "no β"), and ``part`` "trade-off" for each
+    data set with an adversarially trained CNN and each of its models: adversarially trained ones (``value``
+    is TRADES's β), the plain CNN, the SVMs and the Bayes-optimal model. ``mean_l2`` is over ``n``
+    adversarials of cases that were right, ``clean_accuracy`` over ``cases``; ``optimal_l2`` is the
+    Bayes-optimal model's mean on the same data set and ``share_of_optimal`` the one over the other.
+
+    Args:
+        attack: label or name; "closest" takes of each case the nearest adversarial of all attacks.
+
+    Raises:
+        HarnessError: there is no such attack, no two CNNs differ in one of these alone, and none was trained
+            adversarially.
+    """
+    study = read_study(results)
+    curves = curves_of(study, attack)
+    trades = {data: found for data in study.datasets if (found := trade_off(study, data, attack))}
+    if not curves and not trades:
+        raise HarnessError(
+            f"{results.path}: no two CNNs differ in width, depth or images alone, and none is adversarially "
+            f'trained; give "{CNN}" a list such as width = [4, 8, 16], or add "{TRADES}" to the suite'
+        )
+    optimal = {item.data: item for item in study.of(attack) if item.model.kind == OPTIMAL}
+    rows = [_row(item, curve.variable, value, optimal) for curve in curves for value, item in curve.points]
+    rows += [
+        _row(item, TRADE_OFF, item.model.parameters.get("beta"), optimal)
+        for found in trades.values()
+        for item in found
+    ]
+    return Analysis(table_of(rows), _figure(study, curves, trades, optimal))
+
+
+def curves_of(study: Study, attack: str) -> list[Curve]:
+    """Series of at least two CNNs that differ in one parameter alone."""
+    found = []
+    for data in study.datasets:
+        own = [item for item in study.of(attack) if item.data == data and item.model.kind == CNN]
+        for variable in VARIABLES:
+            series: dict[str, dict[float | None, Attacked]] = {}
+            for item in own:
+                rest = {name: value for name, value in item.model.parameters.items() if name != variable}
+                if variable in item.model.parameters:
+                    key = json.dumps([rest, item.attack, item.threat], sort_keys=True)
+                    series.setdefault(key, {})[item.model.parameters[variable]] = item
+            for points in series.values():
+                if len(points) > 1:
+                    rising = sorted(points.items(), key=lambda point: (point[0] is None, point[0] or 0.0))
+                    found.append(Curve(data, variable, tuple(rising)))
+    return found
+
+
+def trade_off(study: Study, data: Data, attack: str) -> list[Attacked]:
+    """The models to compare where a CNN was adversarially trained, in the paper's order; else nothing."""
+    own = study.models_on(study.of(attack), data)
+    if not any(item.model.kind in (TRADES, PGD) for item in own):
+        return []
+    plain = baseline([item.model for item in own if item.model.kind == CNN])
+    kept = [
+        item
+        for item in own
+        if item.model.kind in (OPTIMAL, LINEAR, RBF, TRADES, PGD)
+        or (plain and item.model.label == plain.label)
+    ]
+    return sorted(
+        kept, key=lambda item: (item.model.kind == TRADES, item.model.parameters.get("beta") or 0.0)
+    )
+
+
+def _row(item: Attacked, part: str, value: float | None, optimal: dict[Data, Attacked]) -> dict[str, Any]:
+    l2, clean = item.l2, item.clean
+    best = optimal.get(item.data)
+    reference = None if best is None else best.l2.value
+    setting = f"{value:g}" if value is not None else ALL if part == "images" else NO_BETA
+    told = [item.reason] if item.reason else []
+    if reference is None:
+        told.append("no Bayes-optimal adversarials on this data set")
+    return {
+        **item.identity,
+        "part": part,
+        "value": value,
+        "setting": setting,
+        **columns("mean_l2", l2),
+        "n": l2.n,
+        **columns("success_rate", item.success),
+        **columns("clean_accuracy", clean),
+        "cases": clean.n,
+        "optimal_l2": reference,
+        "share_of_optimal": l2.value / reference if l2.value is not None and reference else None,
+        "coverage": item.coverage,
+        "reason": "; ".join(told) or None,
+    }
+
+
+# --- figure -----------------------------------------------------------------------------------------------
+
+
+def _figure(
+    study: Study,
+    curves: Sequence[Curve],
+    trades: dict[Data, list[Attacked]],
+    optimal: dict[Data, Attacked],
+) -> Figure:
+    from matplotlib.lines import Line2D
+
+    parts = [name for name in VARIABLES if any(curve.variable == name for curve in curves)]
+    parts += [TRADE_OFF] if trades else []
+    held = {curve.data for curve in curves} | set(trades)
+    datasets = [data for data in study.datasets if data in held]
+    wide = [1.35 if name == TRADE_OFF else 1.0 for name in parts]
+    figure = drawing.new_figure(2.7 * sum(wide) + 2.9, 2.75 * len(datasets) + 0.6)
+    grid = drawing.panels(figure, len(datasets), len(parts), width_ratios=wide, sharey="row")
+    for line, data in zip(grid, datasets, strict=True):
+        for axes, part in zip(line, parts, strict=True):
+            drawing.plain_axes(axes, grid="y")
+            if part == TRADE_OFF:
+                _trade_off(axes, trades.get(data, []))
+            else:
+                _curves(axes, [c for c in curves if (c.data, c.variable) == (data, part)], optimal.get(data))
+        line[0].set_ylim(bottom=0)
+        line[0].set_ylabel("mean L2", fontsize=9)
+        line[0].set_title(drawing.data_text(data), fontsize=9.5, loc="left")
+    drawn = {item.model.kind for found in trades.values() for item in found}
+    kinds = [kind for kind in drawing.NAMES if kind in drawn or (curves and kind == CNN)]
+    handles = [
+        Line2D([], [], linestyle="none", marker=drawing.marker(kind), color=drawing.colour(kind))
+        for kind in kinds
+    ]
+    texts = [drawing.NAMES[kind] for kind in kinds]
+    if curves and any(curve.data in optimal for curve in curves):
+        handles.append(Line2D([], [], linestyle="--", color=drawing.colour(OPTIMAL)))
+        texts.append("Bayes-optimal on the\nsame data set")
+    drawing.legend_beside(figure, handles, texts)
+    every = [item for curve in curves for _, item in curve.points] + [
+        i for own in trades.values() for i in own
+    ]
+    drawing.title(
+        figure, f"Mean L2 (95 % interval) of CNNs by capacity and training; {drawing.attack_text(every[0])}"
+    )
+    return figure
+
+
+def _curves(axes: Axes, curves: Sequence[Curve], optimal: Attacked | None) -> None:
+    if not curves:
+        axes.set_axis_off()
+        return
+    settings = list(dict.fromkeys(value for curve in curves for value, _ in curve.points))
+    settings.sort(key=lambda value: (value is None, value or 0.0))
+    for curve in curves:
+        told = [(settings.index(value), item.l2) for value, item in curve.points]
+        told = [(at, l2) for at, l2 in told if l2.value is not None]
+        for at, l2 in told:
+            if l2.low is not None and l2.high is not None:
+                axes.vlines(at, l2.low, l2.high, color=drawing.colour(CNN), linewidth=1.5)
+        axes.plot(
+            [at for at, _ in told], [l2.value or 0.0 for _, l2 in told], "o-", color=drawing.colour(CNN)
+        )
+    if optimal is not None and optimal.l2.value is not None:
+        axes.axhline(optimal.l2.value, linestyle="--", color=drawing.colour(OPTIMAL), linewidth=1.3)
+    axes.set_xticks(range(len(settings)), [ALL if value is None else f"{value:,g}" for value in settings])
+    axes.set_xlim(-0.4, len(settings) - 0.6)
+    axes.set_xlabel(TEXTS[curves[0].variable], fontsize=9)
+
+
+def _trade_off(axes: Axes, items: Sequence[Attacked]) -> None:
+    if not items:
+        axes.set_axis_off()
+        return
+    line = []
+    for item in items:
+        l2, clean, kind = item.l2, item.clean, item.model.kind
+        if l2.value is None or clean.value is None:
+            continue
+        x = 100 * clean.value
+        if l2.low is not None and l2.high is not None:
+            axes.vlines(x, l2.low, l2.high, color=drawing.colour(kind), linewidth=1)
+        if clean.low is not None and clean.high is not None:
+            axes.hlines(l2.value, 100 * clean.low, 100 * clean.high, color=drawing.colour(kind), linewidth=1)
+        axes.plot([x], [l2.value], drawing.marker(kind), color=drawing.colour(kind), zorder=3)
+        if kind == TRADES:
+            line.append((x, l2.value))
+            axes.annotate(f"β = {item.model.parameters.get('beta'):g}", (x, l2.value), (-5, 5), ha="right",
+                          textcoords="offset points", fontsize=7.5, color="0.25")  # fmt: skip
+    axes.plot(
+        *zip(*line, strict=True) if line else ([], []), color=drawing.colour(TRADES), linewidth=1, zorder=2
+    )
+    axes.set_xlabel("accuracy before the attack, %", fontsize=9)
+    axes.margins(x=0.12)
+    axes.tick_params(labelleft=True)

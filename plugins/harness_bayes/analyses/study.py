@@ -1,0 +1,289 @@
+"""Study: models of two classes under attack, and what became of their cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.errors import HarnessError, nearest
+from harness.metrics import Estimate, mean, rate
+from harness.results import Results
+
+KINDS = {"mfa-symmetric": "symmetric", "mfa-asymmetric": "asymmetric", "two-classes": "real"}
+"""Data sets of the catalogue, and the distribution that models learn from."""
+CLOSEST = "closest"
+"""In place of an attack: of each case the nearest adversarial that any attack found."""
+OPTIMAL, CNN, LINEAR, RBF, TRADES, PGD = (
+    "bayes-optimal",
+    "cnn",
+    "linear-svm",
+    "rbf-svm",
+    "cnn-trades",
+    "cnn-pgd",
+)
+TEXTS = (
+    "stand_in_for",
+    "reason",
+    "setting",
+    "dataset",
+    "published_images",
+    "published_table",
+    "published_reason",
+    "test_reason",
+)
+"""Columns that may be null in every row and hold no number."""
+ORDER = (OPTIMAL, "mfa", CNN, LINEAR, RBF, TRADES, PGD)
+"""Models of the catalogue in the paper's order; others follow as the suite names them."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set of two classes."""
+
+    label: str
+    stand_in_for: str | None
+    kind: str
+    """What models learn from: "symmetric", "asymmetric", "real", or the name in the catalogue."""
+    to_real: bool
+    """Learned from samples and tested on real images."""
+    attribute: str | None
+    pair: tuple[str, str] | None
+    source: str | None
+    """What its images are made of: the suite's name for it, and its name in the catalogue."""
+    made_of: str | None
+
+    @property
+    def task(self) -> str:
+        """What is told apart: "Smiling", "0 vs 6"; the label where the parameters do not say."""
+        if self.attribute is not None:
+            return self.attribute
+        return " vs ".join(self.pair) if self.pair else self.label
+
+    @property
+    def group(self) -> str:
+        """Learned from and tested on: "symmetric", "symmetric, tested on real"."""
+        return f"{self.kind}, tested on real" if self.to_real else self.kind
+
+    @property
+    def family(self) -> tuple[str | None, str | None, str]:
+        """The same for data sets made of the same real images and classes."""
+        return (self.source, self.stand_in_for, self.task)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model as the suite names it."""
+
+    label: str
+    kind: str
+    """The name in the catalogue: "cnn"."""
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """A model on a data set under one attack, and the cases that have an outcome."""
+
+    data: Data
+    model: Model
+    attack: str
+    """Its label, or "closest"."""
+    attack_kind: str
+    threat: str
+    unlimited: bool
+    """Looks for the smallest change, without a budget."""
+    planned: int
+    """Cases; 0 where it failed before they were known."""
+    problem: str | None
+    """Why there are fewer outcomes than planned, where the folder says."""
+    cases: pd.DataFrame
+    """sample_id, right (before the attack), success, l2, cell (of the adversarial)."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a table tells of it."""
+        return {
+            "dataset": self.data.label,
+            "stand_in_for": self.data.stand_in_for,
+            "kind": self.data.group,
+            "task": self.data.task,
+            "model": self.model.label,
+            "model_kind": self.model.kind,
+            "attack": self.attack,
+            "threat": self.threat,
+        }
+
+    @property
+    def coverage(self) -> float | None:
+        """The share of planned cases that have an outcome; None where the plan is not known."""
+        return len(self.cases) / self.planned if self.planned else None
+
+    @cached_property
+    def broken(self) -> pd.DataFrame:
+        """Cases that were right and on which the attack succeeded: the adversarials."""
+        return self.cases[self.cases["right"] & self.cases["success"]]
+
+    @property
+    def clean(self) -> Estimate:
+        """Accuracy before the attack."""
+        return _rate(self.cases["right"], self.cases)
+
+    @property
+    def robust(self) -> Estimate:
+        """The share of all cases that are right and stay so."""
+        return _rate(self.cases["right"] & ~self.cases["success"], self.cases)
+
+    @property
+    def success(self) -> Estimate:
+        """Successes over the cases that were right."""
+        own = self.cases[self.cases["right"]]
+        return _rate(own["success"], own)
+
+    @property
+    def l2(self) -> Estimate:
+        """Mean L2 of the adversarials."""
+        return mean(self.broken["l2"].to_numpy(float), pd.factorize(self.broken["sample_id"])[0])
+
+    @property
+    def reason(self) -> str | None:
+        """Why a number is missing or rests on fewer cases than planned; None where nothing is amiss."""
+        told = []
+        if self.problem:
+            told.append(self.problem)
+        elif self.coverage is not None and self.coverage < 1:
+            told.append("not all planned cases have an outcome")
+        if self.coverage is not None and 0 < self.coverage < 1:
+            told.append(f"{len(self.cases):,} of {self.planned:,} planned cases have one")
+        if self.cases.empty:
+            told.append("no case has an outcome")
+        elif not self.cases["right"].any():
+            told.append("no case was right before the attack")
+        elif self.broken.empty:
+            told.append("no case that was right was broken")
+        elif len(self.broken) == 1:
+            told.append("one adversarial has no interval")
+        return "; ".join(told) or None
+
+
+def _rate(flags: pd.Series[bool], cases: pd.DataFrame) -> Estimate:
+    return rate(flags.to_numpy(bool), pd.factorize(cases["sample_id"])[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The cells of a suite that tell two classes apart."""
+
+    results: Results
+    attacked: tuple[Attacked, ...]
+    """In the order of cells.parquet; transfers are left out."""
+
+    @property
+    def datasets(self) -> list[Data]:
+        """By kind, then as the suite names them."""
+        found = list(dict.fromkeys(item.data for item in self.attacked))
+        kinds = [*KINDS.values()]
+        return sorted(
+            found, key=lambda data: (kinds.index(data.kind) if data.kind in kinds else 9, data.to_real)
+        )
+
+    @property
+    def models(self) -> list[Model]:
+        """In the paper's order."""
+        first = {item.model.label: item.model for item in reversed(self.attacked)}
+        labels = dict.fromkeys(item.model.label for item in self.attacked)
+        return sorted((first[label] for label in labels), key=lambda model: _place(model.kind))
+
+    @cached_property
+    def closest(self) -> tuple[Attacked, ...]:
+        """One per data set and model: of each case the nearest adversarial of all attacks."""
+        groups: dict[tuple[Data, str], list[Attacked]] = {}
+        for item in self.attacked:
+            groups.setdefault((item.data, item.model.label), []).append(item)
+        return tuple(nearest_of(items) for items in groups.values())
+
+    def of(self, attack: str) -> list[Attacked]:
+        """What an attack did, by its label or its name in the catalogue; "closest" is of all attacks.
+
+        Raises:
+            HarnessError: it is not in the results.
+        """
+        if attack == CLOSEST:
+            return list(self.closest)
+        found = [item for item in self.attacked if attack in (item.attack, item.attack_kind)]
+        if not found:
+            known = {CLOSEST, *(name for item in self.attacked for name in (item.attack, item.attack_kind))}
+            raise HarnessError(f'attack "{attack}" is not in these results; {nearest(attack, known)}')
+        return found
+
+    def models_on(self, items: Iterable[Attacked], data: Data) -> list[Attacked]:
+        """Those of a data set, in the paper's order of models."""
+        order = [model.label for model in self.models]
+        return sorted(
+            (item for item in items if item.data == data), key=lambda item: order.index(item.model.label)
+        )
+
+
+def nearest_of(items: Sequence[Attacked]) -> Attacked:
+    """The nearest adversarial of each case, over several attacks on one model.
+
+    A case has an outcome once an attack succeeded on it, or when all attacks have one. Should attacks
+    disagree on whether it was right before, one that says wrong is believed.
+    """
+    first = items[0]
+    if len(items) == 1:
+        return replace(first, attack=CLOSEST, attack_kind=CLOSEST)
+    together = pd.concat([item.cases for item in items], ignore_index=True)
+    far = together["l2"].where(together["success"], np.inf)
+    together = together.assign(far=far).sort_values("far", kind="stable")
+    groups = together.groupby("sample_id", sort=False)
+    together = together.assign(right=groups["right"].transform("all"), seen=groups["right"].transform("size"))
+    best = together.drop_duplicates("sample_id")
+    best = best[best["success"] | (best["seen"] == len(items))]
+    told = list(dict.fromkeys(f"{item.attack}: {item.problem}" for item in items if item.problem))
+    threats = list(dict.fromkeys(item.threat for item in items))
+    return replace(
+        first,
+        attack=CLOSEST,
+        attack_kind=CLOSEST,
+        threat=", ".join(threats),
+        unlimited=any(item.unlimited for item in items),
+        planned=max(item.planned for item in items),
+        problem="; ".join(told) or None,
+        cases=best.sort_values("sample_id", kind="stable", ignore_index=True)[list(first.cases.columns)],
+    )
+
+
+def columns(name: str, found: Estimate) -> dict[str, float | None]:
+    """An estimate as columns: the value, and its 95 % interval as _low and _high."""
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a frame in which a number that no row has is still a number."""
+    table = pd.DataFrame(list(rows))
+    for name in table:
+        if table[name].isna().all() and not str(name).startswith(TEXTS):
+            table[name] = table[name].astype(float)
+    return table
+
+
+def baseline(models: Sequence[Model]) -> Model | None:
+    """Of models of one kind the one from which the others differ least; the first of equals."""
+    if not models:
+        return None
+    return min(models, key=lambda own: sum(len(differing(own, other)) for other in models))
+
+
+def differing(one: Model, other: Model) -> set[str]:
+    """The parameters in which two models differ."""
+    names = {*one.parameters, *other.parameters}
+    return {name for name in names if one.parameters.get(name) != other.parameters.get(name)}
+
+
+def _place(kind: str) -> int:
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)

@@ -1,0 +1,204 @@
+"""Subspace distance: half the way to the other class, and what fools the optimal classifier (figure 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis import Analysis
+from harness.errors import HarnessError
+from harness.metrics import Estimate, mean
+from harness.results import Results
+from harness_bayes.analyses import drawing
+from harness_bayes.analyses.reading import read_study
+from harness_bayes.analyses.study import CLOSEST, OPTIMAL, Attacked, Study, columns, table_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ANNOTATION = "subspace_distance"
+TOLERANCE = 0.15
+"""Of the ratio around 1: what is shaded in the figure, and what the claim allows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Halves:
+    """The optimal classifier's adversarials on a data set, beside the distances of their images."""
+
+    item: Attacked
+    distances: pd.Series[float]
+    """Of all images that the folder knows it of, by sample id."""
+    cases: pd.DataFrame
+    """sample_id, l2, distance, ratio of l2 to half the distance; of adversarials whose distance is known."""
+
+    @property
+    def ratio(self) -> Estimate:
+        """Mean of L2 over half the distance."""
+        return mean(self.cases["ratio"].to_numpy(float), pd.factorize(self.cases["sample_id"])[0])
+
+    @property
+    def correlation(self) -> float | None:
+        """Pearson's, of L2 and distance over cases; None where fewer than three, or all alike."""
+        if len(self.cases) < 3 or min(np.ptp(self.cases["l2"]), np.ptp(self.cases["distance"])) == 0:
+            return None
+        return float(np.corrcoef(self.cases["l2"], self.cases["distance"])[0, 1])
+
+
+def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
+    """What fools the Bayes-optimal model against half the distance to the other class's nearest subspace.
+
+    Rows: data set. ``mean_distance`` is over the ``images`` whose distance the data set knows. Over the ``n``
+    adversarials of cases that were right and whose distance is known: ``mean_l2``, ``ratio``, the mean of
+    L2 over half the distance, and ``correlation`` of L2 and distance. Lemma 3 expects a ratio of 1 of
+    symmetric data sets; asymmetric ones, of whose outliers the distance knows nothing, are shown beside them.
+
+    Args:
+        attack: label or name; "closest" takes of each case the nearest adversarial of all attacks.
+
+    Raises:
+        HarnessError: there is no such attack, the Bayes-optimal model was not attacked, or no data set told
+            the distances.
+    """
+    study = read_study(results)
+    found = halves_of(study, attack)
+    table = table_of([_row(halves) for halves in found])
+    return Analysis(table, _figure(found))
+
+
+def halves_of(study: Study, attack: str) -> list[Halves]:
+    """Of each data set whose distances are known, in order.
+
+    Raises:
+        HarnessError: as of ``run``.
+    """
+    items = [item for item in study.of(attack) if item.model.kind == OPTIMAL]
+    if not items:
+        raise HarnessError(
+            f'{study.results.path}: the Bayes-optimal model was not attacked; put the model "{OPTIMAL}" and '
+            'an attack such as "component-gradient" into the suite'
+        )
+    known = distances(study.results)
+    found = [
+        _halves(item, known[data.label])
+        for data in study.datasets
+        if data.label in known
+        for item in study.models_on(items, data)
+    ]
+    if not found:
+        raise HarnessError(
+            f'{study.results.path}: no data set tells "{ANNOTATION}" of its images; attack samples of '
+            '"mfa-symmetric", and run the suite again where an earlier version wrote the folder'
+        )
+    return found
+
+
+def distances(results: Results) -> dict[str, pd.Series[float]]:
+    """By data set, the distance of each image by sample id."""
+    told = results.annotations()
+    told = told[(told["name"] == ANNOTATION) & told["value"].notna()]
+    return {
+        str(label): own.drop_duplicates("sample_id").set_index("sample_id")["value"].astype(float)
+        for label, own in told.groupby("dataset", sort=False)
+    }
+
+
+def _halves(item: Attacked, known: pd.Series[float]) -> Halves:
+    cases = item.broken[["sample_id", "l2"]].copy()
+    cases["distance"] = cases["sample_id"].map(known).astype(float)
+    cases = cases[cases["distance"] > 0].reset_index(drop=True)  # on the subspace itself there is no ratio
+    cases["ratio"] = 2 * cases["l2"] / cases["distance"]
+    return Halves(item, known, cases)
+
+
+def _row(halves: Halves) -> dict[str, Any]:
+    item, cases, far = halves.item, halves.cases, halves.distances
+    told = [item.reason] if item.reason else []
+    if len(cases) < len(item.broken):
+        told.append(f"the distance of {len(item.broken) - len(cases):,} adversarials is not known, or 0")
+    if halves.correlation is None:
+        told.append("a correlation needs three cases that differ")
+    own = pd.factorize(cases["sample_id"])[0]
+    return {
+        **item.identity,
+        "images": len(far),
+        **columns("mean_distance", mean(far.to_numpy(float))),
+        **columns("mean_l2", mean(cases["l2"].to_numpy(float), own)),
+        "n": len(cases),
+        **columns("ratio", halves.ratio),
+        "ratio_of_means": float(cases["l2"].mean() / cases["distance"].mean() * 2) if len(cases) else None,
+        "correlation": halves.correlation,
+        **columns("success_rate", item.success),
+        "coverage": item.coverage,
+        "reason": "; ".join(told) or None,
+    }
+
+
+# --- figure -----------------------------------------------------------------------------------------------
+
+DISTANCE, HALF, MEASURED = "#0072B2", "#56B4E9", "#D55E00"
+
+
+def _figure(found: Sequence[Halves]) -> Figure:
+    figure = drawing.new_figure(9.6, 2.1 * len(found) + 0.9)
+    grid = drawing.panels(figure, len(found), 2, width_ratios=[1.75, 1])
+    for (left, right), halves in zip(grid, found, strict=True):
+        _histograms(left, halves)
+        _scatter(right, halves)
+    name = drawing.attack_text(found[0].item)
+    handles, texts = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    drawing.title(figure, f"Distance to the other class and what fools the Bayes-optimal model ({name})")
+    return figure
+
+
+def _histograms(axes: Axes, halves: Halves) -> None:
+    far, cases = halves.distances, halves.cases
+    top = float(max(far.max(), cases["l2"].max() if len(cases) else 0.0)) * 1.03 or 1.0
+    bins = np.linspace(0, top, 37).tolist()
+    axes.hist(
+        far, bins, color=DISTANCE, alpha=0.85, label="distance to the nearest subspace of the other class"
+    )
+    axes.hist(far / 2, bins, color=HALF, alpha=0.6, label="half of it")
+    if len(cases):
+        axes.hist(
+            cases["l2"], bins, histtype="step", linewidth=1.8, color=MEASURED, label="L2 of the adversarial"
+        )
+    axes.set_xlim(0, top)
+    axes.set_ylabel("images", fontsize=9)
+    axes.set_xlabel("L2", fontsize=9)
+    told = f"mean distance {far.mean():.2f}"
+    if len(cases):
+        told += f", mean L2 {cases['l2'].mean():.2f}"
+    axes.set_title(
+        f"{drawing.data_text(halves.item.data)}\n{told}, n = {len(cases):,}", fontsize=9, loc="left"
+    )
+    drawing.plain_axes(axes)
+
+
+def _scatter(axes: Axes, halves: Halves) -> None:
+    cases, ratio = halves.cases, halves.ratio
+    drawing.plain_axes(axes)
+    axes.set_xlabel("half the distance", fontsize=9)
+    axes.set_ylabel("L2", fontsize=9)
+    if cases.empty:
+        axes.set_title(halves.item.reason or "no adversarial", fontsize=8, loc="left", wrap=True)
+        return
+    top = 1.06 * float(max(cases["distance"].max() / 2, cases["l2"].max()))
+    ends = np.array([0.0, top])
+    axes.fill_between(ends, (1 - TOLERANCE) * ends, (1 + TOLERANCE) * ends, color="0.9", linewidth=0)
+    axes.plot(ends, ends, color="0.5", linewidth=1)
+    axes.plot(cases["distance"] / 2, cases["l2"], ".", color=MEASURED, markersize=4, alpha=0.6)
+    axes.set_xlim(0, top)
+    axes.set_ylim(0, top)
+    axes.set_aspect("equal")
+    told = f"L2 / half: {ratio.value:.2f}"
+    if ratio.low is not None and ratio.high is not None:
+        told += f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+    if halves.correlation is not None:
+        told += f"\nr = {halves.correlation:.2f}".replace("-0.00", "0.00").replace("-", "−")
+    axes.set_title(told, fontsize=9, loc="left")

@@ -1,0 +1,187 @@
+"""Training data: models of real and of symmetric images on real test images (table 3, figure 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.analysis import Analysis
+from harness.errors import HarnessError
+from harness.metrics import NOTHING, Estimate, mean
+from harness.results import Results
+from harness_bayes.analyses import drawing
+from harness_bayes.analyses.accuracies import WHOLE, accuracies, newcombe
+from harness_bayes.analyses.quoted import TABLE_3, key_of
+from harness_bayes.analyses.reading import read_study
+from harness_bayes.analyses.study import CLOSEST, Attacked, Study, columns, table_of
+from harness_bayes.analyses.two_class_accuracy import plain_cnns
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
+    """Accuracy on real test images of models trained on real and on symmetric images, and their mean L2.
+
+    Rows: classes x model, of data sets of real images (trained on real) and of symmetric ones with
+    tested_on = "real". ``accuracy_of`` says of which images: the whole test partition, as the cards of both
+    models tell it, or else the attacked images. ``difference`` is the one trained on real images minus the
+    other, in shares; its interval is paired where both were attacked on the same images, else Newcombe's.
+    ``mean_l2_real`` is over ``n_l2_real`` adversarials of the model that was trained on real images, and so
+    on. ``published_…`` are the paper's accuracies, of the CNN that others are variants of.
+
+    Args:
+        attack: label or name; "closest" takes of each case the nearest adversarial of all attacks.
+
+    Raises:
+        HarnessError: there is no such attack, or no data set is tested on real images.
+    """
+    study = read_study(results)
+    sides = sides_of(study, attack)
+    if not sides:
+        raise HarnessError(
+            f'{results.path}: no model was tested on real images; put the data set "two-classes", or '
+            '"mfa-symmetric" with tested_on = "real", into the suite'
+        )
+    plain = {label for _, label in plain_cnns(study)}
+    rows = [_row(study, real, moved, plain) for real, moved in sides]
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    rows.sort(key=lambda row: tasks.index(row["task"]))
+    return Analysis(table_of(rows), _figure(rows))
+
+
+def sides_of(study: Study, attack: str) -> list[tuple[Attacked | None, Attacked | None]]:
+    """A model trained on real images, and the same trained on symmetric ones, where there are such."""
+    items = study.of(attack)
+    found: dict[tuple[Any, str, str, str], list[Attacked | None]] = {}
+    for data in study.datasets:
+        if data.kind == "real" or (data.to_real and data.kind == "symmetric"):
+            for item in study.models_on(items, data):
+                label = "" if item.attack == CLOSEST else f"{item.attack} {item.threat}"
+                key = (data.family, item.model.label, label, "")
+                found.setdefault(key, [None, None])[data.to_real] = item
+    return [(real, moved) for real, moved in found.values()]
+
+
+def difference(one: Attacked, other: Attacked, scores: Sequence[Estimate], whole: bool) -> Estimate:
+    """The first accuracy minus the second; ``whole`` says that they are not of the attacked images."""
+    if not whole and set(one.cases["sample_id"]) == set(other.cases["sample_id"]):
+        both = one.cases.merge(other.cases, on="sample_id")
+        change = both["right_x"].astype(float) - both["right_y"].astype(float)
+        return mean(change.to_numpy(float))
+    return newcombe(*scores)
+
+
+def _row(study: Study, real: Attacked | None, moved: Attacked | None, plain: set[str]) -> dict[str, Any]:
+    either = real or moved
+    assert either is not None  # a pair has a side
+    sides = [side for side in (real, moved) if side is not None]
+    of, told = accuracies(study, *sides)
+    change = difference(*sides, told, of == WHOLE) if len(sides) == 2 else NOTHING
+    scores = iter(told)
+    own = [NOTHING if side is None else next(scores) for side in (real, moved)]
+    l2 = [NOTHING if side is None else side.l2 for side in (real, moved)]
+    quote = TABLE_3.get(key_of(either.data) or "") if either.model.label in plain else None
+    identity = either.identity
+    return {
+        **{
+            name: identity[name]
+            for name in ("task", "stand_in_for", "model", "model_kind", "attack", "threat")
+        },
+        "dataset_real": None if real is None else real.data.label,
+        "dataset_symmetric": None if moved is None else moved.data.label,
+        "accuracy_of": of,
+        **columns("accuracy_real", own[0]),
+        "n_real": own[0].n,
+        **columns("accuracy_symmetric", own[1]),
+        "n_symmetric": own[1].n,
+        **columns("difference", change),
+        **columns("mean_l2_real", l2[0]),
+        "n_l2_real": l2[0].n,
+        **columns("mean_l2_symmetric", l2[1]),
+        "n_l2_symmetric": l2[1].n,
+        "published_real": None if quote is None else quote[0] / 100,
+        "published_symmetric": None if quote is None else quote[1] / 100,
+        "coverage_real": None if real is None else real.coverage,
+        "coverage_symmetric": None if moved is None else moved.coverage,
+        "reason": _reason(real, moved),
+        "published_reason": None if quote else "not in the paper's table 3",
+    }
+
+
+def _reason(real: Attacked | None, moved: Attacked | None) -> str | None:
+    told = []
+    for side, name in ((real, "real"), (moved, "symmetric")):
+        if side is None:
+            told.append(
+                f"not trained on {name} images" + ("" if name == "real" else " and tested on real ones")
+            )
+        elif side.reason:
+            told.append(f"trained on {name}: {side.reason}")
+    return "; ".join(told) or None
+
+
+# --- figure -----------------------------------------------------------------------------------------------
+
+SIDES = (("real", "real images", "o", "#0072B2"), ("symmetric", "symmetric samples", "s", "#D55E00"))
+
+
+def _figure(rows: Sequence[dict[str, Any]]) -> Figure:
+    from matplotlib.lines import Line2D
+
+    figure = drawing.new_figure(11.2, 0.34 * len(rows) + 1.5)
+    left, right = drawing.panels(figure, 1, 2, sharey=True)[0]
+    for place, row in enumerate(rows):
+        for number, (name, _, shape, tint) in enumerate(SIDES):
+            at = place + 0.2 * (2 * number - 1)
+            _point(left, at, row, f"accuracy_{name}", 100.0, shape, tint)
+            _point(right, at, row, f"mean_l2_{name}", 1.0, shape, tint)
+            if row[f"published_{name}"] is not None:
+                left.plot([100 * row[f"published_{name}"]], [at], "|", color="black", markersize=10)
+    labels = [_label(row) for row in rows]
+    left.set_yticks(range(len(rows)), labels, fontsize=8)
+    left.set_ylim(len(rows) - 0.45, -0.55)
+    starts = [at for at in range(1, len(rows)) if rows[at]["task"] != rows[at - 1]["task"]]
+    for axes, name in (
+        (left, "accuracy on real test images, %"),
+        (right, "mean L2 of adversarials of real images"),
+    ):
+        drawing.plain_axes(axes, grid="x")
+        axes.set_xlabel(name, fontsize=9)
+        for at in starts:
+            axes.axhline(at - 0.5, color="0.6", linewidth=0.8)
+    right.set_xlim(left=0)
+    handles: list[Any] = [
+        Line2D([], [], linestyle="none", marker=shape, color=tint) for _, _, shape, tint in SIDES
+    ]
+    texts = [f"trained on {text}" for _, text, _, _ in SIDES]
+    if any(row["published_real"] is not None for row in rows):
+        handles.append(Line2D([], [], linestyle="none", marker="|", color="black", markersize=11))
+        texts.append("published (CelebA, CNN)")
+    drawing.legend_beside(figure, handles, texts)
+    of = " / ".join(dict.fromkeys(row["accuracy_of"] for row in rows))
+    drawing.title(
+        figure, f"Trained on real or on symmetric images, tested on real ones (accuracy: {of}; 95 % interval)"
+    )
+    return figure
+
+
+def _label(row: dict[str, Any]) -> str:
+    place = f" (stand-in for {row['stand_in_for']})" if row["stand_in_for"] else ""
+    model = (
+        row["model"] if row["model"] != row["model_kind"] else drawing.NAMES.get(row["model"], row["model"])
+    )
+    shown = "" if row["attack"] == CLOSEST else f", {drawing.ATTACKS.get(row['attack'], row['attack'])}"
+    return f"{drawing.spaced(row['task'])}{place}: {model}{shown}"
+
+
+def _point(
+    axes: Axes, at: float, row: dict[str, Any], name: str, scale: float, shape: str, tint: str
+) -> None:
+    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    if value is None:
+        return
+    if low is not None and high is not None:
+        axes.hlines(at, scale * low, scale * high, color=tint, linewidth=1)
+    axes.plot([scale * value], [at], shape, color=tint, markersize=5)

@@ -1,0 +1,227 @@
+"""Bayes-optimal classifier: the class with the greater density (Richardson and Weiss 2021, section 2).
+
+With the densities from which the images were drawn it is the best that there can be; with densities that were
+fitted to images it is the classifier of a generative model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from math import prod
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from harness.dataset import Dataset
+from harness.errors import ModelError
+from harness.randomness import derived_seed
+from harness.training import Context, StateDict, Task
+from harness_bayes.fitting import QUICK, fit_mfa
+from harness_bayes.mfa import PARTS, Mfa
+from harness_bayes.mixture_data import MixtureDataset
+from harness_bayes.prepared import Prepared
+from harness_bayes.two_class_images import TwoClassImages, check_task, two_class_images
+
+PREFIXES = ("first_", "second_")
+"""Of the buffers that hold the densities of class 0 and class 1."""
+
+
+class BayesOptimal(Prepared[tuple[Mfa, Mfa]]):
+    """Images (B, C, H, W) in [0, 1] to logits (B, 2), by mixtures of factor analysers with equal priors.
+
+    Logits are the log densities less the mean of the two, which changes neither a decision nor a softmax: log
+    densities of images lie near 1e5, where float32 knows hundredths, while their difference is what decides,
+    and is small where decisions change. All is computed in float64, under autocast too, and cast at the end.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        size = prod(shape)
+        sizes = {"log_weights": (0,), "means": (0, size), "factors": (0, size, 0), "noise": (0, size)}
+        for prefix in PREFIXES:
+            for name in PARTS:
+                self.hold(prefix + name, sizes[name], torch.float64)
+
+    def prepare(self) -> tuple[Mfa, Mfa]:
+        """The densities of class 0 and class 1.
+
+        Raises:
+            ModelError: there are none yet, or the weights are no mixtures.
+        """
+        state = dict(self.named_buffers())
+        if not len(state[PREFIXES[0] + "means"]):
+            raise ModelError("bayes-optimal has no densities; train it, or load its weights")
+        return Mfa.from_state(state, PREFIXES[0]), Mfa.from_state(state, PREFIXES[1])
+
+    @property
+    def component_classes(self) -> Tensor:
+        """(P,) int64: the class of each component, those of class 0 first."""
+        counts = torch.tensor([len(self.get_buffer(prefix + "means")) for prefix in PREFIXES])
+        return torch.arange(2).repeat_interleave(counts).to(self.get_buffer(PREFIXES[0] + "means").device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        joint, offset = self._scores(x)
+        split = len(self.get_buffer(PREFIXES[0] + "means"))
+        logits = torch.stack([joint[:, :split].logsumexp(1), joint[:, split:].logsumexp(1)], 1)
+        return _cast(logits - offset, x)
+
+    def components(self, x: Tensor) -> Tensor:
+        """(B, P) log π_k + log N(x; component k), less what ``forward`` subtracts of image b.
+
+        The logarithm of the sum of those of a class is its logit.
+        """
+        joint, offset = self._scores(x)
+        return _cast(joint - offset, x)
+
+    def _scores(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Log joint densities (B, P) and the mean (B, 1) of the log densities of both classes."""
+        flat = x.flatten(1)
+        parts = [density.log_joint(flat) for density in self.prepared()]
+        offset = torch.stack([part.logsumexp(1) for part in parts], 1).mean(1, keepdim=True)
+        return torch.cat(parts, 1), offset
+
+
+def build(task: Task) -> BayesOptimal:
+    """The classifier before it has densities.
+
+    Raises:
+        ModelError: the task names another number of classes than two.
+    """
+    check_task(task)
+    return BayesOptimal(task.shape)
+
+
+def train(module: BayesOptimal, dataset: Dataset, context: Context) -> None:
+    """Take the densities from which the data set draws its images.
+
+    Raises:
+        ModelError: it draws them from none.
+    """
+    if not isinstance(dataset, MixtureDataset):
+        raise ModelError(
+            f"bayes-optimal needs a data set whose densities are known, and {dataset.name} is of images; "
+            'use mfa-symmetric or mfa-asymmetric, or the model "mfa"'
+        )
+    _take(module, dataset.densities)
+    context.report(1.0, "densities of the data set")
+
+
+def train_mfa(
+    module: BayesOptimal,
+    dataset: Dataset,
+    context: Context,
+    *,
+    images: Annotated[int, Ge(2)] | None = None,
+    components: Annotated[int, Ge(1)] | None = None,
+    samples_per_component: Annotated[int, Ge(1)] = 1000,
+    latent: Annotated[int, Ge(1)] = 10,
+    steps: Annotated[int, Ge(0)] = QUICK.steps,
+    learning_rate: Annotated[float, Gt(0)] = QUICK.learning_rate,
+    batch_size: Annotated[int, Ge(1)] = QUICK.batch_size,
+    mirror: bool = False,
+) -> None:
+    """Fit a mixture of factor analysers to the training images of each class (appendix B.1).
+
+    Args:
+        images: of the training set that are used, the first of each class, at most; None: all.
+        components: of each class; None: as many as it has ``samples_per_component`` images, and one at least.
+        samples_per_component: images.
+        latent: factors of a component.
+        steps: of Adam, after k-means and a factor analysis of each cluster.
+        learning_rate: of Adam.
+        batch_size: images in a step.
+        mirror: whether images are learned as they are and mirrored, as the study does with faces.
+
+    Raises:
+        DatasetError: there is no training set.
+        ModelError: it has not two classes, or a class has too few images for such a mixture.
+    """
+    found = two_class_images(dataset, "train", images)
+    densities = []
+    for side in (0, 1):
+        index = np.flatnonzero(found.labels == side)
+        recipe: dict[str, Any] = {
+            "components": components or max(1, len(index) // samples_per_component),
+            "latent": latent,
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "batch_size": batch_size,
+            "mirror": dataset.shape if mirror else None,
+        }
+        make = partial(_fitted, found, index, side, recipe, context)
+        state = context.unit({"class": side, "count": len(index), **recipe}, make)
+        densities.append(Mfa.from_state(state, ""))
+    _take(module, (densities[0], densities[1]))
+    context.report(1.0, "densities of both classes")
+
+
+def _fitted(
+    found: TwoClassImages,
+    index: npt.NDArray[np.intp],
+    side: int,
+    recipe: Mapping[str, Any],
+    context: Context,
+) -> StateDict:
+    """The mixture of the images ``index`` (N,), all of one class."""
+
+    def report(share: float, word: str) -> None:
+        context.report((side + share) / 2, f"class {side}: {word}")
+
+    vectors = torch.from_numpy(found.read(index)).flatten(1).float() / 255  # (N, D)
+    seed = derived_seed(context.seed, "mixture", side)
+    mixture = fit_mfa(vectors, seed=seed, device=context.device, report=report, **recipe)
+    return mixture.to("cpu").state("")
+
+
+def example() -> MixtureDataset:
+    """Sixty images of 1 x 16 x 16 pixels, drawn from two mixtures of two components, for the contract kit."""
+    shape, number = (1, 16, 16), 60
+    draws = torch.Generator().manual_seed(0)
+
+    def drawn(*size: int) -> Tensor:
+        return torch.randn(size, generator=draws, dtype=torch.float64)
+
+    dimension = prod(shape)
+    noise = torch.full((2, dimension), 0.1**2, dtype=torch.float64)
+    weights = torch.tensor([0.4, 0.6], dtype=torch.float64).log()
+    densities = [
+        Mfa(weights, 0.5 + 0.1 * drawn(2, dimension), 0.05 * drawn(2, dimension, 3), noise) for _ in range(2)
+    ]
+    labels = torch.arange(number) % 2
+    component = torch.arange(number) // 2 % 2
+    z, eta = drawn(number, 3), drawn(number, dimension)
+    both = [density.generate(component, z, eta) for density in densities]
+    vectors = torch.where(labels[:, None] == 0, both[0], both[1])
+    images = (vectors.clamp(0, 1) * 255).round().view(-1, *shape)
+    pixels = images.to(torch.uint8).numpy()
+    return MixtureDataset(
+        name="two mixtures",
+        ids=[f"{row:03}" for row in range(number)],
+        shape=shape,
+        read=lambda rows: pixels[rows],
+        fingerprint="two mixtures",
+        labels=labels.numpy(),
+        class_names=("first", "second"),
+        partitions=np.repeat(["train", "validation", "test"], number // 3),
+        densities=(densities[0], densities[1]),
+        manifolds=(densities[0], densities[1]),
+    )
+
+
+def _take(module: BayesOptimal, densities: tuple[Mfa, Mfa]) -> None:
+    module.take(
+        {
+            name: tensor
+            for prefix, density in zip(PREFIXES, densities, strict=True)
+            for name, tensor in density.state(prefix).items()
+        }
+    )
+
+
+def _cast(scores: Tensor, x: Tensor) -> Tensor:
+    return scores if x.dtype == torch.float64 else scores.float()

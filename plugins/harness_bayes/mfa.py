@@ -1,0 +1,230 @@
+"""Mixtures of factor analysers: Gaussian mixtures whose covariances are A A' + D, D diagonal.
+
+Ghahramani and Hinton 1996 (CRG-TR-96-1); with images, Richardson and Weiss 2018 (https://arxiv.org/abs/1805.12462)
+and 2021 (https://arxiv.org/abs/2002.10563, appendix B.1). D stands for the dimension of x, too, in shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import log, log1p, pi
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from harness.errors import ModelError
+from harness_bayes.woodbury import Products
+
+PARTS = ("log_weights", "means", "factors", "noise")
+"""Names of the tensors, in a state and of the fields."""
+BLOCK = 1 << 22
+"""Numbers, at most, in the float64 copy of a block of images."""
+LARGEST_PRODUCT = 1e10
+"""Of squared deviations by the noise, up to which they may be sums that cancel: 1e-6 of a log density."""
+NORMALISED = 1e-5
+"""By how much the logarithm of the sum of the weights may miss 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mfa:
+    """A density of vectors (D,); all tensors are float64 and on one device.
+
+    Raises:
+        ModelError: the shapes disagree, or a number is not finite, not positive, or not a share.
+    """
+
+    log_weights: Tensor
+    """(K,) logarithm of the mixing proportions π."""
+    means: Tensor
+    """(K, D) μ."""
+    factors: Tensor
+    """(K, D, L) A; zeros, or L = 0, where a component is a Gaussian with a diagonal covariance."""
+    noise: Tensor
+    """(K, D) variances: the diagonal of D."""
+
+    def __post_init__(self) -> None:
+        fault = _fault(self.log_weights, self.means, self.factors, self.noise)
+        if fault:
+            raise ModelError(f"mixture of factor analysers: {fault}")
+
+    def log_joint(self, x: Tensor) -> Tensor:
+        """log π_k + log N(x; μ_k, A_k A_k' + D_k) of x (B, D): float64 (B, K), differentiable."""
+        mahalanobis = self._products if self._tame else self._residuals
+        return self.log_weights + self._log_scales - self._in_blocks(mahalanobis, x) / 2
+
+    def log_likelihood(self, x: Tensor) -> Tensor:
+        """log p(x) of x (B, D): float64 (B,), differentiable."""
+        return self.log_joint(x).logsumexp(1)
+
+    def responsibilities(self, x: Tensor) -> Tensor:
+        """p(k | x) of x (B, D): float64 (B, K), differentiable."""
+        return self.log_joint(x).softmax(1)
+
+    def generate(self, component: Tensor, z: Tensor, noise: Tensor) -> Tensor:
+        """Samples (B, D), float64: each row depends to the last bit on its own row of the arguments only.
+
+        Args:
+            component: (B,) int64.
+            z: (B, L) standard normal, the latent factors.
+            noise: (B, D) standard normal.
+        """
+        samples = self.means.new_empty(noise.shape)
+        loadings = {index: self.factors[index].T.contiguous() for index in set(component.tolist())}  # (L, D)
+        # A product of matrices would be as exact, but its last bits depend on how many rows it has.
+        for sample, index, latent, own in zip(samples, component.tolist(), z.tolist(), noise, strict=True):
+            torch.mul(self.noise[index].sqrt(), own.to(sample), out=sample)
+            for weight, factor in zip(latent, loadings[index], strict=True):
+                sample += weight * factor
+            sample += self.means[index]
+        return samples
+
+    def subspace_distances(self, x: Tensor) -> Tensor:
+        """Euclidean distances (B, K), float64, of x (B, D) to μ_k + span(A_k); to μ_k where A_k = 0."""
+
+        def distances(x: Tensor) -> Tensor:
+            columns = []
+            for mean, basis in zip(self.means, self._bases, strict=True):
+                residual = x - mean
+                columns.append(torch.linalg.vector_norm(residual - residual @ basis @ basis.T, dim=1))
+            return torch.stack(columns, 1)
+
+        return self._in_blocks(distances, x)
+
+    def state(self, prefix: str) -> dict[str, Tensor]:
+        """Contiguous tensors to be kept, by prefix + field."""
+        return {prefix + name: getattr(self, name).detach().contiguous() for name in PARTS}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], prefix: str) -> Mfa:
+        """The mixture of which ``state`` was made; tensors are taken as float64.
+
+        Raises:
+            ModelError: a tensor is missing, the shapes disagree, or numbers are no mixture.
+        """
+        missing = [prefix + name for name in PARTS if prefix + name not in state]
+        if missing:
+            raise ModelError(f"mixture of factor analysers: no tensor {', '.join(missing)}; fit it anew")
+        tensors = [state[prefix + name].detach().to(torch.float64) for name in PARTS]
+        fault = _fault(*tensors)
+        if fault:
+            raise ModelError(f'mixture of factor analysers "{prefix}": {fault}; fit it anew')
+        return cls(*tensors)
+
+    def to(self, device: torch.device | str) -> Mfa:
+        """This mixture on another device; itself where it is there."""
+        if torch.device(device) == self.means.device:
+            return self
+        return Mfa(*(getattr(self, name).to(device) for name in PARTS))
+
+    def joined(self, other: Mfa, weight: float) -> Mfa:
+        """The mixture of this one, with 1 - weight, and another, whose components follow, with ``weight``.
+
+        Raises:
+            ModelError: the dimensions differ, or ``weight`` is not between 0 and 1.
+        """
+        if not 0 < weight < 1:
+            raise ModelError(f"weight = {weight} of a joined mixture must be between 0 and 1")
+        if self.means.shape[1] != other.means.shape[1]:
+            raise ModelError(
+                f"mixtures of {self.means.shape[1]} and {other.means.shape[1]} numbers cannot be joined; "
+                "make both of images of one size"
+            )
+        latent = max(self.factors.shape[2], other.factors.shape[2])
+        return Mfa(
+            torch.cat([self.log_weights + log1p(-weight), other.log_weights + log(weight)]),
+            torch.cat([self.means, other.means]),
+            torch.cat([F.pad(mfa.factors, (0, latent - mfa.factors.shape[2])) for mfa in (self, other)]),
+            torch.cat([self.noise, other.noise]),
+        )
+
+    def _in_blocks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """What ``function`` says of blocks of x (B, D), each in float64: (B, K)."""
+        components, dimension, latent = self.factors.shape
+        size = max(1, BLOCK // max(dimension, components * (latent + 2)))
+        # Made at once: parts that are left between freed blocks would keep malloc from using those again.
+        whole = self.means.new_empty(len(x), components)
+        for rows in range(0, len(x), size):
+            whole[rows : rows + size] = function(x[rows : rows + size].to(torch.float64))
+        return whole
+
+    @cached_property
+    def _whitened(self) -> tuple[Tensor, Tensor, Tensor]:
+        """U (K, D, L), s (K, L), V' (K, L, L) of D^-1/2 A.
+
+        I + A' D^-1 A = V (1 + s²) V': its determinant and inverse lose nothing where noise is small.
+        """
+        u, s, v = torch.linalg.svd(self.factors / self.noise.sqrt()[:, :, None], full_matrices=False)
+        return u, s, v
+
+    @cached_property
+    def _log_scales(self) -> Tensor:
+        """-log det(2π (A A' + D)) / 2, (K,)."""
+        _, s, _ = self._whitened
+        log_determinants = self.noise.log().sum(1) + s.square().log1p().sum(1)
+        return -(log_determinants + self.means.shape[1] * log(2 * pi)) / 2
+
+    @cached_property
+    def _centre(self) -> Tensor:
+        return self.means.mean(0)
+
+    @cached_property
+    def _tame(self) -> bool:
+        """Whether squares may be multiplied out: by the noise of each component, no other is far away."""
+        spread = (self.means - self._centre).square() + self.factors.square().sum(2) + self.noise  # (K, D)
+        return bool((spread @ self.noise.reciprocal().T).max() < LARGEST_PRODUCT)
+
+    @cached_property
+    def _products(self) -> Products:
+        u, s, _ = self._whitened
+        scales = s / s.square().add(1).sqrt()
+        return Products.of(
+            self.means, self.noise, (u * scales[:, None, :] / self.noise.sqrt()[:, :, None]).mT
+        )
+
+    def _residuals(self, x: Tensor) -> Tensor:
+        """Squared Mahalanobis distances (B, K) of x (B, D): |D^-1/2 (x - μ - A z)|² + |z|² at the best z.
+
+        These sums do not cancel, whatever the scales, and a rounding error in z is of second order.
+        """
+        columns = []
+        for mean, noise, u, s in zip(self.means, self.noise, *self._whitened[:2], strict=True):
+            white = (x - mean) / noise.sqrt()  # (B, D)
+            inner = white @ u  # (B, L)
+            explained = inner * (s.square() / s.square().add(1))
+            latent = inner * (s / s.square().add(1))
+            columns.append((white - explained @ u.T).square().sum(1) + latent.square().sum(1))
+        return torch.stack(columns, 1)
+
+    @cached_property
+    def _bases(self) -> tuple[Tensor, ...]:
+        """Per component an orthonormal basis (D, rank) of the span of A."""
+        u, s, _ = torch.linalg.svd(self.factors, full_matrices=False)
+        if not s.shape[1]:
+            return tuple(u)
+        least = s.amax(1, keepdim=True) * max(self.factors.shape[1:]) * torch.finfo(s.dtype).eps
+        return tuple(directions[:, kept] for directions, kept in zip(u, s > least, strict=True))
+
+
+def _fault(*tensors: Tensor) -> str:
+    """What is wrong with the tensors of a mixture, and what they should be; "" where nothing is."""
+    named = dict(zip(PARTS, tensors, strict=True))
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    if len(shapes[2]) != 3 or 0 in shapes[2][:2]:
+        return f"factors are {shapes[2]}; expected (K, D, L) of at least one component and one number"
+    components, dimension, _ = shapes[2]
+    if shapes != [(components,), (components, dimension), shapes[2], (components, dimension)]:
+        return f"shapes {', '.join(map(str, shapes))} disagree; expected (K,), (K, D), (K, D, L), (K, D)"
+    for name, tensor in named.items():
+        if tensor.dtype != torch.float64:
+            return f"{name} is {tensor.dtype}; expected torch.float64"
+        if not tensor.isfinite().all():
+            return f"{name} has numbers that are not finite"
+    if not (named["noise"] > 0).all():
+        return f"noise is {named['noise'].min():g} somewhere; variances must be greater than 0"
+    total = named["log_weights"].logsumexp(0).item()
+    if abs(total) > NORMALISED:
+        return f"the weights' sum has the logarithm {total:g}; expected 0"
+    return ""

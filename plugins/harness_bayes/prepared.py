@@ -1,0 +1,62 @@
+"""Modules that compute from their buffers something that they answer faster with, whenever these change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import ModelError
+
+T = TypeVar("T")
+
+
+class Prepared(nn.Module, Generic[T]):
+    """A module without parameters, whose buffers have shapes that only training knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._kept: tuple[list[tuple[Tensor, int]], T] | None = None
+
+    def hold(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        """Register a buffer; training decides the sizes that are 0 in ``shape``."""
+        self._shapes[name] = shape
+        self.register_buffer(name, torch.zeros(shape, dtype=dtype))
+
+    def prepare(self) -> T:
+        """What the buffers are turned into."""
+        raise NotImplementedError
+
+    def prepared(self) -> T:
+        """The same, kept until a buffer is written to, replaced or moved."""
+        state = [(tensor, tensor._version) for tensor in self.buffers()]
+        if self._kept is not None:
+            seen, value = self._kept
+            if all(a is b and m == n for (a, m), (b, n) in zip(seen, state, strict=True)):
+                return value
+        with torch.no_grad():
+            value = self.prepare()
+        self._kept = state, value
+        return value
+
+    def resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Make the buffers of these shapes, as those of weights that are about to be loaded.
+
+        Raises:
+            ModelError: they are for images of another size.
+        """
+        for name, wanted in self._shapes.items():
+            shape, buffer = shapes.get(name, wanted), self.get_buffer(name)
+            if len(shape) != len(wanted) or any(a not in (0, b) for a, b in zip(wanted, shape, strict=True)):
+                raise ModelError(
+                    f"{name} of shape {tuple(shape)} is of images of another size than the model's"
+                )
+            setattr(self, name, buffer.new_zeros(shape))
+
+    def take(self, state: Mapping[str, Tensor]) -> None:
+        """Resize, and load: what training found."""
+        self.resize({name: tuple(tensor.shape) for name, tensor in state.items()})
+        self.load_state_dict(dict(state))

@@ -1,0 +1,132 @@
+"""How networks of two classes are trained: Adam at one rate, for some epochs, on a loss of each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
+
+from harness.errors import ModelError
+from harness.randomness import derived_seed
+from harness.training import Context, StateDict
+from harness_bayes.two_class_images import TwoClassImages
+
+LARGEST_LOSS = 1e9
+"""Beyond it nothing is learned any more, although leaky networks can stay finite for long."""
+Precision = Literal["mixed", "float32"]
+Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
+"""Of a network, images (B, C, H, W), labels (B,) and a source of noise on the CPU: a scalar to minimise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What decides the weights, beside network, images, loss and seed."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    """Adam's, the same throughout."""
+    precision: Precision
+    """"mixed" computes passes in bfloat16 where the processor has it, and keeps weights in float32."""
+
+
+def cross_entropy(network: nn.Module, x: Tensor, labels: Tensor, noise: torch.Generator) -> Tensor:
+    """The mean cross-entropy of a batch."""
+    return F.cross_entropy(network(x).float(), labels)
+
+
+def fit(
+    network: nn.Module,
+    images: TwoClassImages,
+    loss: Loss,
+    recipe: Recipe,
+    context: Context,
+    identity: Mapping[str, Any],
+) -> None:
+    """Train ``network`` in place, and leave it in eval mode.
+
+    What an epoch ends with, weights and Adam's averages, is kept as a unit: a killed training goes on after
+    its last whole epoch, and one of more epochs goes on from one of fewer. An epoch draws its order and its
+    noise from streams of its own, so that the outcome does not depend on that.
+
+    Args:
+        identity: of the training, less ``recipe`` and what the zoo adds to it.
+
+    Raises:
+        ModelError: the loss is beyond all bounds.
+    """
+    network.to(context.device)
+    named = dict(network.named_parameters())
+    optimizer = torch.optim.Adam(named.values(), lr=recipe.learning_rate)
+    known = {key: value for key, value in asdict(recipe).items() if key != "epochs"}
+    for epoch in range(1, recipe.epochs + 1):
+
+        def make(epoch: int = epoch) -> StateDict:
+            _train_epoch(network, optimizer, images, loss, recipe, context, epoch)
+            return _state(named, optimizer)
+
+        _restore(named, optimizer, context.unit({**identity, **known, "epoch": epoch}, make))
+        context.report(epoch / recipe.epochs, f"epoch {epoch}/{recipe.epochs}")
+    network.eval()
+
+
+def _train_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: TwoClassImages,
+    loss: Loss,
+    recipe: Recipe,
+    context: Context,
+    epoch: int,
+) -> None:
+    network.train()
+    order = np.random.default_rng(derived_seed(context.seed, "order", epoch)).permutation(len(images))
+    noise = torch.Generator().manual_seed(derived_seed(context.seed, "noise", epoch))
+    for start in range(0, len(order), recipe.batch_size):
+        batch = order[start : start + recipe.batch_size]
+        x = torch.from_numpy(images.read(batch)).to(context.device).float() / 255  # (B, C, H, W)
+        labels = torch.from_numpy(images.labels[batch]).to(context.device)  # (B,)
+        with _passes(recipe.precision, context.device):
+            value = loss(network, x, labels, noise)
+        optimizer.zero_grad()
+        torch.autograd.backward(value)
+        optimizer.step()
+        shown = value.item()
+        if not shown <= LARGEST_LOSS:  # nor where it is no number
+            raise ModelError(
+                f"training diverged in epoch {epoch}: the loss is {shown}; "
+                f"give a lower learning_rate than {recipe.learning_rate:g}"
+            )
+        share = (epoch - 1 + (start + len(batch)) / len(order)) / recipe.epochs
+        context.report(share, f"epoch {epoch}/{recipe.epochs}, loss {shown:.3f}")
+
+
+def _state(named: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> StateDict:
+    """Copies of all that the next epoch begins with."""
+    state: StateDict = {}
+    for name, parameter in named.items():
+        state[f"weight.{name}"] = parameter.detach().clone()
+        state |= {f"{key}.{name}": value.clone() for key, value in optimizer.state[parameter].items()}
+    return state
+
+
+def _restore(named: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, state: StateDict) -> None:
+    keys = {name.partition(".")[0] for name in state} - {"weight"}
+    with torch.no_grad():
+        for name, parameter in named.items():
+            parameter.copy_(state[f"weight.{name}"])
+            # Adam counts its steps on the CPU.
+            optimizer.state[parameter] = {
+                key: state[f"{key}.{name}"].to("cpu" if key == "step" else parameter.device) for key in keys
+            }
+
+
+def _passes(precision: Precision, device: torch.device) -> torch.autocast:
+    # Processors without AVX-512 emulate bfloat16, at many times the cost of float32.
+    fast = device.type == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "mixed" and fast)

@@ -1,0 +1,54 @@
+"""The frame of aligned faces, and the part of it that becomes an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.errors import DatasetError
+
+SOURCE_SIZE = (218, 178)
+"""Height and width in pixels of every aligned image."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of the frame, in its pixels."""
+
+    top: int = 0
+    left: int = 0
+    height: int = SOURCE_SIZE[0]
+    width: int = SOURCE_SIZE[1]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+
+WHOLE = Crop()
+
+
+def checked_crop(place: str, crop: Sequence[int] | None) -> Crop:
+    """The rectangle that a data set's ``crop`` names; the whole frame for None.
+
+    Raises:
+        DatasetError: it is no rectangle, is empty, or leaves the frame; begins with ``place``.
+    """
+    if crop is None:
+        return WHOLE
+    whole = isinstance(crop, list | tuple) and all(type(number) is int for number in crop)
+    if not whole or len(crop) != 4:
+        raise DatasetError(
+            f"{place}: crop = {crop!r} is not top, left, height and width; give four, such as "
+            "[50, 25, 128, 128]"
+        )
+    top, left, height, width = crop
+    inside = top >= 0 and left >= 0 and top + height <= SOURCE_SIZE[0] and left + width <= SOURCE_SIZE[1]
+    if height < 1 or width < 1 or not inside:
+        raise DatasetError(
+            f"{place}: crop = {list(crop)} must be a rectangle inside the frame, which is {SOURCE_SIZE[0]} "
+            f"pixels high and {SOURCE_SIZE[1]} wide: it covers rows {top} to {top + height - 1} and "
+            f"columns {left} to {left + width - 1}"
+        )
+    return Crop(top, left, height, width)
