@@ -76,13 +76,26 @@ def test_the_other_tables_of_the_documents_plan_too() -> None:
         "model": [{"use": "separate", "attributes": ["Smiling"]}, {"use": "moon"}],
         "attack": [{"use": "ffa"}],
     }
-    planned = plan(read_suite(crossed | tomllib.loads("\n".join(more))), catalog())
+    fragments = [text for text in more if "[[source]]" not in text]
+    assert len(fragments) == len(more) - 1
+    planned = plan(read_suite(crossed | tomllib.loads("\n".join(fragments))), catalog())
     (transfer,) = [cell for cell in planned.cells if cell.source]
     assert (transfer.model.label, transfer.attack_label) == ("moon", "ffa from separate")
     (measure,) = planned.measures
     assert (measure.column, measure.at_least) == ("pass", 0.95)
     (analysis,) = planned.analyses
     assert analysis.parameters["thresholds"] == [0, 0.9, 0.95, 0.99]
+
+
+def test_the_data_sets_of_the_documents_that_are_made_from_others_plan_too() -> None:
+    _, *more = blocks((ROOT / "docs/manifest.md").read_text(encoding="utf-8"), "toml")
+    (fragment,) = [text for text in more if "[[source]]" in text]
+    crossed = {"schema": 1, "name": "made", "model": [{"use": "cnn"}], "attack": [{"use": "cw-l2"}]}
+    planned = plan(read_suite(crossed | tomllib.loads(fragment), environment={}), catalog())
+    assert [(cell.dataset.label, cell.dataset.stand_in_for) for cell in planned.cells] == [
+        ("mfa-symmetric[attribute=Male]", "faces"),
+        ("mfa-symmetric[attribute=Smiling]", "faces"),
+    ]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "suites").glob("*.toml")), ids=lambda path: path.stem)

@@ -123,6 +123,7 @@ def train_mfa(
     steps: Annotated[int, Ge(0)] = QUICK.steps,
     learning_rate: Annotated[float, Gt(0)] = QUICK.learning_rate,
     batch_size: Annotated[int, Ge(1)] = QUICK.batch_size,
+    decay: bool = QUICK.decay,
     mirror: bool = False,
 ) -> None:
     """Fit a mixture of factor analysers to the training images of each class (appendix B.1).
@@ -135,6 +136,7 @@ def train_mfa(
         steps: of Adam, after k-means and a factor analysis of each cluster.
         learning_rate: of Adam.
         batch_size: images in a step.
+        decay: whether the learning rate falls to 0.
         mirror: whether images are learned as they are and mirrored, as the study does with faces.
 
     Raises:
@@ -151,6 +153,7 @@ def train_mfa(
             "steps": steps,
             "learning_rate": learning_rate,
             "batch_size": batch_size,
+            "decay": decay,
             "mirror": dataset.shape if mirror else None,
         }
         make = partial(_fitted, found, index, side, recipe, context)

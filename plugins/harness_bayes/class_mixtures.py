@@ -1,4 +1,4 @@
-"""What images are drawn from: a mixture of factor analyzers for each of two classes, learned from images.
+"""What images are drawn from: a mixture of factor analysers for each of two classes, learned from images.
 
 Appendix B.1 and B.2: the classes are fitted apart, with as many components as a class has thousands of images
 (MNIST: 25), 10 latent factors (MNIST: 6), faces mirrored.
@@ -73,6 +73,7 @@ def fit(
     steps: Annotated[int, Ge(0)] = QUICK.steps,
     learning_rate: Annotated[float, Gt(0)] = QUICK.learning_rate,
     batch_size: Annotated[int, Ge(1)] = QUICK.batch_size,
+    decay: bool = QUICK.decay,
     mirror: bool | None = None,
 ) -> StateDict:
     """Learn a mixture per class from the images of the partition "train", of all where there is none.
@@ -90,6 +91,7 @@ def fit(
             published code makes 10,000.
         learning_rate: of Adam; 5e-5 in the published code.
         batch_size: images in a step.
+        decay: whether the learning rate falls to 0; not in the published code.
         mirror: whether images are learned as they are and mirrored; where it is not given, classes by
             attribute are (faces), a pair of classes is not (digits).
 
@@ -109,6 +111,7 @@ def fit(
             "steps": steps,
             "learning_rate": learning_rate,
             "batch_size": batch_size,
+            "decay": decay,
             "mirror": (channels, height, width) if mirrored else None,
         }
         part = _fitted(classes, side, rows, recipe, context)

@@ -160,6 +160,8 @@ def test_the_seed_decides_and_global_generators_stay() -> None:
     again, other = fit(x, components=3), fit(x, components=3, seed=1)
     assert all(torch.equal(getattr(one, name), getattr(again, name)) for name in PARTS)
     assert not torch.equal(one.means, other.means)
+    # The order of the images is drawn, too: one component has no other choice.
+    assert not torch.equal(fit(x).means, fit(x, seed=1).means)
 
 
 def test_progress_is_reported_after_every_step() -> None:
@@ -264,3 +266,13 @@ def test_a_training_that_diverges_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 def test_huge_steps_end_in_one_line() -> None:
     with pytest.raises(ModelError, match=r"diverged in step .* give a lower learning_rate than 1e"):
         fit(drawn(known(2, 16, 2), 60, 1), learning_rate=1e30)
+
+
+def test_a_small_cluster_is_filled_up_with_its_nearest_images() -> None:
+    x = drawn(known(1, 16, 2), 31, 1)
+    x[30] += 1  # k-means puts it into a cluster of its own
+    found = fit(x, components=2, latent=4, steps=0)
+    alone = int(found.log_weights.argmin())
+    assert found.log_weights[alone].exp() == pytest.approx(1 / 31)
+    nearest = torch.cdist(x[30:], x)[0].argsort()[:10]
+    torch.testing.assert_close(found.means[alone], x[nearest].mean(0).double(), rtol=0, atol=1e-5)

@@ -157,10 +157,12 @@ def test_kernels_are_those_of_scikit_learn() -> None:
 
 
 def test_widths_double_every_second_time() -> None:
-    distances = torch.tensor([[0.0, 4.0, 9.0], [4.0, 0.0, 4.0], [9.0, 4.0, 0.0]])
+    distances = torch.tensor([[0.0, 4.0, 9.0], [4.0, 0.0, 16.0], [9.0, 16.0, 0.0]])
     grid = widths(distances, 1 / 4, 2.0, 2)
-    assert np.allclose(grid, [2 ** (power / 2) / 4 for power in range(-4, 3)])
-    assert np.allclose(widths(distances, 1 / 4, 3.0, 1), [0.375 / 4, 0.75 / 4, 1.5 / 4, 3 / 4])
+    assert np.allclose(grid, [2 ** (power / 2) / 9 for power in range(-4, 3)])
+    assert np.allclose(widths(distances, 1 / 4, 3.0, 1), [0.375 / 9, 0.75 / 9, 1.5 / 9, 3 / 9])
+    with pytest.raises(ModelError, match="leaves no gamma to try"):
+        widths(distances, 1 / 4, 0.2, 1)
 
 
 class TestGamma:

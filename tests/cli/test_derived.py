@@ -196,5 +196,7 @@ def test_lists_of_names_are_excluded(harness: Command, made: Path) -> None:
 def test_what_the_suite_excludes_is_one_line_of_the_plan(harness: Command, made: Path) -> None:
     made.write_text(SUITE + '[[exclude]]\ndataset = "other"\n')
     lines = harness("plan", made).out.splitlines()
-    assert [line for line in lines if "excluded" in line] == [f"1 pairs excluded by {made}; --json names them"]
+    assert [line for line in lines if "excluded" in line] == [
+        f"1 pairs excluded by {made}; --json names them"
+    ]
     assert not any(line.startswith("skipped: ") for line in lines)

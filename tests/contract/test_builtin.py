@@ -22,6 +22,10 @@ SMALLER: dict[str, dict[str, Any]] = {
     "square": {"iterations": 40},
     "universal-patch": {"iterations": 40},
     "synthetic-faces": {"count": 60, "size": [32, 28]},
+    "mfa-symmetric": {"attribute": "first", "components": 1, "latent": 2, "steps": 2, "train": 40},
+    "mfa-asymmetric": {"attribute": "first", "components": 1, "latent": 2, "steps": 2, "train": 40},
+    "two-classes": {"pair": ["one", "two"]},
+    "mfa": {"components": 1, "latent": 2, "steps": 2},
 }
 """Parameters of what would take long."""
 CONTRACTS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ def magnified(original: Pixels, adversarial: Pixels, magnification: float) -> Pi
 def distance(original: Pixels, adversarial: Pixels) -> float:
     """L2 of the change, of values in [0, 1]."""
     change: Any = (adversarial.astype(np.float64) - original) / 255
-    return float(np.sqrt((change**2).sum()))
+    return math.sqrt((change**2).sum())
 
 
 def _rows(blocks: Sequence[Block]) -> list[dict[str, Any]]:
@@ -222,8 +223,8 @@ def _wide(block: Block) -> float:
 
 
 def _tall(block: Block) -> float:
-    shape = block.lines[0].original.shape
-    return WIDE * shape[1] / shape[2] + CAPTION
+    _, height, width = block.lines[0].original.shape
+    return WIDE * float(height / width) + CAPTION
 
 
 def _draw_block(figure: Figure, block: Block, side: float, top: float, magnification: float) -> None:

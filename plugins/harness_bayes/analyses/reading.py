@@ -76,7 +76,7 @@ def _data(row: Mapping[str, Any]) -> Data:
         label=row["dataset"],
         stand_in_for=row.get("stand_in_for"),
         kind=kind,
-        to_real=kind != "real" and parameters.get("tested_on") == "real",
+        to_real=parameters.get("tested_on") == "real",
         attribute=parameters.get("attribute"),
         pair=(str(pair[0]), str(pair[1])) if pair else None,
         source=source.get("label"),

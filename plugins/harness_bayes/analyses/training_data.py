@@ -78,7 +78,9 @@ def _row(study: Study, real: Attacked | None, moved: Attacked | None, plain: set
     assert either is not None  # a pair has a side
     sides = [side for side in (real, moved) if side is not None]
     of, told = accuracies(study, *sides)
-    change = difference(*sides, told, of == WHOLE) if len(sides) == 2 else NOTHING
+    change = NOTHING
+    if real is not None and moved is not None:
+        change = difference(real, moved, told, of == WHOLE)
     scores = iter(told)
     own = [NOTHING if side is None else next(scores) for side in (real, moved)]
     l2 = [NOTHING if side is None else side.l2 for side in (real, moved)]

@@ -81,6 +81,14 @@ def test_asymmetric_against_symmetric(tmp_path: Path, weak: float, strong: float
     assert row["clear"]
 
 
+def test_drawn_images_of_one_name_in_two_data_sets_are_not_paired(tmp_path: Path) -> None:
+    strong = rows(3.0, spread=0.3)
+    weak = [row | {"l2": 0.3 * row["l2"]} for row in strong]
+    cells = [cell(strong), cell(weak, data="asymmetric")]
+    row = judged(tmp_path, cells)[statements.ASYMMETRIC_WEAKER.name]
+    assert "= 0.30 [0.2" in row["ours"]  # the ratio of each pair is 0.3 exactly
+
+
 def test_of_digits_only_the_ratio_counts(tmp_path: Path) -> None:
     pair = {"pair": ["0", "6"]}
     cells = [model("bayes-optimal", 4.0, **pair), model("bayes-optimal", 1.7, data="asymmetric", **pair)]

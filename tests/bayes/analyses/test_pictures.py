@@ -124,6 +124,10 @@ def test_images_of_both_classes_take_turns(tmp_path: Path) -> None:
     items = read_study(write(tmp_path, [cell(rows)])).attacked
     assert typical(items, {}, "abcd", 2) == ["b", "c"]
     assert typical(items, {"a": 0, "b": 0, "c": 0, "d": 1}, "abcd", 2) == ["b", "d"]
+    # b is nearest to the median, but withstood the other model: it takes nobody's turn
+    other = cell([changed(name, 9) for name in "acd"], model="cnn")
+    items = read_study(write(tmp_path / "two", [cell(rows), other])).attacked
+    assert typical(items, {"a": 0, "b": 0, "c": 0, "d": 1}, "abcd", 2) == ["c", "d"]
 
 
 def test_data_sets_and_rows_can_be_named(tmp_path: Path) -> None:

@@ -74,12 +74,12 @@ def test_rates_and_means_are_those_of_the_core_and_of_pandas(tmp_path: Path) -> 
         *cases([None] * 10, prefix="w"),
         *(wrong(f"x{number}") for number in range(8)),
         raised("e0"),
-        raised("e1"),
+        case("e1", 9.0, error="RuntimeError: no"),
     ]
     results = write(tmp_path, [cell(rows, cases=60, status="partial")])
     item = read_study(results).attacked[0]
     frame = pd.DataFrame(rows)
-    frame = frame[frame["success"].notna()]
+    frame = frame[frame["success"].notna() & frame["error"].isna()]
     right = frame[frame["clean_correct"]]
     assert item.l2.value == pytest.approx(right.loc[right["success"], "l2"].mean(), rel=1e-6)
     assert (item.l2.n, item.success.value, item.success.n) == (30, 0.75, 40)
@@ -184,6 +184,11 @@ def test_a_ratio_of_means_and_its_interval() -> None:
         rng=1,
     ).confidence_interval
     assert (apart.low, apart.high) == pytest.approx((free.low, free.high), abs=0.01)
+    # by the delta method
+    spread = paired.value * np.hypot(*(own["l2"].std() / own["l2"].mean() for own in (first, second)))
+    width = 2 * 1.96 * spread / np.sqrt(200)
+    assert free.high - free.low == pytest.approx(width, rel=0.08)
+    assert np.ptp([apart.low, apart.high]) == pytest.approx(width, rel=0.08)
     assert free.high - free.low > 4 * (own.high - own.low)  # what pairing is for
 
 

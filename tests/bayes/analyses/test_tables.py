@@ -83,6 +83,13 @@ def test_a_model_that_is_broken_everywhere_scores_one_hundred_less_its_accuracy(
     # as in the paper's own row of the same classes
     assert row["published_adversarial"] == pytest.approx(1 - row["published_clean"])
     assert row["robust_accuracy"] == 0.0
+    study = read_study(write(tmp_path / "all", [cell(rows, model="linear-svm", data="real")]))
+    told = [
+        published(study.attacked[0].data, kind) for kind in ("bayes-optimal", "cnn", "linear-svm", "rbf-svm")
+    ]
+    assert [quote and (quote.clean, quote.adversarial, quote.images) for quote in told] == [
+        None, (88.0, 12.0, "CelebA"), (88.3, 11.7, "CelebA"), (84.3, 16.3, "CelebA"),
+    ]  # fmt: skip
 
 
 def test_published_figures_are_quoted_for_the_same_classes_and_models_alone(tmp_path: Path) -> None:
