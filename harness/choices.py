@@ -153,7 +153,8 @@ def _datasets(
                 f'{table.place}: {key} = "{table.values[key]}": the environment variable {variable} is '
                 f"unset; set it, or --set {table.kind}.{table.use}.{key}=PATH"
             )
-        stand_in_for = table.id or table.use
+        # A source's id is the part that it plays, such as "faces".
+        stand_in_for = table.use if table.kind == "source" else table.id or table.use
         entry = entry_of(table, catalog.datasets, own["stand_in"])
         parameters = dataset_parameters(entry)
         # The stand-in takes what it knows; what is left speaks of files that are not there.

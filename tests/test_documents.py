@@ -93,8 +93,8 @@ def test_the_data_sets_of_the_documents_that_are_made_from_others_plan_too() -> 
     crossed = {"schema": 1, "name": "made", "model": [{"use": "cnn"}], "attack": [{"use": "cw-l2"}]}
     planned = plan(read_suite(crossed | tomllib.loads(fragment), environment={}), catalog())
     assert [(cell.dataset.label, cell.dataset.stand_in_for) for cell in planned.cells] == [
-        ("mfa-symmetric[attribute=Male]", "faces"),
-        ("mfa-symmetric[attribute=Smiling]", "faces"),
+        ("mfa-symmetric[attribute=Male]", "celeba"),
+        ("mfa-symmetric[attribute=Smiling]", "celeba"),
     ]
 
 

@@ -21,7 +21,7 @@ SIZE = (64, 64)
 
 
 def training_passes(parameters: Mapping[str, Any]) -> float:
-    """Passes over the training images, forward and backward, at most; of densities and support vectors none."""
+    """Passes over the training images at most, forward and backward; none for mixtures and SVMs."""
     epochs = float(parameters.get("epochs", 0))
     inner = float(parameters.get("steps", 0)) if parameters.get("beta", 1.0) else 0.0
     unchanged = 1.0 if "beta" in parameters else 0.0  # TRADES passes them beside the changed ones

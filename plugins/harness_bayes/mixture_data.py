@@ -214,7 +214,11 @@ def _drawn(
 
     def annotations(rows: Rows) -> dict[str, npt.NDArray[np.float64]]:
         rows = np.asarray(rows, dtype=np.intp)
-        return {"subspace_distance": _distances(read, rows, fields["labels"][rows], manifolds)}
+        labels = fields["labels"][rows]
+        return {
+            "subspace_distance": _distances(read, rows, labels, manifolds),
+            "class": labels.astype(np.float64),
+        }
 
     return MixtureDataset(
         read=read,

@@ -48,6 +48,8 @@ def load(
     parameters = {"attribute": attribute, "pair": pair, "balanced": balanced, "seed": seed}
     text = json.dumps([FORMAT, parameters, source.fingerprint], sort_keys=True)
 
+    sides = classes.sides[rows].astype(np.int64)
+
     def read(chosen: Rows) -> UInt8Images:
         return source.images(rows[chosen])
 
@@ -57,9 +59,10 @@ def load(
         shape=source.shape,
         read=read,
         fingerprint=hashlib.sha256(text.encode()).hexdigest(),
-        labels=classes.sides[rows].astype(np.int64),
+        labels=sides,
         class_names=classes.names,
         partitions=None if source.partitions is None else source.partitions[rows],
+        annotations=lambda chosen: {"class": sides[chosen].astype(np.float64)},
     )
 
 

@@ -282,7 +282,8 @@ def test_distance_to_the_other_class_by_least_squares(digits: MixtureDataset) ->
     assert digits.labels is not None
     rows = digits.rows("test")[:40][::-1]
     noted = digits.annotations(rows)
-    assert set(noted) == {"subspace_distance"}
+    assert set(noted) == {"subspace_distance", "class"}
+    assert noted["class"].tolist() == digits.labels[rows].tolist()
     for row, distance in zip(rows, noted["subspace_distance"], strict=True):
         x = digits.images(np.array([row])).reshape(-1) / 255
         other = digits.manifolds[1 - digits.labels[row]]

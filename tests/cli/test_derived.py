@@ -148,7 +148,7 @@ def test_a_stand_in_of_the_source_is_named(harness: Command, made: Path) -> None
     )
     assert harness("run", made).status == 0
     board = read_results(Path("results/made")).leaderboard()
-    assert set(board["stand_in_for"]) == {"faces"}
+    assert set(board["stand_in_for"]) == {"tiny-files"}
 
 
 @pytest.mark.parametrize(
