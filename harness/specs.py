@@ -85,8 +85,8 @@ class ModelSpec(Spec):
     card_attributes: int = 40
     """How many attributes `harness info` counts parameters for."""
     example: str | None = None
-    """Where not any data set will do: a function ``() -> harness.Dataset`` that makes a small one on which the
-    contract kit can train it."""
+    """Where not any data set will do: a function ``() -> harness.Dataset`` that makes a small one that will,
+    for the contract kit."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,24 +43,31 @@ _STRETCHES, _ROUGH, _FINE = 10, 1, 4
 """Tests on a line: ``shrink.STRETCHES``, ``ROUGH`` and ``FINE``, importing no torch."""
 
 
-def _passes_of_cw(parameters: Parameters) -> tuple[float, float]:
-    steps = float(parameters["iterations"] * (parameters["searches"] + parameters["rescues"]))
-    rounds = parameters["polish"]
+def _passes_of_polish(rounds: int) -> tuple[float, float]:
     # where all lines begin; the first line, one more for each round and its gradient, and the last
     lines = 1 + (1 + rounds) * (_STRETCHES + _ROUGH) + rounds + _STRETCHES + _FINE
-    tests = lines if rounds else 0
+    return float(lines if rounds else 0), float(rounds)
+
+
+def _passes_of_cw(parameters: Parameters) -> tuple[float, float]:
+    steps = float(parameters["iterations"] * (parameters["searches"] + parameters["rescues"]))
+    tests, rounds = _passes_of_polish(parameters["polish"])
     return 1.0 + steps + tests, steps + rounds
 
 
 def _passes_of_descent(parameters: Parameters) -> tuple[float, float]:
     # in reduced precision a test may have to be repeated in float32
     tests = 2.0 * parameters["iterations"] + 1 + _STRETCHES + parameters["tests"]
-    return 1.0 + parameters["iterations"] + tests, float(parameters["iterations"])
+    lines, slopes = _passes_of_polish(parameters["polish"])
+    iterations = float(parameters["iterations"])
+    return 1.0 + iterations + tests + lines, iterations + slopes
 
 
 def _passes_of_components(parameters: Parameters) -> tuple[float, float]:
-    forwards, backwards = _passes_of_descent(parameters)
-    return 1.0 + parameters["candidates"] * forwards, parameters["candidates"] * backwards
+    forwards, backwards = _passes_of_descent({**parameters, "polish": 0})
+    lines, slopes = _passes_of_polish(parameters["polish"])
+    walks = parameters["candidates"]
+    return 1.0 + walks * forwards + lines, walks * backwards + slopes
 
 
 @hookimpl

@@ -20,7 +20,7 @@ from harness.goals import ClassObjective, Objective
 from harness.model import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
-from harness_attacks.gradient_descent import walk
+from harness_attacks.gradient_descent import Walked, drawn_nearer, walk
 
 
 def component_gradient(
@@ -34,6 +34,7 @@ def component_gradient(
     step_size: Annotated[float, Gt(0), Lt(1e6)] | None = None,
     iterations: Annotated[int, Ge(1)] = 1000,
     tests: Annotated[int, Ge(0)] = 10,
+    polish: Annotated[int, Ge(0)] = 0,
 ) -> Tensor:
     """The nearest images (B, C, H, W) that reach the goal, over walks towards several components.
 
@@ -46,6 +47,7 @@ def component_gradient(
         step_size: in the units of the norm, as of gradient-descent.
         iterations: steps of a walk at most.
         tests: by which the boundary is looked for in a walk's last step, at most.
+        polish: as of gradient-descent, of the nearest image of all walks.
 
     Raises:
         AttackError: the goal is not one of classes.
@@ -65,7 +67,7 @@ def component_gradient(
         length = torch.where(walked.reached, threat.distance(walked.images - x), torch.inf)
         better = length < nearest
         best[better], nearest[better] = walked.images[better], length[better]
-    return best
+    return drawn_nearer(model, x, objective, threat, Walked(best, nearest.isfinite()), polish)
 
 
 def _scores(model: Handle, x: Tensor) -> Tensor:

@@ -15,12 +15,13 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
+from harness.errors import AttackError
 from harness.goals import Objective
 from harness.model import Handle
 from harness.randomness import CaseRandom
 from harness.threat import GREY_LEVELS, Threat, l2, linf
 from harness_attacks.oracle import Oracle
-from harness_attacks.shrink import shrink
+from harness_attacks.shrink import polished, shrink
 
 STEPS = {"l2": 0.05, "linf": 0.5 / GREY_LEVELS}
 """The default step by norm."""
@@ -36,6 +37,7 @@ def gradient_descent(
     step_size: Annotated[float, Gt(0), Lt(1e6)] | None = None,
     iterations: Annotated[int, Ge(1)] = 1000,
     tests: Annotated[int, Ge(0)] = 10,
+    polish: Annotated[int, Ge(0)] = 0,
 ) -> Tensor:
     """The first images (B, C, H, W) on the way that reach the goal as they are stored; else the originals.
 
@@ -47,13 +49,16 @@ def gradient_descent(
             default .05, or half a grey level.
         iterations: steps at most.
         tests: by which the boundary is looked for in the last step, at most.
+        polish: rounds along the boundary towards the original, in L2; where a boundary bends, the point at
+            which a walk meets it may be far from its nearest one. Not part of the published attack.
     """
     model = model.focus(objective)
 
     def slope(active: Tensor, images: Tensor) -> Tensor:
         return model.take(active).gradient(images, objective.take(active).margin)[1]
 
-    return walk(model, x, objective, threat, slope, step_size, iterations, tests).images
+    walked = walk(model, x, objective, threat, slope, step_size, iterations, tests)
+    return drawn_nearer(model, x, objective, threat, walked, polish)
 
 
 class Walked(NamedTuple):
@@ -113,6 +118,34 @@ def walk(
         active, x_adv = active[staying], moved[staying]
     best[active] = x[active]
     return Walked(best, reached)
+
+
+def drawn_nearer(
+    model: Handle, x: Tensor, objective: Objective, threat: Threat, walked: Walked, rounds: int
+) -> Tensor:
+    """The images (B, C, H, W) at which walks ended, drawn towards the originals where they reached the goal.
+
+    Args:
+        model: focused on the objective.
+        rounds: along the boundary, at most; 0 leaves the images as they are.
+
+    Raises:
+        AttackError: in another norm than L2, for what is nearer there is another point of the boundary.
+    """
+    if not rounds:
+        return walked.images
+    if threat.norm == "linf":
+        raise AttackError('polish looks for what is nearer in L2; leave it out with norm = "linf"')
+    moved = (walked.images != x).flatten(1).any(1)
+    cases = torch.nonzero(walked.reached & moved).flatten()
+    best = walked.images.clone()
+    if len(cases):
+        start, own = x[cases], threat.take(cases)
+        images, reached = polished(Oracle(model, objective), cases, start, walked.images[cases], own, rounds)
+        better = reached & (own.distance(images - start) < own.distance(walked.images[cases] - start))
+        best[cases[better]] = images[better]
+        model.take(cases[better]).found()
+    return best
 
 
 def _along(slope: Tensor, threat: Threat, size: float) -> Tensor:

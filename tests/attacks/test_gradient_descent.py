@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from torch import Tensor, nn
 
 import harness
@@ -253,3 +255,58 @@ def test_goes_part_of_the_way_where_the_boundary_bends() -> None:
     assert torch.equal(once, aside)
     assert (model.scores(after) > 0).all()
     assert ((after - x).flatten(1).norm(dim=1) < 1.02 * 0.6).all()
+
+
+class Bent(nn.Module):
+    """Logits (B, 2): the gradient leads along one pixel, and the boundary is nearer along another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = (x - 0.5).flatten(1)[:, :2].T
+        score = 4 - 12 * first - (8 * second).exp()
+        return torch.stack([-score, score], 1)
+
+
+def nearest_bend(x: Tensor) -> float:
+    start = (x - 0.5).flatten()[:2].double().numpy()
+    found = minimize(
+        lambda point: np.square(point - start).sum(),
+        start + np.array([0.05, 0.2]),
+        constraints=[{"type": "eq", "fun": lambda point: 4 - 12 * point[0] - np.exp(8 * point[1])}],
+        options={"ftol": 1e-12},
+    )
+    assert found.success
+    return float(np.sqrt(found.fun))
+
+
+@pytest.mark.parametrize("name", ["gradient-descent", "component-gradient"])
+def test_polish_finds_the_nearest_point_where_the_walk_bends(name: str) -> None:
+    draws = torch.Generator().manual_seed(2)
+    x = 0.5 + 0.02 * torch.randn(12, 1, 4, 4, generator=draws)
+    model = harness.wrap_model(Bent(), "classes")
+    goal = Untargeted(torch.ones(12, dtype=torch.long))
+    plain = harness.attack(name, model, x, goal=goal, threat=real("l2"))
+    polished = harness.attack(name, model, x, goal=goal, threat=real("l2"), polish=40)
+    expected = torch.tensor([nearest_bend(image) for image in x])
+    excess = distances(polished, "l2") / expected - 1
+    assert polished.success.all()
+    assert (distances(plain, "l2") / expected - 1).mean() > 0.05
+    assert excess.min() > -1e-4
+    assert excess.mean() < 0.02
+    assert (distances(polished, "l2") <= distances(plain, "l2") + 1e-6).all()
+
+
+def test_polish_is_refused_where_it_would_look_for_something_else() -> None:
+    x = images(2)
+    model = harness.wrap_model(Sphere(), "attributes")
+    with pytest.raises(harness.HarnessError, match="nearer in L2"):
+        harness.attack("gradient-descent", model, x, goal=flipping(x), threat=real("linf"), polish=3)
+
+
+def test_polish_keeps_what_is_there_already(classes: Setting) -> None:
+    cases = classes.first(10)
+    wrong = (cases.labels + 1) % 3
+    outcome = harness.attack(
+        "gradient-descent", cases.model, cases.x, goal=Untargeted(wrong), threat=Minimal("l2"), polish=3
+    )
+    right = cases.model.scores(cases.x).argmax(1) != wrong
+    assert torch.equal(outcome.adversarials[right], cases.x[right])
