@@ -276,3 +276,13 @@ def test_a_small_cluster_is_filled_up_with_its_nearest_images() -> None:
     assert found.log_weights[alone].exp() == pytest.approx(1 / 31)
     nearest = torch.cdist(x[30:], x)[0].argsort()[:10]
     torch.testing.assert_close(found.means[alone], x[nearest].mean(0).double(), rtol=0, atol=1e-5)
+
+
+def test_a_start_has_the_covariance_that_scikit_learn_finds() -> None:
+    draws = torch.Generator().manual_seed(8)
+    loadings = torch.randn(10, 2, generator=draws)
+    x = torch.randn(400, 2, generator=draws) @ loadings.T + 0.4 * torch.randn(400, 10, generator=draws)
+    _, factors, deviations = factor_analysis(x, 2)
+    found = factors @ factors.T + deviations.square().diag()
+    expected = FactorAnalysis(2, tol=1e-8, max_iter=5000).fit(x.numpy()).get_covariance()
+    np.testing.assert_allclose(found.numpy(), expected, atol=0.02)

@@ -143,7 +143,7 @@ def _figure(found: Sequence[Both]) -> Figure:
         _panel(axes, own)
         drawn |= {both.gradient.model.kind: both.gradient for both in own}
         told = [drawing.data_text(datasets[place]), *(_ratio_text(both) for both in own)]
-        axes.set_title("\n".join(textwrap.wrap(told[0], 34) + told[1:]), fontsize=8.5, loc="left")
+        axes.set_title("\n".join(textwrap.wrap(told[0], 34) + told[1:]), fontsize=7, loc="left")
     handles = [
         Line2D([], [], linestyle="none", marker=drawing.marker(kind), color=drawing.colour(kind))
         for kind in drawn

@@ -59,7 +59,8 @@ def asymmetric_weaker(family: Family, bars: Bars, attack: str) -> Judged:
                 continue
             what = f"{weak.data.label} / {strong.data.label}: {_l2_text(weak, strong)}"
             # The images of one id are different ones.
-            found.append(within(_ratio(weak, strong, paired=False), what, [weak, strong], at_most=bars.part))
+            ratio = _ratio(weak, strong, paired=False)
+            found.append(within(ratio, what, [weak, strong], at_most=1 / bars.contrast))
         if weak.data.attribute is not None:
             what = f"{weak.data.label}: mean L2"
             found.append(within(weak.l2, what, [weak], at_most=bars.indistinguishable, strict=True))

@@ -29,6 +29,7 @@ def run(
     tolerance: float = Bars.tolerance,
     gain: float = Bars.gain,
     agreement: float = Bars.agreement,
+    contrast: float = Bars.contrast,
 ) -> Analysis:
     """The paper's claims, one row per claim and task (data sets made of the same images and classes).
 
@@ -47,11 +48,13 @@ def run(
         tolerance: how far from 1 L2 over half the subspace distance may be.
         gain: the most that a larger CNN's mean L2 may be, over the smallest one's.
         agreement: the most that one attack's mean L2 may be, over the other's.
+        contrast: the least that the Bayes-optimal model's mean L2 on symmetric data may be, over that on
+            asymmetric data.
 
     Raises:
         HarnessError: nothing tells two classes apart, or there is no such attack.
     """
-    bars = Bars(near, accurate, part, Bars.indistinguishable, tolerance, gain, agreement)
+    bars = Bars(near, accurate, part, Bars.indistinguishable, tolerance, gain, agreement, contrast)
     study = read_study(results)
     rows: list[dict[str, Any]] = []
     for family in families(study, study.of(attack)):

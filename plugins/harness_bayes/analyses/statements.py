@@ -16,6 +16,7 @@ class Bars:
     tolerance: float = 0.15
     gain: float = 1.2
     agreement: float = 1.25
+    contrast: float = 1.5
 
     @property
     def told(self) -> dict[str, str]:
@@ -49,8 +50,8 @@ ASYMMETRIC_WEAKER = Claim(
     "asymmetric data make the Bayes-optimal classifier vulnerable",
     "asymmetric: far less L2 than symmetric",
     "faces: below 1.5 asymmetric, about 3 symmetric (section 2.1, figures 1 and 4)",
-    "mean L2 of the Bayes-optimal model on asymmetric over symmetric data at most {part}; of faces also "
-    "below {indistinguishable} on asymmetric data",
+    "mean L2 of the Bayes-optimal model on symmetric data at least {contrast} times that on asymmetric; of "
+    "faces also below {indistinguishable} on asymmetric data",
 )
 HALF_DISTANCE = Claim(
     "what fools the Bayes-optimal classifier is half the distance to the other class's nearest subspace",
