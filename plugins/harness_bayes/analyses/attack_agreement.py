@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 GRADIENT = ("component-gradient", "gradient-descent")
 CARLINI = "cw-l2"
+ALIKE = 0.02
+"""By how much a ratio may differ from 1 to be told with others."""
 ACROSS = 4
 """Panels side by side."""
 
@@ -129,21 +131,24 @@ def _row(both: Both) -> dict[str, Any]:
 def _figure(found: Sequence[Both]) -> Figure:
     from matplotlib.lines import Line2D
 
-    datasets = list(dict.fromkeys(both.gradient.data for both in found))
-    across = min(ACROSS, len(datasets))
-    down = -(-len(datasets) // across)
-    figure = drawing.new_figure(2.7 * across + 3.0, 3.15 * down + 0.7)
+    parts = list(dict.fromkeys((both.gradient.attack, both.gradient.data) for both in found))
+    parts.sort(key=lambda part: part[0])  # an attack's panels side by side
+    across = min(ACROSS, len(parts))
+    down = -(-len(parts) // across)
+    figure = drawing.new_figure(2.9 * across + 2.2, 3.3 * down + 0.7)
     grid = drawing.panels(figure, down, across)
     drawn: dict[str, Attacked] = {}
     for place, axes in enumerate(axes for line in grid for axes in line):
-        if place >= len(datasets):
+        if place >= len(parts):
             axes.set_visible(False)
             continue
-        own = [both for both in found if both.gradient.data == datasets[place]]
+        attack, data = parts[place]
+        own = [both for both in found if (both.gradient.attack, both.gradient.data) == (attack, data)]
         _panel(axes, own)
+        axes.set_ylabel(f"L2 of {drawing.attack_text(own[0].gradient)}", fontsize=8)
         drawn |= {both.gradient.model.kind: both.gradient for both in own}
-        told = [drawing.data_text(datasets[place]), *(_ratio_text(both) for both in own)]
-        axes.set_title("\n".join(textwrap.wrap(told[0], 34) + told[1:]), fontsize=7, loc="left")
+        lines = [*textwrap.wrap(drawing.data_text(data), 40), *_ratio_texts(own)]
+        axes.set_title("\n".join(lines), fontsize=7.5, loc="left")
     handles = [
         Line2D([], [], linestyle="none", marker=drawing.marker(kind), color=drawing.colour(kind))
         for kind in drawn
@@ -152,11 +157,19 @@ def _figure(found: Sequence[Both]) -> Figure:
     handles.append(Line2D([], [], color="0.5", linewidth=1))
     texts.append("equal")
     drawing.legend_beside(figure, handles, texts)
-    names = " / ".join(dict.fromkeys(drawing.attack_text(both.gradient) for both in found))
     figure.supxlabel("L2 of CW-L2", fontsize=9)
-    figure.supylabel(f"L2 of {names}", fontsize=9)
     drawing.title(figure, "Distances that two attacks found, of cases that both broke")
     return figure
+
+
+def _ratio_texts(own: Sequence[Both]) -> list[str]:
+    """A line for each model on which the attacks differ, and one for all others."""
+    alike = [both for both in own if both.ratio.value is not None and abs(both.ratio.value - 1) <= ALIKE]
+    told = [_ratio_text(both) for both in own if both not in alike]
+    if not alike:
+        return told
+    who = drawing.model_text(alike[0].gradient.model) if len(alike) == 1 else f"{len(alike)} models"
+    return [*told, f"{who}: ratio within {100 * ALIKE:g} % of 1"]
 
 
 def _ratio_text(both: Both) -> str:
