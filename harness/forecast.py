@@ -105,11 +105,10 @@ def forecast(planned: Plan, options: Options) -> Forecast:
     loaded = open_datasets(planned, options.limit, known)
     models = []
     rows: dict[tuple[Any, Any], dict[str, Any]] = {}
-    for dataset in planned.datasets:
-        for model in planned.models:
-            row = _model(model, loaded[dataset], planned.suite.seed)
-            rows[dataset, model] = row
-            models.append({"dataset": dataset.label, **row})
+    for dataset, model in planned.trainings:
+        row = _model(model, loaded[dataset], planned.suite.seed)
+        rows[dataset, model] = row
+        models.append({"dataset": dataset.label, **row})
     cells = tuple(_cell(cell, loaded[cell.dataset], rows[cell.dataset, cell.model]) for cell in planned.cells)
     skipped = tuple(
         {

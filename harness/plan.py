@@ -96,6 +96,11 @@ class Plan:
     cells: tuple[Cell, ...]
     skipped: tuple[Skipped, ...]
 
+    @property
+    def trainings(self) -> list[tuple[DatasetChoice, ModelChoice]]:
+        """The data sets and models of all cells, once each; what is excluded needs no training."""
+        return list(dict.fromkeys((cell.dataset, cell.model) for cell in self.cells))
+
 
 def plan(suite: Suite, catalog: Catalog) -> Plan:
     """Resolve names and parameters and cross the tables.

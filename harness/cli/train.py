@@ -42,7 +42,7 @@ def handle(given: argparse.Namespace) -> int:
     with Reporter() as shown:
         learn = learning(planned, device, shown)
         for choice, data in open_datasets(planned, chosen.limit, learn).items():
-            for model in planned.models:
+            for model in (model for dataset, model in planned.trainings if dataset is choice):
                 if given.models and model.label not in given.models:
                     continue
                 had = read_card(model, data.dataset, planned.suite.seed) is not None

@@ -193,6 +193,14 @@ def test_lists_of_names_are_excluded(harness: Command, made: Path) -> None:
     assert {skipped["dataset"] for skipped in planned["skipped"]} == {"one", "other"}
 
 
+def test_what_the_suite_excludes_is_not_trained(harness: Command, made: Path) -> None:
+    made.write_text(SUITE + '[[exclude]]\ndataset = "other"\n')
+    ran = harness("train", made)
+    assert [line.partition(":")[0] for line in ran.out.splitlines()] == ["prototypes on one"]
+    planned = harness("plan", made, "--json").json
+    assert [(row["dataset"], row["trained"]) for row in planned["models"]] == [("one", True)]
+
+
 def test_what_the_suite_excludes_is_one_line_of_the_plan(harness: Command, made: Path) -> None:
     made.write_text(SUITE + '[[exclude]]\ndataset = "other"\n')
     lines = harness("plan", made).out.splitlines()

@@ -277,7 +277,7 @@ def test_exclusions_know_ids_labels_and_what_is_stood_in_for(fakes: Catalog) -> 
         ({"model": "liner"}, 'suite: exclude 1: model "liner" is not in this suite; did you mean "linear"?'),
         ({"model": "joint"}, 'suite: exclude 1: model "joint" is not in this suite; valid: '),
         ({"modell": "linear"}, 'suite: exclude 1: "modell" is unknown; did you mean "model"?'),
-        ({"model": 3}, "suite: exclude 1.model = 3 must be str or none"),
+        ({"model": 3}, "suite: exclude 1.model = 3 must be str or list of str or none"),
         ({"use": "linear"}, 'suite: exclude 1: "use" is unknown'),
     ],
 )
