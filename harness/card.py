@@ -69,7 +69,7 @@ def _parameters(entry: Entry[Any]) -> dict[str, Parameter]:
 
         return attack_parameters(entry)
     if isinstance(spec, DatasetSpec):
-        from harness.choices import dataset_parameters
+        from harness.dataset_choice import dataset_parameters
 
         return dataset_parameters(entry)
     if isinstance(spec, MeasureSpec):

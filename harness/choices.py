@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 from harness.analysis import AnalysisChoice
 from harness.catalog import Catalog, Entry
-from harness.errors import CatalogError, ManifestError, nearest
-from harness.manifest import FILE_NAME, Suite, Table
-from harness.parameters import Parameter, check, convert, keyword_parameters
+from harness.errors import ManifestError, nearest
+from harness.manifest import FILE_NAME, Suite
+from harness.parameters import Parameter, check, keyword_parameters
 from harness.records import RECORD_SCHEMA
 from harness.region import attack_parameters
-from harness.specs import AttackSpec, Compute, DatasetSpec, MeasureSpec, ModelSpec
+from harness.specs import AttackSpec, Compute, MeasureSpec, ModelSpec
+from harness.tables import crossed, each, entry_of, no_unset, split
 from harness.threat import LARGEST_EPS, Threat
 
-Partition = Literal["train", "validation", "test", "all"]
-_DATASET_KEYS = {
-    parameter.name: parameter
-    for parameter in (
-        Parameter("stand_in", str | None, None),
-        Parameter("partition", Partition, "all"),
-        Parameter("sample", int | None, None),
-        Parameter("source", str | None, None),
-    )
-}
-_SOURCE_KEYS = {name: _DATASET_KEYS[name] for name in ("stand_in", "source")}
 _MODEL_KEYS = {
     parameter.name: parameter
     for parameter in (Parameter("preset", str | None, None), Parameter("weights", str | None, None))
@@ -53,21 +43,6 @@ _MEASURE_KEYS = {
         Parameter("at_most", float | None, None),
     )
 }
-
-
-@dataclass(frozen=True, eq=False)
-class DatasetChoice:
-    """A data set with its parameters, and which of its images are attacked."""
-
-    label: str
-    entry: Entry[DatasetSpec]
-    parameters: Mapping[str, Any]
-    partition: str
-    sample: int | None
-    stand_in_for: str | None
-    place: str
-    source: DatasetChoice | None = None
-    """The data set that it is made from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,98 +92,17 @@ class MeasureChoice:
     """A success counts only where the measure is no more."""
 
 
-def sources_of(suite: Suite, catalog: Catalog) -> dict[str, DatasetChoice]:
-    """The data sets that others are made from, by the name by which those call them."""
-    sources: dict[str, DatasetChoice] = {}
-    for table in suite.sources:
-        name = table.id or table.use
-        if name in sources:
-            raise ManifestError(f"{table.place} stands there twice; give each an id")
-        found = list(_datasets(table, catalog, _SOURCE_KEYS, sources))
-        if len(found) > 1:
-            raise ManifestError(f"{table.place}: lists make {len(found)} data sets of it; write a table each")
-        sources[name] = replace(found[0], label=name)
-    return sources
-
-
-def datasets_of(
-    suite: Suite, catalog: Catalog, sources: Mapping[str, DatasetChoice]
-) -> Iterator[DatasetChoice]:
-    """The data sets of a suite; a stand-in where an environment variable is unset."""
-    for table in suite.datasets:
-        yield from _datasets(table, catalog, _DATASET_KEYS, sources)
-
-
-def _datasets(
-    table: Table, catalog: Catalog, keys: Mapping[str, Parameter], sources: Mapping[str, DatasetChoice]
-) -> Iterator[DatasetChoice]:
-    entry = entry_of(table, catalog.datasets)
-    parameters = dataset_parameters(entry)
-    own, values = _split(table, keys, parameters)
-    stand_in_for = None
-    if table.unset:
-        key, variable = next(iter(table.unset.items()))
-        if not own["stand_in"]:
-            raise ManifestError(
-                f'{table.place}: {key} = "{table.values[key]}": the environment variable {variable} is '
-                f"unset; set it, or --set {table.kind}.{table.use}.{key}=PATH"
-            )
-        # A source's id is the part that it plays, such as "faces".
-        stand_in_for = table.use if table.kind == "source" else table.id or table.use
-        entry = entry_of(table, catalog.datasets, own["stand_in"])
-        parameters = dataset_parameters(entry)
-        # The stand-in takes what it knows; what is left speaks of files that are not there.
-        values = {key: value for key, value in values.items() if key in parameters and key not in table.unset}
-    if own.get("sample") is not None and own["sample"] < 1:
-        raise ManifestError(f"{table.place}.sample = {own['sample']} must be at least 1")
-    label = entry.spec.name if stand_in_for else table.id or entry.spec.name
-    source = _source(table, entry, own["source"], sources)
-    if source is not None and source.stand_in_for:
-        stand_in_for = source.stand_in_for
-    for crossed in _crossed(table.place, values, parameters):
-        yield DatasetChoice(
-            label,
-            entry,
-            check(table.place, crossed, parameters, ManifestError),
-            own.get("partition", "all"),
-            own.get("sample"),
-            stand_in_for,
-            table.place,
-            source,
-        )
-
-
-def _source(
-    table: Table, entry: Entry[DatasetSpec], name: str | None, sources: Mapping[str, DatasetChoice]
-) -> DatasetChoice | None:
-    """What a derived data set is made from; None for the others."""
-    if not entry.spec.derived:
-        if name is not None:
-            raise ManifestError(f'{table.place}.source = "{name}": {entry.spec.name} is made from no other')
-        return None
-    if not sources:
-        raise ManifestError(
-            f"{table.place}: {entry.spec.name} is made from another data set; write that as a [[source]] "
-            'table above it, and its id as source = "…"'
-        )
-    if name is None:
-        raise ManifestError(f'{table.place}: "source" is missing; it is one of {", ".join(sources)}')
-    if name not in sources:
-        raise ManifestError(f'{table.place}: source "{name}" is unknown; {nearest(name, sources)}')
-    return sources[name]
-
-
 def models_of(suite: Suite, catalog: Catalog) -> Iterator[ModelChoice]:
     """The models of a suite."""
     for table in suite.models:
         entry = entry_of(table, catalog.models)
-        _no_unset(table)
+        no_unset(table)
         parameters = model_parameters(entry)
-        own, values = _split(table, _MODEL_KEYS, parameters, crossed=("preset",))
-        for preset in _each(own["preset"]):
+        own, values = split(table, _MODEL_KEYS, parameters, lists=("preset",))
+        for preset in each(own["preset"]):
             chosen = preset_values(table.place, entry.spec.presets, preset)
-            for crossed in _crossed(table.place, {**chosen, **values}, parameters):
-                resolved = check(table.place, crossed, parameters, ManifestError)
+            for single in crossed(table.place, {**chosen, **values}, parameters):
+                resolved = check(table.place, single, parameters, ManifestError)
                 yield ModelChoice(table.id or entry.spec.name, entry, resolved, own["weights"], table.place)
 
 
@@ -216,19 +110,19 @@ def attacks_of(suite: Suite, catalog: Catalog) -> Iterator[AttackChoice]:
     """The attacks of a suite, each with its threat."""
     for table in suite.attacks:
         entry = entry_of(table, catalog.attacks)
-        _no_unset(table)
+        no_unset(table)
         parameters = attack_parameters(entry)
-        own, values = _split(table, _ATTACK_KEYS, parameters, crossed=("preset", "norm", "eps"))
+        own, values = split(table, _ATTACK_KEYS, parameters, lists=("preset", "norm", "eps"))
         if own["attributes"] == []:
             raise ManifestError(f"{table.place}.attributes = [] is empty; leave it out to mean all")
-        for preset, norm, eps in product(_each(own["preset"]), _each(own["norm"]), _each(own["eps"])):
+        for preset, norm, eps in product(each(own["preset"]), each(own["norm"]), each(own["eps"])):
             threat = _threat(table.place, entry.spec, norm, eps)
             chosen = preset_values(table.place, entry.spec.presets, preset)
-            for crossed in _crossed(table.place, {**chosen, **values}, parameters):
+            for single in crossed(table.place, {**chosen, **values}, parameters):
                 yield AttackChoice(
                     table.id or entry.spec.name,
                     entry,
-                    check(table.place, crossed, parameters, ManifestError),
+                    check(table.place, single, parameters, ManifestError),
                     threat,
                     None if own["attributes"] is None else tuple(own["attributes"]),
                     own["compute"] or suite.compute,
@@ -243,9 +137,9 @@ def measures_of(suite: Suite, catalog: Catalog) -> Iterator[MeasureChoice]:
     taken = set(RECORD_SCHEMA.names)
     for table in suite.measures:
         entry = entry_of(table, catalog.measures)
-        _no_unset(table)
+        no_unset(table)
         parameters = keyword_parameters(entry.load(entry.spec.run))
-        own, values = _split(table, _MEASURE_KEYS, parameters)
+        own, values = split(table, _MEASURE_KEYS, parameters)
         column = table.id or entry.spec.column or entry.spec.name
         if column in taken:
             raise ManifestError(f'{table.place}: the records have a column "{column}" already; give it an id')
@@ -263,9 +157,9 @@ def analyses_of(suite: Suite, catalog: Catalog) -> Iterator[AnalysisChoice]:
     taken: set[str] = set()
     for table in suite.analyses:
         entry = entry_of(table, catalog.analyses)
-        _no_unset(table)
+        no_unset(table)
         parameters = keyword_parameters(entry.load(entry.spec.run))
-        _, values = _split(table, {}, parameters)
+        _, values = split(table, {}, parameters)
         label = table.id or entry.spec.name
         if not FILE_NAME.fullmatch(label):
             raise ManifestError(
@@ -276,13 +170,6 @@ def analyses_of(suite: Suite, catalog: Catalog) -> Iterator[AnalysisChoice]:
         taken.add(label)
         checked = check(table.place, values, parameters, ManifestError)
         yield AnalysisChoice(label, entry, checked, table.place)
-
-
-def dataset_parameters(entry: Entry[DatasetSpec]) -> dict[str, Parameter]:
-    """The parameters of a data set: those of its ``load`` and of its ``fit``."""
-    load = keyword_parameters(entry.load(entry.spec.load))
-    fit = keyword_parameters(entry.load(entry.spec.fit)) if entry.spec.fit else {}
-    return load | fit
 
 
 def model_parameters(entry: Entry[ModelSpec]) -> dict[str, Parameter]:
@@ -325,69 +212,3 @@ def _fit(place: str, spec: AttackSpec, share: float | None) -> float | None:
     if share is not None and not 0 < share < 1:
         raise ManifestError(f"{place}.fit = {share} must be a share between 0 and 1")
     return 0.5 if share is None else share
-
-
-def entry_of(table: Table, section: Any, name: str | None = None) -> Entry[Any]:
-    """What a table, or a name in it, means in a section of the catalogue."""
-    try:
-        entry: Entry[Any] = section[name or table.use]
-    except CatalogError as error:
-        raise ManifestError(f"{table.place.rsplit(': ', 1)[0]}: {error}") from None
-    return entry
-
-
-def _no_unset(table: Table) -> None:
-    for key, variable in table.unset.items():
-        raise ManifestError(
-            f'{table.place}: {key} = "{table.values[key]}" needs the environment variable {variable}, '
-            "which is unset"
-        )
-
-
-def _split(
-    table: Table,
-    keys: Mapping[str, Parameter],
-    parameters: Mapping[str, Parameter],
-    crossed: Sequence[str] = (),
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The harness's own keys of a table, converted (those of ``crossed`` may be lists), and the plugin's."""
-    for name in table.values:
-        if name not in ("use", "id", *keys, *parameters):
-            remedy = nearest(name, ("id", *keys, *parameters))
-            raise ManifestError(f'{table.place}: "{name}" is unknown; {remedy}')
-    own = {}
-    for name, parameter in keys.items():
-        value = table.values.get(name, parameter.default)
-        place = f"{table.place}.{name}"
-        if name in crossed and isinstance(value, list):
-            _not_empty(place, value)
-            own[name] = [convert(place, item, parameter, ManifestError) for item in value]
-        else:
-            own[name] = convert(place, value, parameter, ManifestError)
-    rest = {key: value for key, value in table.values.items() if key not in ("use", "id", *keys)}
-    return own, rest
-
-
-def _each(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _not_empty(place: str, values: Sequence[Any]) -> None:
-    if not values:
-        raise ManifestError(f"{place} = [] is empty; give at least one value, or leave it out")
-
-
-def _crossed(
-    place: str, values: Mapping[str, Any], parameters: Mapping[str, Parameter]
-) -> Iterator[dict[str, Any]]:
-    """All combinations of the values that are lists where their parameter takes none."""
-    axes = []
-    for name, value in values.items():
-        takes_list = name in parameters and parameters[name].takes_list
-        many = isinstance(value, list) and (
-            not takes_list or (bool(value) and all(isinstance(item, list) for item in value))
-        )
-        if many:
-            _not_empty(f"{place}.{name}", value)
-        axes.append([(name, item) for item in value] if many else [(name, value)])
-    return (dict(combination) for combination in product(*axes))

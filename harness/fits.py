@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.cache import Report, cache_folder, digest_of, learning_context
-from harness.choices import DatasetChoice
 from harness.dataset import Dataset
+from harness.dataset_choice import DatasetChoice
 from harness.errors import DatasetError, HarnessError
 from harness.files import lock, write_text, write_whole
 from harness.parameters import jsonable, keyword_parameters

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.choices import DatasetChoice, ModelChoice
+from harness.choices import ModelChoice
 from harness.dataset import Dataset
+from harness.dataset_choice import DatasetChoice
 from harness.fits import known_fit
 from harness.loading import Loaded, open_datasets
 from harness.options import Options

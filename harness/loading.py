@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.choices import DatasetChoice
 from harness.dataset import Dataset
+from harness.dataset_choice import DatasetChoice
 from harness.errors import DatasetError, HarnessError, ManifestError
 from harness.parameters import keyword_parameters
 from harness.plan import Plan

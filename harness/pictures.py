@@ -18,7 +18,7 @@ from harness.files import write_whole
 from harness.records import ORIGINAL_SCHEMA
 
 if TYPE_CHECKING:
-    from harness.choices import DatasetChoice
+    from harness.dataset_choice import DatasetChoice
     from harness.loading import Loaded
 
 _CHUNK = 256

@@ -12,16 +12,14 @@ from harness.analysis import AnalysisChoice
 from harness.catalog import Catalog, Entry
 from harness.choices import (
     AttackChoice,
-    DatasetChoice,
     MeasureChoice,
     ModelChoice,
     analyses_of,
     attacks_of,
-    datasets_of,
     measures_of,
     models_of,
-    sources_of,
 )
+from harness.dataset_choice import DatasetChoice, datasets_of, sources_of
 from harness.errors import CatalogError, ManifestError, nearest
 from harness.manifest import Suite, Table
 from harness.parameters import Parameter, check

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.choices import AttackChoice, DatasetChoice
+from harness.choices import AttackChoice
 from harness.dataset import Dataset
+from harness.dataset_choice import DatasetChoice
 from harness.errors import DatasetError, ManifestError, nearest
 from harness.goals import FlipAttribute, Goal, Untargeted
 from harness.plan import Cell

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from harness.choices import DatasetChoice
+from harness.dataset_choice import DatasetChoice
 from harness.options import Options
 from harness.parameters import jsonable
 from harness.plan import Plan

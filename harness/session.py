@@ -15,8 +15,9 @@ from harness import analysis, leaderboard
 from harness.annotations import keep_annotations
 from harness.batching import BatchSize, fitting
 from harness.catalog import Catalog, catalog
-from harness.choices import DatasetChoice, ModelChoice
+from harness.choices import ModelChoice
 from harness.dataset import Dataset
+from harness.dataset_choice import DatasetChoice
 from harness.errors import HarnessError, ModelError
 from harness.files import lock
 from harness.fits import obtain_fit

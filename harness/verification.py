@@ -10,8 +10,8 @@ import torch
 
 from harness.batching import BatchSize
 from harness.catalog import catalog
-from harness.choices import DatasetChoice
 from harness.dataset import Dataset
+from harness.dataset_choice import DatasetChoice
 from harness.errors import ResultsError
 from harness.fits import known_fit
 from harness.jobs import Job, make_job, transfer_job

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from harness.catalog import Entry, catalog
-from harness.choices import dataset_parameters
 from harness.dataset import PARTITIONS, Dataset
+from harness.dataset_choice import dataset_parameters
 from harness.errors import DatasetError, HarnessError
 from harness.parameters import check, keyword_parameters
 from harness.specs import DatasetSpec

@@ -51,9 +51,10 @@ def test_labels(threat: Threat, label: str) -> None:
     ("arguments", "message"),
     [
         ({"norm": "l_inf", "eps": 0.1}, 'norm "l_inf" is unknown; did you mean "linf"'),
-        ({"norm": "linf", "eps": -0.1}, "must be zero or more"),
-        ({"norm": "linf", "eps": float("nan")}, "must be zero or more"),
-        ({"norm": "l2", "eps": float("inf")}, "finite"),
+        ({"norm": "linf", "eps": -0.1}, "must be from 0 to"),
+        ({"norm": "linf", "eps": float("nan")}, "must be from 0 to"),
+        ({"norm": "l2", "eps": float("inf")}, "must be from 0 to"),
+        ({"norm": "linf", "eps": 3.4e38}, "must be from 0 to"),
         ({"eps": 0.1}, "needs a norm"),
         ({"access": "score"}, 'access "score" is unknown; did you mean "scores"'),
         ({"levels": 0}, "levels = 0"),
