@@ -20,6 +20,7 @@ LONG: dict[str, tuple[str, dict[str, Any]]] = {
     "pgd": ("steps", {"early_stop": False}),
     "cw-l2": ("iterations", {"searches": 1, "rescues": 0, "abort_early": False}),
     "gradient-descent": ("iterations", {"step_size": 1e-4}),
+    "component-gradient": ("iterations", {"step_size": 1e-4}),
     "fgs": ("max_iterations", {"search": "iterative"}),
     "noise": ("draws", {}),
     "eyeglasses": ("iterations", {"restarts": 1}),
