@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 import harness
 from harness.goals import Targeted, Untargeted
+from harness.model import Handle
 from harness.threat import Minimal
+from harness_attacks.component_gradient import _slope, _targets
 
 SHAPE = (3, 8, 8)
 SIZE = 3 * 8 * 8
@@ -165,3 +167,21 @@ def test_components_need_scores(means: Tensor, x: Tensor) -> None:
             goal=Untargeted(torch.zeros(12, dtype=torch.long)),
             threat=Minimal("l2", levels=None),
         )
+
+
+def test_each_case_walks_to_a_component_of_its_own(means: Tensor, x: Tensor) -> None:
+    module = Spheres(means, torch.tensor([0, 0, 0, 1, 1, 1]))
+    handle = Handle(harness.wrap_model(module.eval(), "classes"), 12)
+    wanted = (module.component_classes == 1).expand(12, -1)
+    scores = module.components(x)
+    first, second, third = _targets(scores, wanted, 3)
+    assert first is None  # whatever is the likeliest on the way
+    ranked = 3 + scores[:, 3:].argsort(1, descending=True)
+    assert second is not None
+    assert third is not None
+    assert torch.equal(torch.stack([second, third], 1), ranked[:, 1:])
+    target, active = torch.tensor([3, 4, 5] * 4), torch.tensor([1, 2, 6, 11])
+    slope = _slope(handle, wanted, target, active, x[active])
+    away = scores[active, :3].argmax(1)
+    expected = (means[target[active]] - means[away]) / DEVIATION**2
+    torch.testing.assert_close(slope.flatten(1), expected, rtol=1e-3, atol=1e-2)

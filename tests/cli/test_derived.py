@@ -95,6 +95,19 @@ def test_another_parameter_of_the_fit_is_another_fit(
     assert log() == ["Bright", "Red"]
 
 
+def test_another_source_is_another_fit(harness: Command, made: Path, log: Callable[[], list[str]]) -> None:
+    assert harness("train", made).status == 0
+    assert harness("train", made, "--set", "source.faces.seed=1").status == 0
+    assert log() == ["Bright", "Bright"]
+
+
+def test_what_no_data_set_knows_any_more_is_gone(harness: Command, made: Path, suite: Path) -> None:
+    assert harness("run", made, "--limit", "1", "--out", "here").status == 0
+    assert len(read_results("here").annotations())
+    assert harness("run", suite, "--limit", "1", "--out", "here").status == 0
+    assert not len(read_results("here").annotations())
+
+
 def test_a_plan_fits_nothing_and_says_what_is_to_be_fitted(
     harness: Command, made: Path, log: Callable[[], list[str]]
 ) -> None:
