@@ -19,9 +19,10 @@ written, and kept. ``crossed = "onward"`` goes on instead, away from the decisio
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Le
 from torch import Tensor
 
 from harness.errors import AttackError
@@ -46,7 +47,7 @@ def ffa(
     *,
     rng: CaseRandom,
     search: Literal["line", "iterative"] = "line",
-    first_step: float = 1.0,
+    first_step: Annotated[float, Le(255)] = 1.0,
     max_steps: int = 20,
     max_bisections: int = 24,
     root: Root = "bisect",
