@@ -6,6 +6,7 @@ pytest tests/benchmarks/test_ffa_speed.py --benchmark-only -s --benchmark-column
 from __future__ import annotations
 
 import resource
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def model() -> Model:
     torch.manual_seed(0)
     module = moon.build(Task.of(faces))
     context = Context(0, torch.device("cpu"), lambda share, word: None, lambda identity, make: make())
-    moon.train(module, faces, context, epochs=3)
+    moon.train(module, faces, context, recipe=replace(moon.QUICK, epochs=3))
     return harness.wrap_model(module.eval().requires_grad_(False), "attributes")
 
 
