@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.memory import keep_freed_memory
+from harness.cli.memory import keep_freed_memory
 from tests.benchmarks.figures import Figure, check, table
 
 

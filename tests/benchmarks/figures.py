@@ -106,7 +106,7 @@ def _reason(report: Any) -> str:
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
     lines = (crash.message if crash else str(report.longrepr)).splitlines()
-    return lines[0 if crash else -1]
+    return lines[0 if crash else -1].removeprefix("E   ")
 
 
 def _short(number: float) -> str:

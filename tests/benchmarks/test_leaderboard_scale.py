@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.records import CELL_SCHEMA
+from harness.store.schema import CELL_SCHEMA
 
 TARGETS, SHARD = 20, 50_000
 SECONDS, MEGABYTES = 30.0, 2000.0

@@ -13,16 +13,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.batching import BatchSize
+from harness.cases.cases import enumerate_cases
+from harness.cases.datasets import open_dataset
 from harness.catalog import GROUP, read_catalog
 from harness.hookspecs import hookimpl
-from harness.loading import open_dataset
+from harness.judge.batching import BatchSize
 from harness.manifest import read_suite
-from harness.plan import plan
-from harness.population import enumerate_cases
-from harness.shard import Bench, CleanAnswers, images, run_shard
+from harness.plan.planner import plan
+from harness.shards.bench import Bench, CleanAnswers, images
+from harness.shards.shard import run_shard
 from harness.specs import AttackSpec
-from harness.zoo import build, ready
+from harness.zoo.build import build, ready
 
 BAR = 2.0  # ms a case
 BATCH = 64

@@ -11,7 +11,7 @@ import pytest
 
 from harness.catalog import GROUP, read_catalog
 from harness.manifest import read_suite
-from harness.plan import plan
+from harness.plan.planner import plan
 
 
 @dataclass(frozen=True)
