@@ -15,6 +15,8 @@ import pytest
 from harness.cli.memory import keep_freed_memory
 from tests.benchmarks.figures import Figure, check, table
 
+REPORTS = (pytest.TestReport, pytest.CollectReport)
+
 
 @pytest.fixture(scope="session")
 def in_earnest(request: pytest.FixtureRequest) -> bool:
@@ -73,8 +75,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print all figures and bars, held or missed, and the benchmarks that gave none."""
     if config.getoption("benchmark_enable"):
-        reports = [
-            report for name in terminalreporter.stats if name for report in terminalreporter.stats[name]
-        ]
+        stats = terminalreporter.stats  # by outcome; that of a passed setup or teardown has no name
+        found = [report for outcome in stats if outcome for report in stats[outcome]]
         terminalreporter.section("figures and bars")
-        terminalreporter.write(table(reports))
+        terminalreporter.write(table(report for report in found if isinstance(report, REPORTS)))
