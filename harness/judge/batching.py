@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,7 +64,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def fitting(model: Model, shape: tuple[int, int, int]) -> BatchSize:
+def fitting(model: Model, shape: Sequence[int]) -> BatchSize:
     """How many images (C, H, W) of that shape fit, gradients and all: a power of two.
 
     What two images keep for a backward pass is counted; it grows in proportion.

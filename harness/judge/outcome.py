@@ -80,13 +80,39 @@ def attack(
         surrogate: the model that the attack sees, where it is another than the one that is judged.
         fit: (B,) bool, of an attack that learns one change for many images: those that it learns on; every
             second one by default. The outcome is of the others: see ``Outcome.rows``.
-        params: the attack's parameters.
 
     Raises:
-        CatalogError: the attack is unknown.
-        AttackError: it cannot do what is asked, or a parameter is wrong.
-        ContractError: it broke the contract.
+        AttackError: the attack cannot do what is asked, or a parameter is wrong.
+        CatalogError, ContractError: the attack is unknown, or broke the contract.
     """
+    _check(model, images, batch_size)
+    function, threat, resolved, universal = _resolved(name, model, images, threat, params)
+    fit = _learned_on(name, images, universal, fit)
+
+    def outcome(rows: slice) -> Outcome:
+        trial = attempt(
+            model,
+            function,
+            images[rows],
+            goal.part(rows),
+            threat.part(rows),
+            seed=seed,
+            keys=[str(row) for row in range(rows.start, rows.start + len(images[rows]))],
+            parameters=resolved,
+            compute=compute,
+            surrogate=surrogate,
+            fit=fit,
+        )
+        return _outcome(trial, rows.start, fit)
+
+    if fit is not None or not len(images):
+        return outcome(slice(0, len(images)))
+    size = fitting(surrogate or model, images.shape[1:]) if batch_size == "auto" else BatchSize(batch_size)
+    return _joined(list(in_batches(len(images), size, outcome)))
+
+
+def _check(model: object, images: Tensor, batch_size: int | str) -> None:
+    """Refuse what is no model, no images or no batch size."""
     if not isinstance(model, Model):
         hint = "; wrap it: harness.wrap_model(module, head)" if isinstance(model, nn.Module) else ""
         raise AttackError(f"attack needs a harness model, got {type(model).__name__}{hint}")
@@ -94,39 +120,21 @@ def attack(
         raise AttackError(f"images are {images.dtype} {tuple(images.shape)}; expected float (B, C, H, W)")
     if len(images) and not (images.min() >= 0 and images.max() <= 1):
         raise AttackError("images leave [0, 1], or are not finite")
-    function, threat, resolved, universal = _resolved(name, model, images, threat, params)
+    if isinstance(batch_size, int) and batch_size < 1:
+        raise AttackError(f"batch_size = {batch_size} must be at least 1")
+
+
+def _learned_on(
+    name: str | AttackFunction, images: Tensor, universal: bool, fit: Tensor | None
+) -> Tensor | None:
+    """Return which images (B,) a universal attack learns on; None of the others."""
     if universal != (fit is not None):
         if not universal:
             raise AttackError(f"fit: {_called(name)} does not learn one change for many images; leave it out")
         fit = torch.arange(len(images)) % 2 == 0
     if fit is not None and (fit.shape != images.shape[:1] or fit.dtype != torch.bool):
         raise AttackError(f"fit is {fit.dtype} {tuple(fit.shape)}; expected bool ({len(images)},)")
-    if batch_size != "auto" and batch_size < 1:
-        raise AttackError(f"batch_size = {batch_size} must be at least 1")
-
-    def outcome(rows: slice) -> Outcome:
-        part = images[rows]
-        trial = attempt(
-            model,
-            function,
-            part,
-            goal.part(rows),
-            threat.part(rows),
-            seed=seed,
-            keys=[str(rows.start + row) for row in range(len(part))],
-            parameters=resolved,
-            compute=compute,
-            surrogate=surrogate,
-            fit=fit,
-        )
-        judged = torch.arange(len(part)) if fit is None else torch.nonzero(~fit).flatten()
-        return _outcome(trial, rows.start + judged)
-
-    if fit is not None or not len(images):
-        return outcome(slice(0, len(images)))
-    shape = (images.shape[1], images.shape[2], images.shape[3])
-    size = fitting(surrogate or model, shape) if batch_size == "auto" else BatchSize(batch_size)
-    return _joined(list(in_batches(len(images), size, outcome)))
+    return fit
 
 
 def _called(name: str | AttackFunction) -> str:
@@ -159,8 +167,10 @@ def _default_threat(spec: AttackSpec) -> Threat:
     return Threat(next(iter(spec.norms), None), None, access=spec.access)
 
 
-def _outcome(trial: Trial, rows: Tensor) -> Outcome:
+def _outcome(trial: Trial, start: int, fit: Tensor | None) -> Outcome:
+    """Return the outcome of the images from ``start`` on, less those that a universal attack learned on."""
     verdict = trial.verdict
+    judged = torch.arange(len(verdict.valid)) if fit is None else torch.nonzero(~fit).flatten()
     columns = {"linf": verdict.linf, "l2": verdict.l2, "l0": verdict.l0}
     return Outcome(
         verdict.adversarials,
@@ -173,7 +183,7 @@ def _outcome(trial: Trial, rows: Tensor) -> Outcome:
         verdict.faults,
         verdict.errors,
         trial.seconds,
-        rows,
+        start + judged,
     )
 
 
