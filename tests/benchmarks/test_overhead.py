@@ -16,7 +16,7 @@ from harness.catalog import catalog
 from harness.manifest import read_suite
 from harness.plan.cells import Cell
 from harness.plan.planner import plan
-from harness.shards.bench import Bench, CleanAnswers, images
+from harness.shards.context import Bench, CleanAnswers, images
 from harness.shards.shard import run_shard
 from harness.specs import AttackSpec
 from harness.zoo.build import build, ready
