@@ -14,10 +14,10 @@ from harness.errors import AttackError
 from harness.goals import Goal
 from harness.handle import AttackFunction
 from harness.judge.batching import BatchSize, fitting, in_batches
-from harness.judge.region import attack_parameters, run_parameters, with_region
+from harness.judge.region import with_region
 from harness.judge.trial import Trial, attempt
 from harness.model import Model
-from harness.parameters import check, keyword_parameters
+from harness.parameters import arguments, check, keyword_parameters
 from harness.specs import ACCESS_ORDER, AttackSpec, Compute
 from harness.threat import Threat
 
@@ -151,14 +151,14 @@ def _resolved(
         universal = known.pop("fit", None) is not None
         if threat is None:
             raise AttackError(f"{place} needs a threat, such as harness.threats.Linf(8/255)")
-        return name, threat, check(place, params, known, AttackError), universal
+        return name, threat, arguments(name, check(place, params, known, AttackError)), universal
     entry = catalog().attacks[name]
     threat = _default_threat(entry.spec) if threat is None else threat
     permitted(entry.spec, model, threat)
-    values = check(place, params, attack_parameters(entry), AttackError)
+    values = check(place, params, entry.parameters(), AttackError)
     armed = with_region(entry, values, threat, (images.shape[2], images.shape[3]))
-    run = entry.load(entry.spec.run)
-    return run, armed, run_parameters(entry, values), "universal" in entry.spec.traits
+    run = entry.spec.run
+    return entry.load(run), armed, entry.arguments(run, values), "universal" in entry.spec.traits
 
 
 def _default_threat(spec: AttackSpec) -> Threat:

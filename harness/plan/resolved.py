@@ -55,8 +55,7 @@ def resolved(planned: Plan) -> dict[str, Any]:
             )
         ],
         "measure": [
-            _table(choice, id=choice.column, at_least=choice.at_least, at_most=choice.at_most)
-            for choice in planned.measures
+            _table(choice, at_least=choice.at_least, at_most=choice.at_most) for choice in planned.measures
         ],
         "analysis": [_table(choice) for choice in planned.analyses],
         "exclude": [
@@ -74,6 +73,6 @@ def _label(source: DatasetChoice | None) -> str | None:
 def _table(choice: Any, **own: Any) -> dict[str, Any]:
     """One resolved table. What is None is left out, unless the default preset would then fill it in."""
     filled: Mapping[str, Any] = next(iter(getattr(choice.entry.spec, "presets", {}).values()), {})
-    table = {"use": choice.entry.qualified, "id": getattr(choice, "label", None), **own}
+    table = {"use": choice.entry.qualified, "id": choice.label, **own}
     table |= jsonable(choice.parameters)
     return {key: value for key, value in table.items() if value is not None or key in filled}

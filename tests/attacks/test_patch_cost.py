@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 import harness
 from harness.goals import FlipAttribute
-from harness.judge.region import attack_parameters
 from harness.judge.trial import attempt
 from harness.threat import Region
 from harness_attacks.patch import patch
@@ -63,7 +62,7 @@ def test_the_forecast_bounds_the_passes(joint: Any, name: str, mirror: bool, ite
     spec, few = SPECS[name], joint.first(60)
     entry = harness.catalog().attacks[name]
     params: dict[str, Any] = {"iterations": iterations, "mirror": mirror, "face": FACE}
-    resolved = {key: value.default for key, value in attack_parameters(entry).items()} | params
+    resolved = {key: value.default for key, value in entry.parameters().items()} | params
     assert spec.passes is not None
     forwards, backwards = spec.passes(resolved)
     for early_stop in (True, False):

@@ -236,9 +236,10 @@ def test_hopskipjump_from_its_own_start() -> None:
 
 def defaults(name: str) -> dict[str, Any]:
     """All parameters with the defaults that a manifest's reader sees."""
-    from harness.parameters import GIVEN_TO_ATTACKS, keyword_parameters
+    from harness.parameters import keyword_parameters
+    from harness.specs import AttackSpec
 
-    known = keyword_parameters(function(f"art/{name}"), GIVEN_TO_ATTACKS)
+    known = keyword_parameters(function(f"art/{name}"), AttackSpec.given)
     return {key: parameter.default for key, parameter in known.items()}
 
 
