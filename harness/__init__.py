@@ -21,10 +21,10 @@ from harness.specs import (
 if TYPE_CHECKING:
     from harness import goals
     from harness import threat as threats
-    from harness.analysis import Analysis
-    from harness.api import Outcome, attack
+    from harness.analysis.analysis import Analysis
     from harness.dataset import Dataset
     from harness.hookspecs import hookimpl
+    from harness.judge.outcome import Outcome, attack
     from harness.model import Model, wrap_model
     from harness.results import Results, read_results
 
@@ -56,12 +56,12 @@ __all__ = [
 
 # Imported on first use: torch and pandas take seconds, and most commands need neither.
 _LAZY = {
-    "Analysis": "harness.analysis:Analysis",
+    "Analysis": "harness.analysis.analysis:Analysis",
     "Dataset": "harness.dataset:Dataset",
     "Model": "harness.model:Model",
-    "Outcome": "harness.api:Outcome",
+    "Outcome": "harness.judge.outcome:Outcome",
     "Results": "harness.results:Results",
-    "attack": "harness.api:attack",
+    "attack": "harness.judge.outcome:attack",
     "goals": "harness.goals:",
     "hookimpl": "harness.hookspecs:hookimpl",
     "read_results": "harness.results:read_results",

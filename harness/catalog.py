@@ -246,3 +246,14 @@ def _provided(manager: Any, point: EntryPoint, plugin: Plugin) -> dict[str, list
             raise CatalogError(f'harness_{kind} returned "{twice[0]}" twice')
         provided[kind] = entries
     return provided
+
+
+@dataclass(frozen=True, eq=False)
+class AnalysisChoice:
+    """An analysis that a suite asks for, with its parameters."""
+
+    label: str
+    """Its id, or its name: what its files are called."""
+    entry: Entry[AnalysisSpec]
+    parameters: Mapping[str, Any]
+    place: str

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's own abbreviatio
 
 from harness.errors import ContractError
 from harness.goals import Objective
-from harness.precision import exact
+from harness.model import exact
 from harness.specs import Access, Compute, HeadKind
 
 if TYPE_CHECKING:
@@ -293,3 +293,6 @@ class _CountBackwards(torch.autograd.Function):
         lost = ~((size > 0) & size.isfinite())
         ctx.meter.zero_gradients.index_add_(0, ctx.cases, lost.long().to(ctx.cases.device))
         return slope, None, None
+
+
+AttackFunction = Callable[..., Tensor]

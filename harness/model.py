@@ -18,20 +18,18 @@ A module may also have, and the harness then uses,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.backends import cudnn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
 from harness.errors import ContractError, ModelError, nearest
-from harness.handle import Handle, Meter
-from harness.precision import exact, frozen
 from harness.specs import ACCESS_ORDER, Access, HeadKind
-
-__all__ = ["Handle", "Meter", "Model", "exact", "frozen", "wrap_model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,3 +137,31 @@ def _logistic(scores: Tensor, labels: Tensor) -> Tensor:
 
 def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(scores, labels, reduction="none")
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Eval mode and no parameter gradients inside; modes and flags as they were outside."""
+    modes = [(part, part.training) for part in module.modules()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    module.eval()
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+        for parameter, requires in wanted:
+            parameter.requires_grad_(requires)
+
+
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """float32 as it is written: no autocast that somebody left on, no convolutions in TF32."""
+    convolutions = (
+        cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
+        if device.type == "cuda"
+        else nullcontext()
+    )
+    with torch.autocast(device.type, enabled=False), convolutions:
+        yield

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -204,3 +206,8 @@ def _bound(limit: Any) -> str:
     return next(
         (f"{word} {getattr(limit, key):g}" for key, word in _BOUNDS.items() if hasattr(limit, key)), ""
     )
+
+
+def digest_of(value: Any) -> str:
+    """16 hexadecimal digits of the sha256 of a value as canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

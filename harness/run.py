@@ -39,7 +39,7 @@ def run(
     """
     from harness.options import options
     from harness.results import read_results
-    from harness.session import run_suite
+    from harness.session.session import run_suite
 
     chosen = options(
         out=out, limit=limit, device=device, shard=shard, overwrite=overwrite, overrides=overrides

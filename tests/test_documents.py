@@ -11,7 +11,7 @@ import pytest
 from harness.catalog import catalog
 from harness.cli import VERBS, parser
 from harness.manifest import read_suite
-from harness.plan import plan
+from harness.plan.planner import plan
 
 ROOT = Path(__file__).parent.parent
 EXTRAS = ROOT / "tests/thirdparty/face_extras"

@@ -11,7 +11,7 @@ import pytest
 
 import harness
 from harness.results import Results
-from harness.verification import verify
+from harness.session.verification import verify
 
 ROOT = Path(__file__).parent.parent
 SUITE = ROOT / "suites/facial-attributes.toml"

@@ -25,7 +25,7 @@ def add(verbs: Any) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     """Write the analyses and say where they lie."""
-    from harness.analysis import write
+    from harness.analysis.analysis import write
 
     folder = Path(given.folder)
     written = write(folder, _choices(folder, given.names))
@@ -51,9 +51,9 @@ def handle(given: argparse.Namespace) -> int:
 def _choices(folder: Path, names: list[str]) -> list[Any]:
     """The analyses of the suite that wrote the folder, or the named ones."""
     from harness.catalog import catalog
-    from harness.choices import analyses_of
     from harness.errors import ResultsError
     from harness.manifest import read_suite
+    from harness.plan.analyses import analyses_of
     from harness.results import read_results
 
     document = read_results(folder).suite.get("suite")

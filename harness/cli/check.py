@@ -81,7 +81,7 @@ def handle(given: argparse.Namespace) -> int:
 def _run(cases: list[Case], shown: bool) -> list[Result]:
     from rich.console import Console
 
-    from harness.progress import Reporter
+    from harness.session.progress import Reporter
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     results: list[Result] = []

@@ -33,8 +33,8 @@ def add(verbs: Any) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     """Print the card."""
-    from harness.card import card
     from harness.catalog import KINDS, SINGULAR
+    from harness.cli.card import card
 
     plural = {singular: kind for kind, singular in SINGULAR.items()} | {kind: kind for kind in KINDS}
     if given.kind not in plural:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.cli.arguments import add_json, add_suite, options_of, print_json
 
 if TYPE_CHECKING:
-    from harness.forecast import Forecast
+    from harness.session.forecast import Forecast
 
 SHOWN = 60
 """Cells that a terminal is shown; --json has them all."""
@@ -28,8 +28,8 @@ def add(verbs: Any) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     """Print the plan."""
-    from harness.forecast import forecast
-    from harness.session import make_plan
+    from harness.session.forecast import forecast
+    from harness.session.session import make_plan
 
     chosen = options_of(given)
     expected = forecast(make_plan(given.suite, chosen), chosen)

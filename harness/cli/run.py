@@ -27,9 +27,9 @@ def add(verbs: Any) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     """Run the suite and print its leaderboard."""
+    from harness.cli.memory import keep_freed_memory
     from harness.cli.show import print_board
-    from harness.memory import keep_freed_memory
-    from harness.session import run_suite
+    from harness.session.session import run_suite
 
     keep_freed_memory()
     summary = run_suite(given.suite, options_of(given))

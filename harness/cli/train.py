@@ -24,11 +24,13 @@ def add(verbs: Any) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     """Train, and print what each model scores."""
-    from harness.loading import device_of, open_datasets
-    from harness.memory import keep_freed_memory
-    from harness.progress import Reporter
-    from harness.session import learning, make_plan
-    from harness.zoo import obtain, read_card
+    from harness.cases.datasets import open_datasets
+    from harness.cli.memory import keep_freed_memory
+    from harness.session.device import device_of
+    from harness.session.progress import Reporter
+    from harness.session.session import learning, make_plan
+    from harness.zoo.cards import read_card
+    from harness.zoo.trained import obtain
 
     keep_freed_memory()
     chosen = options_of(given)

@@ -23,9 +23,9 @@ def add(verbs: Any) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     """Print what was compared, and every record that does not hold."""
-    from harness.memory import keep_freed_memory
+    from harness.cli.memory import keep_freed_memory
     from harness.options import options
-    from harness.verification import verify
+    from harness.session.verification import verify
 
     keep_freed_memory()
     report = verify(Path(given.folder), options(device=given.device).device or "auto")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.flags import FLAGS
+from harness.leaderboard.flags import FLAGS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,7 @@ COLUMNS = (
 
 def columns_of(board: pd.DataFrame) -> list[Column]:
     """The columns to show of a board: those with values, and the metrics of plugins after them."""
-    from harness.leaderboard import columns  # here: it reads Parquet, which none of this does
+    from harness.leaderboard.board import columns  # here: it reads Parquet, which none of this does
 
     known = set(columns())
     extra = [
@@ -152,7 +152,7 @@ def flags_of(row: Row) -> list[str]:
 
 
 def flags_on(board: pd.DataFrame) -> list[str]:
-    """The flags that some row of a board has, in the order of ``harness.flags``; unknown ones last."""
+    """The flags that some row of a board has, in the order of FLAGS; unknown ones last."""
     raised = [name for row in rows_of(board) for name in flags_of(row)]
     return [name for name in dict.fromkeys((*FLAGS, *raised)) if name in raised]
 

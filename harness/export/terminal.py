@@ -25,7 +25,7 @@ from harness.export.columns import (
     percent,
     rows_of,
 )
-from harness.ranking import CLEAN, WORST_CASE
+from harness.leaderboard.ranking import CLEAN, WORST_CASE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,13 +12,13 @@
 
 from __future__ import annotations
 
-from harness.testing.attack_contract import attack_checks
+from harness.testing.attacks.contract import attack_checks
 from harness.testing.contract import Case, ContractFailure, Inapplicable, Result
 from harness.testing.dataset_contract import dataset_checks
 from harness.testing.measure_contract import measure_checks
-from harness.testing.model_contract import model_checks
+from harness.testing.models.contract import model_checks
 from harness.testing.plugin import plugin_checks
-from harness.testing.problem import Problem
+from harness.testing.problems.problem import Problem
 
 __all__ = [
     "Case",

@@ -12,12 +12,12 @@ import torch
 
 from harness.catalog import Entry, catalog
 from harness.dataset import PARTITIONS, Dataset
-from harness.dataset_choice import dataset_parameters
 from harness.errors import DatasetError, HarnessError
 from harness.parameters import check, keyword_parameters
+from harness.plan.datasets import dataset_parameters
 from harness.specs import DatasetSpec
 from harness.testing.contract import Case, Check, ContractFailure, Inapplicable, cases, require, spoken
-from harness.testing.model import ATTRIBUTES, CLASSES, noise
+from harness.testing.models.subject import ATTRIBUTES, CLASSES, noise
 from harness.training import Context, Task
 
 SOURCE = Task((3, 16, 16), ATTRIBUTES, CLASSES)

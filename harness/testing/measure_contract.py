@@ -17,7 +17,7 @@ from harness.errors import HarnessError, ManifestError
 from harness.parameters import check, keyword_parameters
 from harness.specs import MeasureSpec
 from harness.testing.contract import Case, Check, cases, require, spoken
-from harness.testing.problem import generator
+from harness.testing.problems.problem import generator
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,11 +7,11 @@ from typing import Any
 
 from harness.catalog import Catalog, Entry
 from harness.errors import CatalogError, HarnessError, nearest
-from harness.testing.attack_contract import ATTACK_CHECKS, attack_checks
+from harness.testing.attacks.contract import ATTACK_CHECKS, attack_checks
 from harness.testing.contract import Case, known
 from harness.testing.dataset_contract import DATASET_CHECKS, dataset_checks
 from harness.testing.measure_contract import MEASURE_CHECKS, measure_checks
-from harness.testing.model_contract import MODEL_CHECKS, model_checks
+from harness.testing.models.contract import MODEL_CHECKS, model_checks
 
 CONTRACTS: Mapping[str, tuple[tuple[Any, ...], Callable[..., list[Case]]]] = {
     "attacks": (ATTACK_CHECKS, attack_checks),

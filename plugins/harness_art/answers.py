@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from harness.errors import ModelError, nearest
 from harness.goals import FlipObjective, Objective, VerificationObjective
-from harness.model import Handle, Model, frozen
+from harness.handle import Handle
+from harness.model import Model, frozen
 from harness_art.problem import class_logits, guarded, two_logits
 
 SIZES = (*((side, side) for side in range(8, 257)), (88, 72), (112, 96), (128, 96), (160, 128), (218, 178))

@@ -13,10 +13,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from harness.errors import AttackError
 from harness.goals import ClassObjective, Objective
-from harness.model import Handle
+from harness.handle import AttackFunction, Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
-from harness.trial import AttackFunction
 from harness_art.bridged import Bridged
 from harness_art.estimator import estimator_of
 from harness_art.peculiar import DRAWN_STARTS, arguments_of, drawn_start, prepared, universal_change

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from harness.errors import ContractError
 from harness.goals import ClassObjective, Objective
-from harness.model import Handle
+from harness.handle import Handle
 from harness.specs import ACCESS_ORDER, Access
 
 NEVER = -1e4

@@ -22,7 +22,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
 from harness.goals import Objective
-from harness.model import Handle
+from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
 from harness_attacks.adam import Adam

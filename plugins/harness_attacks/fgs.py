@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from harness.goals import Objective
-from harness.model import Handle
+from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
 from harness_attacks.iterative import follow

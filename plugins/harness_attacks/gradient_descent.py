@@ -17,7 +17,7 @@ from torch import Tensor
 
 from harness.errors import AttackError
 from harness.goals import Objective
-from harness.model import Handle
+from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import GREY_LEVELS, Threat, l2, linf
 from harness_attacks.oracle import Oracle

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.errors import AttackError
 from harness.goals import Objective
-from harness.model import Handle
+from harness.handle import Handle
 from harness.threat import GREY_LEVELS, Threat
 from harness_attacks.line import along
 from harness_attacks.oracle import Oracle, is_exact

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.goals import Objective
-from harness.model import Handle
+from harness.handle import Handle
 
 NOISE = 1e-5
 """By how much a decision must hold, for scores of size 1. A search ends where the score is all but 0, and

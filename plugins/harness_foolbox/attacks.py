@@ -15,10 +15,9 @@ from torch import Tensor
 
 from harness.errors import AttackError, HarnessError
 from harness.goals import ClassObjective, Objective
-from harness.model import Handle
+from harness.handle import AttackFunction, Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
-from harness.trial import AttackFunction
 from harness_art.problem import Problem, answers_in_classes, shares
 from harness_foolbox.models import foolbox_itself, model_of
 from harness_foolbox.table import ATTACKS, GIVEN, KINDS, Bridged

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 import harness
 from harness.goals import FlipAttribute, Untargeted
-from harness.model import Handle
+from harness.handle import Handle
 from harness.threat import L2, Linf, Minimal, Threat
 from harness_attacks.ffa import downhill, ffa
 from harness_attacks.fgs import fgs

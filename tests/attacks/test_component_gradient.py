@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import harness
 from harness.goals import Targeted, Untargeted
-from harness.model import Handle
+from harness.handle import Handle
 from harness.threat import Minimal
 from harness_attacks.component_gradient import _slope, _targets
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import harness
 from harness.goals import FlipAttribute, Untargeted
-from harness.model import Handle, Model, frozen
+from harness.handle import Handle
+from harness.model import Model, frozen
 from harness.threat import L2, Linf, Minimal, Region
 from harness_attacks.gradient_descent import gradient_descent
 from harness_attacks.oracle import Oracle

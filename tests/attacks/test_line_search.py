@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import harness
 from harness.errors import AttackError
 from harness.goals import FlipAttribute
-from harness.model import Handle, Meter
+from harness.handle import Handle, Meter
 from harness.threat import Linf, Minimal, Region, Threat
 from harness_attacks.line import Line, along
 from harness_attacks.line_search import smallest_step

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 import harness
 from harness.errors import AttackError
 from harness.goals import FlipAttribute
+from harness.judge.trial import attempt
 from harness.randomness import CaseRandom
 from harness.threat import L2, Linf, Minimal, Region, Threat
-from harness.trial import attempt
 from harness_attacks.noise import noise, sample
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 import harness
 from harness.goals import FlipAttribute
-from harness.region import attack_parameters
+from harness.judge.region import attack_parameters
+from harness.judge.trial import attempt
 from harness.threat import Region
-from harness.trial import attempt
 from harness_attacks.patch import patch
 from harness_attacks.patch_specs import patch_attacks
 from harness_attacks.square import square

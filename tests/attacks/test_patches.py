@@ -12,9 +12,9 @@ from torch import Tensor, nn
 import harness
 from harness.errors import AttackError
 from harness.goals import Evade, FlipAttribute, Goal, Impersonate, Targeted
+from harness.judge.trial import attempt
 from harness.randomness import CaseRandom
 from harness.threat import Region, Threat
-from harness.trial import attempt
 from harness_attacks.patch import patch
 from harness_attacks.square import square
 from harness_attacks.tanh_space import FACTOR, from_tanh, steepness, to_tanh
@@ -353,8 +353,8 @@ def test_impossible_requests_are_refused(
 
 @pytest.mark.parametrize("name", ["eyeglasses", "square", "universal-patch"])
 def test_presets_and_regions_are_parameters(name: str) -> None:
+    from harness.judge.region import attack_parameters
     from harness.parameters import check
-    from harness.region import attack_parameters
 
     entry = harness.catalog().attacks[name]
     for preset in entry.spec.presets.values():

@@ -268,7 +268,7 @@ def test_a_case_is_attacked_alike_in_any_batch(joint: Any, threat: Threat) -> No
 
 
 def attack_with_keys(setting: Any, rows: slice, threat: Threat, **params: Any) -> Tensor:
-    from harness.trial import attempt
+    from harness.judge.trial import attempt
 
     names = [str(case) for case in range(len(setting.x))]
     goal = FlipAttribute(setting.columns[rows], setting.labels[rows])

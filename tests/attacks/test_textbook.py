@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 import harness
 from harness.goals import FlipAttribute
-from harness.model import Handle, Model
+from harness.handle import Handle
+from harness.judge.trial import Trial, attempt
+from harness.model import Model
 from harness.specs import Compute
 from harness.threat import Minimal
 from harness.training import Context, Task
-from harness.trial import Trial, attempt
 from harness_attacks.ffa import ffa
 from harness_attacks.fgs import fgs
 from harness_attributes import moon, separate

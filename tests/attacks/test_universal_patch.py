@@ -11,9 +11,9 @@ from torch import Tensor, nn
 import harness
 from harness.errors import AttackError
 from harness.goals import Evade, FlipAttribute, Goal, Impersonate, Targeted, Untargeted
+from harness.judge.trial import attempt
 from harness.randomness import CaseRandom
 from harness.threat import Region
-from harness.trial import attempt
 from harness_attacks.patch_specs import patch_attacks
 from harness_attacks.universal_patch import shuffled, universal_patch
 

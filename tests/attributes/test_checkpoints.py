@@ -19,7 +19,7 @@ from harness.dataset import Dataset
 from harness.errors import ManifestError, ModelError
 from harness.manifest import read_suite
 from harness.parameters import keyword_parameters
-from harness.plan import plan
+from harness.plan.planner import plan
 from harness.training import Task
 from harness_attributes import PAPER, moon, separate
 from harness_attributes.recipe import Recipe, fit

@@ -18,7 +18,7 @@ from harness.errors import ModelError
 from harness.testing import Case, model_checks
 from harness.threat import l2
 from harness.training import Task
-from harness.zoo import obtain
+from harness.zoo.trained import obtain
 from harness_bayes import adversarial_training as adversarial
 from harness_bayes import cnn
 from harness_bayes.adversarial_training import START, Ball, divergence, pgd_loss, trades_loss

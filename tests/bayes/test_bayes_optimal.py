@@ -20,7 +20,8 @@ from harness.errors import HarnessError, ModelError
 from harness.model import wrap_model
 from harness.testing import Case, model_checks
 from harness.training import Task
-from harness.zoo import load_weights, obtain
+from harness.zoo.trained import obtain
+from harness.zoo.weights import load_weights
 from harness_bayes.bayes_optimal import BayesOptimal, build, example, train, train_mfa
 from harness_bayes.mfa import Mfa
 from harness_bayes.mixture_data import MixtureDataset

@@ -17,7 +17,7 @@ from harness.errors import ModelError
 from harness.randomness import derived_seed
 from harness.testing import Case, model_checks
 from harness.training import Task
-from harness.zoo import obtain
+from harness.zoo.trained import obtain
 from harness_bayes import cnn
 from harness_bayes.mixture_data import MixtureDataset
 from harness_bayes.two_class_images import first_of_each, two_class_images

@@ -16,7 +16,7 @@ from sklearn.svm import SVC
 from harness.errors import HarnessError, ModelError
 from harness.testing import Case, model_checks
 from harness.training import Task
-from harness.zoo import obtain
+from harness.zoo.trained import obtain
 from harness_bayes import svm
 from harness_bayes.kernel import inner_products, pixels, squared_distances, widths
 from harness_bayes.mixture_data import MixtureDataset

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from harness.catalog import Plugin
-from harness.choices import ModelChoice, model_parameters, preset_values
 from harness.errors import ModelError
 from harness.model import wrap_model
 from harness.parameters import check, jsonable
-from harness.testing.model import Given
+from harness.plan.models import ModelChoice, model_parameters
+from harness.plan.tables import preset_values
+from harness.testing.models.subject import Given
 from harness.training import Context, StateDict
 from harness_bayes import harness_models
 from harness_bayes.mfa import Mfa

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.memory import keep_freed_memory
+from harness.cli.memory import keep_freed_memory
 
 
 @pytest.fixture(scope="session", autouse=True)

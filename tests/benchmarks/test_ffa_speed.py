@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 import harness
 from harness.goals import FlipAttribute
+from harness.judge.trial import attempt
 from harness.model import Model
 from harness.specs import Compute
 from harness.threat import Minimal
 from harness.training import Context, Task
-from harness.trial import attempt
 from harness_attacks.ffa import ffa
 from harness_attributes import moon
 from harness_faces import synthetic

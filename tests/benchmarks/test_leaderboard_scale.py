@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.records import CELL_SCHEMA
+from harness.store.schema import CELL_SCHEMA
 
 IMAGES, TARGETS = 10_000, 20  # 200,000 cases per cell
 MODELS, ATTACKS = 5, 10

@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.cases.cases import enumerate_cases
+from harness.cases.datasets import open_dataset
 from harness.catalog import catalog
-from harness.loading import open_dataset
 from harness.manifest import read_suite
-from harness.plan import Cell, plan
-from harness.population import enumerate_cases
-from harness.shard import Bench, CleanAnswers, images, run_shard
+from harness.plan.cells import Cell
+from harness.plan.planner import plan
+from harness.shards.bench import Bench, CleanAnswers, images
+from harness.shards.shard import run_shard
 from harness.specs import AttackSpec
-from harness.zoo import build, ready
+from harness.zoo.build import build, ready
 
 IMAGES, BAR = 64, 2e-3  # seconds a case
 ATTRIBUTES = ["Male", "Smiling", "Young", "Eyeglasses"]

@@ -10,14 +10,14 @@ import pytest
 
 from harness.catalog import GROUP, read_catalog
 from harness.manifest import read_suite
-from harness.plan import plan
+from harness.plan.planner import plan
 
 DATASETS, MODELS, ATTACKS = 4, 50, 500
 
 
 @pytest.mark.benchmark(timer=time.process_time)
 def test_planning_a_hundred_thousand_cells(benchmark: Any) -> None:
-    catalog = read_catalog([EntryPoint("fakes", "tests.planning.fakes", GROUP)])
+    catalog = read_catalog([EntryPoint("fakes", "tests.plan.fakes", GROUP)])
     document = {
         "schema": 1,
         "name": "large",

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import harness
 from harness.goals import Evade, FlipAttribute, Goal, Impersonate, Targeted, Untargeted
-from harness.model import Handle, Meter, Model, frozen
+from harness.handle import Handle, Meter
+from harness.model import Model, frozen
 from harness.randomness import CaseRandom
 from harness.threat import Threat
 

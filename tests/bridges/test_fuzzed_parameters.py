@@ -16,7 +16,7 @@ from harness.catalog import catalog
 from harness.errors import AttackError, HarnessError
 from harness.manifest import read_suite
 from harness.parameters import GIVEN_TO_ATTACKS, check, keyword_parameters
-from harness.plan import plan
+from harness.plan.planner import plan
 
 from .conftest import CASES, setting_of
 from .quick import NAMES, few, function, spec, threat

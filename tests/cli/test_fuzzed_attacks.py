@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from harness.catalog import catalog, read_catalog
 from harness.errors import CatalogError, HarnessError
+from harness.judge.region import attack_parameters
 from harness.options import Options
 from harness.parameters import Parameter
-from harness.region import attack_parameters
 from harness.results import read_results
-from harness.session import make_plan, run_suite
+from harness.session.session import make_plan, run_suite
 
 OWN = ("core", "attacks")
 """Plugins all of whose attacks are run; those of bridges are slow, and are drawn from."""

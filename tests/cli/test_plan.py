@@ -109,7 +109,7 @@ def test_a_training_is_kept_under_all_that_it_depends_on(
     def training(*arguments: Any) -> None:
         raise AssertionError("it is trained already")
 
-    monkeypatch.setattr("harness.zoo._train", training)
+    monkeypatch.setattr("harness.zoo.trained.train_model", training)
     for change in changes:
         assert harness("train", suite, "--set", change, "--set", "model.linear.id=renamed").status == 0
 

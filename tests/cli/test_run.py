@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-import harness.session as harness_session
 from harness.files import lock
 from harness.results import read_results
+from harness.session import session as harness_session
 
 from .conftest import CASES, SUITE, Command
 
@@ -401,7 +401,7 @@ def test_an_interruption_is_told(harness: Command, suite: Path, monkeypatch: pyt
     def interrupted(*arguments: Any, **more: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.session.run_shard", interrupted)
+    monkeypatch.setattr("harness.session.session.run_shard", interrupted)
     ran = harness("run", suite)
     assert ran.status == 130
     assert ran.err == "harness: interrupted; what is finished is kept, run again to go on\n"

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from harness.results import read_results
-from harness.shard import encode
+from harness.shards.records import encode
 
 from .conftest import CASES, SUITE, Command, Ran
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.analysis import Analysis
+from harness.analysis.analysis import Analysis
 from harness.errors import HarnessError
 from harness.metrics import wilson
 from harness.results import Results

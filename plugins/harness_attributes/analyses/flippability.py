@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.analysis import Analysis
+from harness.analysis.analysis import Analysis
 from harness.results import Results
 from harness_attributes.analyses import drawing
 from harness_attributes.analyses.selections import SIGNS, Study, hits, of_sign, read_study, searches_of, share

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from harness.analysis import Analysis
+from harness.analysis.analysis import Analysis
 from harness.errors import HarnessError
-from harness.results import Results, read_parquet, record_files
+from harness.results import Results
+from harness.store.parquet import read_parquet, record_files
 from harness_attributes.analyses import drawing
 from harness_attributes.analyses.selections import SIGNS, Cell, Study, chosen, hits, read_study
 
@@ -204,7 +205,7 @@ def _adversarials(results: Results, cell: str, cases: pd.DataFrame) -> dict[tupl
 
 
 def _pixels(picture: bytes) -> Pixels:
-    from harness.pictures import decode
+    from harness.store.png import decode
 
     return decode(picture, 3)
 

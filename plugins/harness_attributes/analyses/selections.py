@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from harness.errors import HarnessError, nearest
 from harness.metrics import rate
-from harness.results import Results, record_files
+from harness.results import Results
+from harness.store.parquet import record_files
 
 SIGNS = ("+", "-")
 """ "+" was right before the attack, "-" wrong (a natural adversarial, once it is flipped)."""

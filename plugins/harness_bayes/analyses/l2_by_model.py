@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis import Analysis
+from harness.analysis.analysis import Analysis
 from harness.errors import HarnessError
 from harness.results import Results
 from harness_bayes.analyses import drawing

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.analysis import Analysis
+from harness.analysis.analysis import Analysis
 from harness.results import Results
 from harness_bayes.analyses import drawing, statements
 from harness_bayes.analyses.evidence import FAILS, HOLDS, OPEN, families, verdict

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.errors import HarnessError
-from harness.pictures import decode
-from harness.results import Results, read_parquet, record_files
+from harness.results import Results
+from harness.store.parquet import read_parquet, record_files
+from harness.store.png import decode
 
 Pixels = npt.NDArray[np.uint8]
 KEEP = "put keep = true into the suite and run it again"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis import Analysis
+from harness.analysis.analysis import Analysis
 from harness.errors import HarnessError
 from harness.metrics import Estimate, mean
 from harness.results import Results

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis import Analysis
+from harness.analysis.analysis import Analysis
 from harness.errors import HarnessError
 from harness.metrics import NOTHING, Estimate, mean
 from harness.results import Results

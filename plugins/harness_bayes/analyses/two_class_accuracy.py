@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.analysis import Analysis
+from harness.analysis.analysis import Analysis
 from harness.metrics import Estimate, rate
 from harness.results import Results
 from harness_bayes.analyses import drawing

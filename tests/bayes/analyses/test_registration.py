@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.analysis import AnalysisChoice, write
-from harness.catalog import catalog
+from harness.analysis.analysis import write
+from harness.catalog import AnalysisChoice, catalog
 from harness.parameters import keyword_parameters
 
 from . import two_class_fixture as tiny

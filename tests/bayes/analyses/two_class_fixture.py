@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.pictures import encode
-from harness.records import ANNOTATION_SCHEMA, ORIGINAL_SCHEMA, record_schema
 from harness.results import Results, read_results
-from harness.store import Store
+from harness.store.folder import Store
+from harness.store.png import encode
+from harness.store.schema import ANNOTATION_SCHEMA, ORIGINAL_SCHEMA, record_schema
 
 USES = {"symmetric": "mfa-symmetric", "asymmetric": "mfa-asymmetric", "real": "two-classes"}
 

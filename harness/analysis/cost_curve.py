@@ -1,0 +1,242 @@
+"""The cost curve shows on what share of cases an attack has succeeded after so many passes.
+
+Cases on which it never succeeds are censored: all that is known of them is that the passes spent on them were
+not enough. They stay in the denominator, and a curve ends, with a mark, at the most that was spent on a case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from harness.analysis.analysis import Analysis
+from harness.errors import HarnessError
+from harness.metrics import rate
+from harness.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import LogLocator
+
+    Numbers = npt.NDArray[np.floating[Any]]
+
+CELL = ("dataset", "goal", "model", "attack", "threat", "stand_in_for")
+PANEL = ("dataset", "goal", "model", "stand_in_for")
+RECORD = ("sample_id", "clean_correct", "success", "error", "forwards", "backwards", "found", "seconds")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+"""Told apart by colour-blind readers too (Okabe and Ito 2008); one for each attack."""
+LINES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+"""One for each threat of an attack."""
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+ACROSS = 3
+"""Panels side by side."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What was spent on the cases of a cell that were right before the attack."""
+
+    images: npt.NDArray[np.intp]  # (N,) codes
+    passes: Numbers  # (N,) forward and backward, until the returned image was found or else in all
+    whole: Numbers  # (N,) in all
+    seconds: Numbers  # (N,)
+    success: npt.NDArray[np.bool_]  # (N,)
+
+
+def run(results: Results, *, points: int = 200) -> Analysis:
+    """Share of cases broken after so many passes, forward and backward, per model and attack.
+
+    Rows: cell x passes; those at which the share rises, at most ``points`` of them, and one at the most that
+    was spent on a case (``last``). Over cases that were right before the attack and have an outcome;
+    transferred adversarials cost this model nothing and are left out. An attack that says when it found its
+    image is charged until then, its backward passes in proportion; another is charged all that it spent on
+    the case. ``mean_passes`` is what a case costs on average if every attack is stopped after ``passes``.
+
+    Args:
+        points: rows per cell.
+
+    Raises:
+        HarnessError: nothing has been attacked.
+    """
+    cells = results.cells()
+    cells = cells[(cells["status"] != "skipped") & cells["surrogate"].isna()]
+    rows: list[dict[str, Any]] = []
+    for place, same in cells.groupby(list(CELL), dropna=False):  # a row of the board at a time
+        spent = _spent(results.samples(RECORD, {"cell": list(same["cell"])}))
+        if spent.success.size:
+            rows += [dict(zip(CELL, place, strict=True)) | row for row in curve(spent, points)]
+    if not rows:
+        raise HarnessError(
+            f"{results.path}: no case that was right before an attack has an outcome; attack one"
+        )
+    table = pd.DataFrame(rows)
+    table["stand_in_for"] = table["stand_in_for"].astype(object).where(table["stand_in_for"].notna(), None)
+    return Analysis(table, _figure(table))
+
+
+def _spent(cases: pd.DataFrame) -> Spent:
+    """What was spent on those that were right and have an outcome and a cost."""
+    kept = cases["error"].isna() & cases["clean_correct"].eq(True) & cases["success"].notna()
+    cases = cases[kept & cases["forwards"].notna()]
+    forwards, backwards = (cases[name].fillna(0).to_numpy(np.float64) for name in ("forwards", "backwards"))
+    found = cases["found"].to_numpy(np.float64, na_value=np.nan)  # null in folders of earlier versions
+    success = cases["success"].to_numpy(bool)
+    until = np.where(success & ~np.isnan(found), np.minimum(found, forwards), forwards)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(forwards > 0, until / forwards, 1.0)
+    return Spent(
+        images=np.unique(cases["sample_id"].to_numpy(str), return_inverse=True)[1],
+        passes=until + np.round(backwards * share),
+        whole=forwards + backwards,
+        seconds=cases["seconds"].fillna(0).to_numpy(np.float64),
+        success=success,
+    )
+
+
+def curve(spent: Spent, points: int) -> list[dict[str, Any]]:
+    """The rows of one cell, by rising passes; the last one at the most that was spent on a case."""
+    n = spent.success.size
+    ends = float(max(spent.whole.max(), spent.passes.max()))
+    at = np.sort(spent.passes[spent.success])
+    steps = np.unique(at)
+    if steps.size > points:  # those that keep the shape: equal parts of the successes
+        steps = np.unique(at[np.linspace(0, at.size - 1, points).round().astype(int)])
+    steps = np.append(steps[steps < ends], ends)
+    # A case is charged until it is broken; one that is not, until the attack gave up or is stopped.
+    charged = np.sort(np.where(spent.success, spent.passes, spent.whole))
+    summed = np.concatenate([[0.0], np.cumsum(charged)])
+    rows = []
+    for passes in steps.tolist():
+        broken = spent.success & (spent.passes <= passes)
+        under = int(np.searchsorted(charged, passes, side="right"))
+        estimate = rate(broken, spent.images)
+        rows.append(
+            {
+                "passes": int(passes),
+                "successes": int(np.count_nonzero(broken)),
+                "n": n,
+                "rate": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+                "mean_passes": (summed[under] + (n - under) * passes) / n,
+                "mean_seconds": float(spent.seconds.mean()),
+                "last": passes == ends,
+            }
+        )
+    return rows
+
+
+def _figure(table: pd.DataFrame) -> Figure | None:
+    """One panel per model, one line per attack and threat; None where no attack asked the model anything."""
+    from matplotlib.figure import Figure
+
+    drawn = table[table.groupby(list(CELL), dropna=False)["passes"].transform("max") > 0]
+    if drawn.empty:
+        return None
+    panels = list(drawn.groupby(list(PANEL), dropna=False))
+    places = [_place(dataset, goal, stand_in_for) for (dataset, goal, _, stand_in_for), _ in panels]
+    several = len(set(places)) > 1
+    styles = _styles(drawn)
+    across = 2 if len(panels) == 4 else min(ACROSS, len(panels))
+    down = -(-len(panels) // across)
+    longest = max(len(f"{attack}, {threat}") for attack, threat in styles)
+    width, height = 4.4 * across + 0.9 + 0.075 * longest, max(3.5 * down + 0.5, 0.24 * len(styles) + 0.6)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for at, (axes, (key, rows)) in enumerate(zip(grid.flat, panels, strict=False)):
+        for (attack, threat), line in rows.groupby(["attack", "threat"]):
+            _draw(axes, line, styles[str(attack), str(threat)])
+        axes.set_title(f"{key[2]}\n{places[at]}" if several else str(key[2]), fontsize=10)
+        _arrange(axes, left=at % across == 0, bottom=at + across >= len(panels))
+        axes.xaxis.set_major_locator(_ticks(drawn["passes"]))
+    # A single data set and goal stand above all panels.
+    title = ["Cases broken, of those right before", *([] if several else places[:1])]
+    # On the left, and in two lines above a single panel: on the right is the legend.
+    figure.suptitle((":\n" if across == 1 else ": ").join(title), x=0.01, ha="left", fontsize=11)
+    handles = [_handle(f"{attack}, {threat}", style) for (attack, threat), style in styles.items()]
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9, handlelength=3.5)
+    return figure
+
+
+def _place(dataset: object, goal: object, stand_in_for: object) -> str:
+    stands = f", a stand-in for {stand_in_for}" if isinstance(stand_in_for, str) else ""
+    return f"{dataset}{stands}, {goal}"
+
+
+def _styles(drawn: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    """The look of each attack and threat, the same in all panels: a colour by attack, a line by threat."""
+    styles = {}
+    for place, (attack, rows) in enumerate(drawn.groupby("attack", sort=True)):
+        for turn, threat in enumerate(sorted(rows["threat"].unique(), key=_by_number)):
+            styles[str(attack), str(threat)] = {
+                "color": COLOURS[place % len(COLOURS)],
+                "linestyle": LINES[turn % len(LINES)],
+                "marker": MARKS[(place + place // len(COLOURS)) % len(MARKS)],
+            }
+    return styles
+
+
+def _by_number(threat: str) -> tuple[Any, ...]:
+    """Threats by norm and budget, 2/255 before 16/255."""
+    norm, _, rest = threat.partition(" ")
+    top, _, bottom = rest.partition(" ")[0].partition("/")
+    try:
+        return norm, 0, float(top) / float(bottom or 1), threat
+    except (ValueError, ZeroDivisionError):
+        return norm, 1, 0.0, threat
+
+
+def _draw(axes: Axes, line: pd.DataFrame, style: dict[str, Any]) -> None:
+    """A step for each success; the mark is where the attack ended."""
+    # A logarithmic axis has no 0: what cost nothing stands at 1.
+    passes = line["passes"].to_numpy(float).clip(1)
+    shares = 100 * line["rate"].to_numpy(float)
+    first = passes[:1]
+    look = {name: style[name] for name in ("color", "linestyle")}
+    axes.plot(
+        np.concatenate([first, passes]),
+        np.concatenate([[0.0], shares]),
+        drawstyle="steps-post",
+        linewidth=1.5,
+        **look,
+    )
+    axes.plot(passes[-1:], shares[-1:], color=style["color"], marker=style["marker"], markersize=5.5)
+
+
+def _ticks(passes: pd.Series[int]) -> LogLocator:
+    """At powers of ten, and at their threefold where there is room for that."""
+    from matplotlib.ticker import LogLocator
+
+    return LogLocator(subs=(1.0, 3.0) if passes.max() < 100 * max(passes.min(), 1) else (1.0,))
+
+
+def _arrange(axes: Axes, *, left: bool, bottom: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(-3, 103)
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(labelbottom=bottom, labelleft=left)
+    if left:
+        axes.set_ylabel("% broken")
+    if bottom:
+        axes.set_xlabel("passes per case, forward and backward")
+
+
+def _handle(label: str, style: dict[str, Any]) -> Line2D:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, linewidth=1.5, markersize=5.5, **style)

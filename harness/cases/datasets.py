@@ -1,0 +1,144 @@
+"""The data sets of a plan are opened here, and the sample that is attacked is drawn."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.dataset import Dataset
+from harness.errors import DatasetError, HarnessError, ManifestError, nearest
+from harness.parameters import keyword_parameters
+from harness.plan.attacks import AttackChoice
+from harness.plan.cells import Plan
+from harness.plan.datasets import DatasetChoice
+from harness.randomness import derived_seed
+from harness.training import StateDict
+
+Learn = Callable[[DatasetChoice, Dataset | None], StateDict | None]
+"""What a data set's ``fit`` learns from the data set that it is made from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A data set of the plan, opened, and the rows of it that are attacked."""
+
+    choice: DatasetChoice
+    dataset: Dataset
+    rows: npt.NDArray[np.intp]
+
+    def read(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+        """Pixels (B, C, H, W) of some rows of the data set; raises what ``pixels`` raises."""
+        return pixels(self.dataset, rows)
+
+    @property
+    def sample_digest(self) -> str:
+        """Digest of the attacked sample ids."""
+        ids = "\n".join(self.dataset.ids[row] for row in self.rows)
+        return hashlib.sha256(ids.encode()).hexdigest()[:16]
+
+
+def pixels(dataset: Dataset, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+    """(B, C, H, W) of some rows of a data set.
+
+    Raises:
+        DatasetError: they cannot be read.
+    """
+    try:
+        return dataset.images(rows)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise DatasetError(f"{dataset.name}: {type(error).__name__}: {error}") from error
+
+
+def open_dataset(
+    choice: DatasetChoice,
+    learn: Learn | None = None,
+    opened: dict[DatasetChoice, Dataset] | None = None,
+) -> Dataset:
+    """Open a data set of the plan, and first the one that it is made from.
+
+    Args:
+        learn: what gives a data set that is fitted to another one what was learned there; where it is None,
+            or gives None, such a data set has no images to read.
+        opened: sources that are open already; those that are opened here are added.
+
+    Raises:
+        DatasetError: files are missing or wrong.
+    """
+    opened = {} if opened is None else opened
+    spec = choice.entry.spec
+    given: list[Any] = []
+    if choice.source is not None:
+        if choice.source not in opened:
+            opened[choice.source] = open_dataset(choice.source, learn, opened)
+        given.append(opened[choice.source])
+    if spec.fit:
+        given.append(learn(choice, given[0] if given else None) if learn else None)
+    load = choice.entry.load(spec.load)
+    wanted = keyword_parameters(load)
+    parameters = {name: value for name, value in choice.parameters.items() if name in wanted}
+    try:
+        dataset: Dataset = load(*given, **parameters)
+    except HarnessError as error:
+        raise DatasetError(f"{choice.place}: {error}") from error
+    except Exception as error:
+        raise DatasetError(f"{choice.place}: {type(error).__name__}: {error}") from error
+    if not isinstance(dataset, Dataset):
+        raise DatasetError(f"{choice.place}: load returned {type(dataset).__name__}, not a harness.Dataset")
+    return dataset
+
+
+def open_datasets(
+    planned: Plan, limit: int | None, learn: Learn | None = None
+) -> dict[DatasetChoice, Loaded]:
+    """Open every data set of the plan, and draw what is attacked.
+
+    Args:
+        learn: as of ``open_dataset``.
+
+    Raises:
+        DatasetError: files are missing or wrong, or there are too few images.
+        ManifestError: an attack names an attribute that there is not.
+    """
+    loaded = {}
+    opened: dict[DatasetChoice, Dataset] = {}
+    for choice in planned.datasets:
+        dataset = open_dataset(choice, learn, opened)
+        loaded[choice] = Loaded(choice, dataset, draw(choice, dataset, planned.suite.seed, limit))
+    for choice, attack in dict.fromkeys((cell.dataset, cell.attack) for cell in planned.cells):
+        check_attributes(attack, loaded[choice].dataset)
+    return loaded
+
+
+def draw(choice: DatasetChoice, dataset: Dataset, seed: int, limit: int | None) -> npt.NDArray[np.intp]:
+    """The rows that a suite attacks, in the data set's order; a smaller sample is part of a larger one.
+
+    Raises:
+        DatasetError: the partition is unknown, or holds fewer images than the sample asks for.
+    """
+    rows = dataset.rows(choice.partition)
+    sample = len(rows) if choice.sample is None else choice.sample
+    if sample > len(rows):
+        raise DatasetError(
+            f'{choice.place}: sample = {sample}, but partition "{choice.partition}" has {len(rows)} images'
+        )
+    generator = np.random.Generator(np.random.Philox(derived_seed(seed, "sample")))
+    return np.sort(generator.permutation(rows)[: min(sample, limit or sample)])
+
+
+def check_attributes(attack: AttackChoice, dataset: Dataset) -> None:
+    """Whether the attributes that an attack is to flip are the data set's, where that has any.
+
+    Raises:
+        ManifestError: one is unknown.
+    """
+    for name in attack.attributes or ():
+        if dataset.attribute_names and name not in dataset.attribute_names:
+            remedy = nearest(name, dataset.attribute_names)
+            raise ManifestError(f'{attack.place}: attribute "{name}" is unknown; {remedy}')

@@ -1,0 +1,141 @@
+"""A card shows what is known of one entry of the catalogue; for a model its parameter count per preset."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from harness.catalog import Entry, catalog
+from harness.errors import HarnessError, ManifestError, ModelError, nearest
+from harness.parameters import Parameter, check, jsonable, keyword_parameters
+from harness.specs import AttackSpec, DatasetSpec, MeasureSpec, MetricSpec, ModelSpec
+
+
+def card(kind: str, name: str, preset: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The card of an entry as JSON shows it.
+
+    Args:
+        kind: "models", "attacks", …
+        preset: only this preset of a model or an attack.
+        overrides: parameters of a model with which its parameters are counted.
+
+    Raises:
+        CatalogError, ManifestError: a name is unknown.
+    """
+    entry = catalog().section(kind)[name]
+    spec = entry.spec
+    shown: dict[str, Any] = {
+        "name": spec.name,
+        "kind": kind,
+        "plugin": entry.plugin.name,
+        "distribution": entry.plugin.distribution,
+        "version": entry.plugin.version,
+        "revision": spec.revision,
+        "summary": spec.summary,
+        "source": spec.source,
+    }
+    parameters = _parameters(entry)
+    for key in ("head", "heads", "access", "norms", "budget", "traits", "counted_per", "unit", "direction"):
+        if hasattr(spec, key):
+            shown[key] = jsonable(getattr(spec, key))
+    shown["options"] = [_option(parameter) for parameter in parameters.values()]
+    presets = getattr(spec, "presets", {})
+    if preset is not None and preset not in presets:
+        raise ManifestError(f'{spec.name}: preset "{preset}" is unknown; {nearest(preset, presets)}')
+    chosen = {name: values for name, values in presets.items() if preset in (None, name)}
+    shown["presets"] = {name: {"values": jsonable(values)} for name, values in chosen.items()}
+    if isinstance(spec, ModelSpec):
+        for name in chosen:
+            shown["presets"][name] |= _counts(entry, spec, name, parameters, overrides)
+        if preset is not None:
+            shown["preset"] = preset
+            shown["parameters"] = shown["presets"][preset].get("parameters")
+        elif not presets:
+            shown |= _counts(entry, spec, "", parameters, overrides)
+    elif overrides:
+        raise ManifestError("--set is for the parameters of a model")
+    return shown
+
+
+def _parameters(entry: Entry[Any]) -> dict[str, Parameter]:
+    spec = entry.spec
+    if isinstance(spec, ModelSpec):
+        from harness.plan.models import model_parameters
+
+        return model_parameters(entry)
+    if isinstance(spec, AttackSpec):
+        from harness.judge.region import attack_parameters
+
+        return attack_parameters(entry)
+    if isinstance(spec, DatasetSpec):
+        from harness.plan.datasets import dataset_parameters
+
+        return dataset_parameters(entry)
+    if isinstance(spec, MeasureSpec):
+        return keyword_parameters(entry.load(spec.run))
+    if isinstance(spec, MetricSpec):
+        return {}
+    return keyword_parameters(entry.load(spec.run))
+
+
+def _option(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "type": parameter.type_name,
+        "required": parameter.required,
+        "default": None if parameter.required else jsonable(parameter.default),
+    }
+
+
+def _counts(
+    entry: Entry[Any],
+    spec: ModelSpec,
+    preset: str,
+    parameters: Mapping[str, Parameter],
+    overrides: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Parameter count of a preset, and of the variants that a choice among literals gives.
+
+    Nothing where a model cannot be built from its defaults alone.
+    """
+    build = entry.load(spec.build)
+    wanted = keyword_parameters(build)
+    size = spec.card_size.get(preset, (218, 178))
+    chosen = spec.presets.get(preset, {})
+    try:
+        values = check(f"{spec.name} {preset}".strip(), {**chosen, **overrides}, parameters, ManifestError)
+        given = {name: value for name, value in values.items() if name in wanted}
+        count = _count(build, spec, size, given)
+    except HarnessError:
+        if overrides:
+            raise
+        return {}
+    variants = {
+        f"{name}={choice}": other
+        for name, parameter in wanted.items()
+        if typing.get_origin(parameter.annotation) is typing.Literal and name not in chosen
+        for choice in typing.get_args(parameter.annotation)
+        if choice != given[name] and (other := _count(build, spec, size, given | {name: choice})) != count
+    }
+    return {"parameters": count, "size": list(size), "variants": variants}
+
+
+def _count(
+    build: Callable[..., Any], spec: ModelSpec, size: tuple[int, int], given: Mapping[str, Any]
+) -> int:
+    import torch
+
+    from harness.training import Task
+
+    # Many equal networks are counted once.
+    attributes = 1 if spec.counted_per == "attribute" else spec.card_attributes
+    names = tuple(f"attribute {number}" for number in range(attributes))
+    try:
+        with torch.device("meta"):
+            module = build(Task((3, *size), names), **given)
+    except Exception as error:
+        raise ModelError(
+            f"{spec.name} cannot be built to be counted: {type(error).__name__}: {error}"
+        ) from error
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,85 @@
+"""``FlipAttribute`` asks for the decision on one attribute per image to change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from harness.goals.objective import Loss, check_head, check_inside, per_case, some_rows
+
+if TYPE_CHECKING:
+    from harness.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class FlipAttribute:
+    """Flip the decision on one attribute per case, whatever it is now.
+
+    ``labels`` (B,) is the truth, where known: present where > 0. An image that the model got wrong is a
+    case too, and flipping it corrects it (a natural adversarial). Without labels every decision counts as
+    right.
+    """
+
+    indices: Tensor
+    labels: Tensor | None = None
+    kind: ClassVar[str] = "flip"
+
+    def objective(self, model: Model, outputs: Tensor) -> FlipObjective:
+        """Outputs are clean scores (B, M)."""
+        check_head(model, "attributes", self.kind)
+        columns = per_case(self.indices, outputs)
+        check_inside(columns, outputs, "attribute")
+        present = outputs.gather(1, columns[:, None])[:, 0] > 0
+        labels = present if self.labels is None else per_case(self.labels, outputs) > 0
+        return FlipObjective(columns, present, labels, model.training_loss)
+
+    def part(self, rows: slice) -> FlipAttribute:
+        """The goal of some of the images."""
+        return replace(self, indices=some_rows(self.indices, rows), labels=some_rows(self.labels, rows))
+
+
+@dataclass(frozen=True, eq=False)
+class FlipObjective:
+    """Flip attribute ``columns[b]`` of case b away from ``present[b]``; a score of 0 means absent."""
+
+    columns: Tensor  # (B,)
+    present: Tensor  # (B,) the clean decision
+    labels: Tensor  # (B,) the truth
+    training_loss: Loss
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @property
+    def correct(self) -> Tensor:
+        return self.present == self.labels
+
+    @property
+    def ascend(self) -> Tensor:
+        # A wrong decision is flipped by learning the truth: downhill.
+        return self.correct
+
+    @property
+    def groups(self) -> Tensor:
+        return 2 * self.columns + self.present.long()
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """(B,) the score of each case's attribute."""
+        return outputs.gather(1, self.columns[:, None])[:, 0]
+
+    def margin(self, outputs: Tensor) -> Tensor:
+        return torch.where(self.present, -1.0, 1.0).to(outputs) * self.scores(outputs)
+
+    def loss(self, outputs: Tensor) -> Tensor:
+        return self.training_loss(self.scores(outputs), torch.where(self.labels, 1.0, -1.0).to(outputs))
+
+    def reached(self, outputs: Tensor) -> Tensor:
+        return (self.scores(outputs) > 0) != self.present
+
+    def take(self, cases: Tensor) -> FlipObjective:
+        return replace(
+            self, columns=self.columns[cases], present=self.present[cases], labels=self.labels[cases]
+        )

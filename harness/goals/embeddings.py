@@ -1,0 +1,109 @@
+"""``Impersonate`` asks to be accepted as another person, ``Evade`` not to be accepted as oneself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from harness.errors import AttackError
+from harness.goals.objective import check_head
+
+if TYPE_CHECKING:
+    from harness.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Impersonate:
+    """Be accepted as the anchor's person: distance to the anchor below the threshold.
+
+    ``anchors`` are embeddings (B, D); a (1, D) anchor serves every case. Where ``threshold`` is None, the
+    model's calibrated one holds.
+    """
+
+    anchors: Tensor
+    threshold: float | None = None
+    kind: ClassVar[str] = "impersonate"
+
+    def objective(self, model: Model, outputs: Tensor) -> VerificationObjective:
+        """Outputs are clean embeddings (B, D)."""
+        return _verification(model, outputs, self.anchors, self.threshold, self.kind)
+
+    def part(self, rows: slice) -> Impersonate:
+        """The goal of some of the images."""
+        return replace(self, anchors=self.anchors if len(self.anchors) == 1 else self.anchors[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Evade:
+    """No longer be accepted as the anchor's person: distance at or above the threshold."""
+
+    anchors: Tensor
+    threshold: float | None = None
+    kind: ClassVar[str] = "evade"
+
+    def objective(self, model: Model, outputs: Tensor) -> VerificationObjective:
+        """Outputs are clean embeddings (B, D)."""
+        return _verification(model, outputs, self.anchors, self.threshold, self.kind)
+
+    def part(self, rows: slice) -> Evade:
+        """The goal of some of the images."""
+        return replace(self, anchors=self.anchors if len(self.anchors) == 1 else self.anchors[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class VerificationObjective:
+    """Come nearer to the anchor than the threshold, or where not ``towards`` stay away from it."""
+
+    anchors: Tensor  # (B, D)
+    threshold: float
+    correct: Tensor  # (B,)
+    towards: bool
+    distance: Callable[[Tensor, Tensor], Tensor]
+
+    def __len__(self) -> int:
+        return len(self.anchors)
+
+    @property
+    def ascend(self) -> Tensor:
+        return torch.full_like(self.correct, not self.towards)
+
+    @property
+    def columns(self) -> None:
+        return None
+
+    @property
+    def groups(self) -> Tensor:
+        groups: Tensor = torch.unique(self.anchors, dim=0, return_inverse=True)[1]
+        return groups
+
+    def margin(self, outputs: Tensor) -> Tensor:
+        gap = self.threshold - self.distance(outputs, self.anchors)
+        return gap if self.towards else -gap
+
+    def loss(self, outputs: Tensor) -> Tensor:
+        return self.distance(outputs, self.anchors)
+
+    def reached(self, outputs: Tensor) -> Tensor:
+        return (self.distance(outputs, self.anchors) < self.threshold) == self.towards
+
+    def take(self, cases: Tensor) -> VerificationObjective:
+        return replace(self, anchors=self.anchors[cases], correct=self.correct[cases])
+
+
+def _verification(
+    model: Model, outputs: Tensor, anchors: Tensor, threshold: float | None, kind: str
+) -> VerificationObjective:
+    check_head(model, "embedding", kind)
+    bound = model.threshold if threshold is None else threshold
+    if bound is None:
+        raise AttackError(f'goal "{kind}" needs a threshold: the model has none that was calibrated')
+    if anchors.ndim != 2 or anchors.shape[1] != outputs.shape[1] or anchors.shape[0] not in (1, len(outputs)):
+        raise AttackError(f"anchors have shape {tuple(anchors.shape)}; expected {tuple(outputs.shape)}")
+    anchors = anchors.to(outputs).expand(len(outputs), -1)
+    accepted = model.distance(outputs, anchors) < bound
+    towards = kind == "impersonate"
+    return VerificationObjective(anchors, bound, accepted != towards, towards, model.distance)

@@ -1,0 +1,122 @@
+"""Batching decides how many cases are attacked at once, and halves a batch that does not fit into memory."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from harness.errors import ContractError
+from harness.model import Model, exact, frozen
+
+Result = TypeVar("Result")
+
+LARGEST = {"cpu": 256, "cuda": 1024}
+"""Above these no device gains speed."""
+SHARE = 0.5
+"""Of the free memory; the attack's own copies of the images, and the allocator's gaps, need the rest."""
+
+
+class BatchSize:
+    """A number of cases, halved each time that they did not fit."""
+
+    def __init__(self, cases: int) -> None:
+        self.cases = cases
+
+    def halve(self) -> bool:
+        """Whether there is anything left to halve."""
+        if self.cases == 1:
+            return False
+        self.cases //= 2
+        return True
+
+
+def in_batches(total: int, size: BatchSize, work: Callable[[slice], Result]) -> Iterator[Result]:
+    """What ``work`` makes of each batch of ``total`` cases; one that does not fit into memory is halved.
+
+    What did not fit once is not tried again: ``size`` stays small. A single case that does not fit raises.
+    """
+    start = 0
+    while start < total:
+        rows = slice(start, min(start + size.cases, total))
+        try:
+            result = work(rows)
+        except Exception as error:
+            if not out_of_memory(error) or not size.halve():
+                raise
+            # The traceback holds the frames, and they hold the tensors.
+            error.__traceback__ = None
+            _release()
+            continue
+        start = rows.stop
+        yield result
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was short, on whatever device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def fitting(model: Model, shape: tuple[int, int, int]) -> BatchSize:
+    """How many images (C, H, W) of that shape fit, gradients and all: a power of two.
+
+    What two images keep for a backward pass is counted; it grows in proportion.
+    """
+    device = model.device
+    largest = LARGEST.get(device.type, 256)
+    try:
+        each = _kept(model, torch.full((2, *shape), 0.5, device=device)) / 2
+    except (RuntimeError, ContractError):  # it answers to no gradients, or to no grey images
+        return BatchSize(min(64, largest))
+    fits = int(SHARE * free_memory(device) / max(each, 1))
+    return BatchSize(1 << max(0, min(fits, largest).bit_length() - 1))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are left on a device; on the CPU as far as the machine, and a container's limit, tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:  # what the kernel could free at once counts as free
+        words = Path("/proc/meminfo").read_text().split()
+        free = int(words[words.index("MemAvailable:") + 1]) * 1024
+    except (OSError, ValueError):
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit, used = (Path("/sys/fs/cgroup", name).read_text() for name in ("memory.max", "memory.current"))
+        return min(free, int(limit) - int(used))
+    except (OSError, ValueError):  # another system, or no limit ("max")
+        return free
+
+
+def _kept(model: Model, x: Tensor) -> int:
+    """Bytes that the graph of a forward pass keeps; weights, which are there anyway, excepted."""
+    weights = {tensor.untyped_storage().data_ptr() for tensor in model.module.parameters()}
+    seen: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with (
+        frozen(model.module),
+        torch.enable_grad(),
+        exact(model.device),
+        torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
+    ):
+        model.module(x.requires_grad_())
+    return sum(seen.values())
+
+
+def _release() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

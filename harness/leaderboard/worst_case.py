@@ -1,0 +1,116 @@
+"""The worst case combines all attacks on a model: a case counts as fooled once any attack succeeded on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.metrics.outcomes import NUMBERS, Flags, Floats, Keys, Outcomes, target_codes
+
+CLOSEST = {"l2": np.fmin, "linf": np.fmin, "pass": np.fmax}
+"""How the adversarial nearest to its image is told among several; PASS is a similarity."""
+
+
+@dataclass(frozen=True)
+class Worst:
+    """What all attacks together did, one entry per distinct case, by ascending key.
+
+    Whether a case was right before the attack does not depend on the attack; should cells disagree, one that
+    says wrong is believed, so that disagreement never counts as robust.
+    """
+
+    keys: Keys
+    known: Flags
+    correct: Flags
+    """Right before the attack; True where not known."""
+    success: Flags
+    unresolved: Flags
+    """Some attack on it has no outcome."""
+    values: dict[str, Floats]
+    """Of CLOSEST, those of the nearest successful adversarial."""
+
+
+def worst_of(cases: Outcomes) -> Worst:
+    """The distinct cases of one cell."""
+    keys, at = np.unique(cases.keys, return_inverse=True)
+    values = {}
+    for name, nearer in CLOSEST.items():
+        values[name] = np.full(keys.size, np.nan, np.float32)
+        nearer.at(values[name], at[cases.success], cases.values[name][cases.success])
+    correct = np.ones(keys.size, np.bool_)
+    correct[at[cases.known & ~cases.correct]] = False
+    flags = {}
+    for name, rows in (("known", cases.known), ("success", cases.success), ("unresolved", ~cases.covered)):
+        flags[name] = np.zeros(keys.size, np.bool_)
+        flags[name][at[rows]] = True
+    return Worst(keys=keys, correct=correct, values=values, **flags)
+
+
+def worse(one: Worst, other: Worst) -> Worst:
+    """The pointwise worst case of two, over the union of their cases."""
+    if not np.array_equal(one.keys, other.keys):
+        keys = np.union1d(one.keys, other.keys)
+        one, other = _spread(one, keys), _spread(other, keys)
+    return Worst(
+        keys=one.keys,
+        known=one.known | other.known,
+        correct=one.correct & other.correct,
+        success=one.success | other.success,
+        unresolved=one.unresolved | other.unresolved,
+        values={name: nearer(one.values[name], other.values[name]) for name, nearer in CLOSEST.items()},
+    )
+
+
+def _spread(worst: Worst, keys: Keys) -> Worst:
+    """The same over more cases, on which nothing was tried."""
+    at = np.searchsorted(keys, worst.keys)
+
+    def over(values: npt.NDArray[Any], filled: Any) -> npt.NDArray[Any]:
+        spread = np.full(keys.size, filled, values.dtype)
+        spread[at] = values
+        return spread
+
+    return Worst(
+        keys=keys,
+        known=over(worst.known, False),
+        correct=over(worst.correct, True),
+        success=over(worst.success, False),
+        unresolved=over(worst.unresolved, False),
+        values={name: over(values, np.nan) for name, values in worst.values.items()},
+    )
+
+
+def without_records(keys: Keys, seen: Keys) -> Flags:
+    """Which cases an unfinished cell may have planned and has no record of, ``seen`` being those it has.
+
+    The plan's cases are not stored, so these are all cases of the targets that the cell attacks, and simply
+    all where it has no record yet: too many rather than too few, since they are not to count as robust.
+    """
+    missing = ~np.isin(keys, seen)
+    if seen.size:
+        missing &= np.isin(target_codes(keys), np.unique(target_codes(seen)))
+    return missing
+
+
+def concluded(worst: Worst, unfinished: Iterable[Keys]) -> Outcomes:
+    """The worst case as cases; ``unfinished`` holds the keys recorded by each cell that lacks records.
+
+    A case is covered once an attack succeeded on it, or when every attack on it has an outcome: with an
+    attack in error and no success it is not known to be robust.
+    """
+    unresolved = worst.unresolved.copy()
+    for seen in unfinished:
+        unresolved |= without_records(worst.keys, seen)
+    nothing = np.full(worst.keys.size, np.nan, np.float32)
+    return Outcomes(
+        keys=worst.keys,
+        covered=worst.known & (worst.success | ~unresolved),
+        known=worst.known,
+        correct=worst.known & worst.correct,
+        success=worst.success,
+        values={name: worst.values.get(name, nothing) for name in NUMBERS},
+    )

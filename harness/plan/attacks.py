@@ -1,0 +1,96 @@
+"""The [[attack]] tables of a suite become attacks with resolved parameters, each with its threat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from harness.catalog import Catalog, Entry
+from harness.errors import ManifestError, nearest
+from harness.judge.region import attack_parameters
+from harness.manifest import Suite
+from harness.parameters import Parameter, check
+from harness.plan.tables import crossed, each, entry_of, no_unset, preset_values, split
+from harness.specs import AttackSpec, Compute
+from harness.threat import LARGEST_EPS, Threat
+
+_ATTACK_KEYS = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter("preset", str | None, None),
+        Parameter("norm", str | None, None),
+        Parameter("eps", float | None, None),
+        Parameter("attributes", list[str] | None, None),
+        Parameter("compute", Compute | None, None),
+        Parameter("keep", bool | None, None),
+        Parameter("fit", float | None, None),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class AttackChoice:
+    """An attack with its parameters, its threat, and what it is to change."""
+
+    label: str
+    entry: Entry[AttackSpec]
+    parameters: Mapping[str, Any]
+    threat: Threat
+    attributes: tuple[str, ...] | None
+    compute: Compute
+    keep: bool
+    place: str
+    fit: float | None = None
+    """Of an attack that learns one change for many images: on which share of them; None of the others."""
+
+
+def attacks_of(suite: Suite, catalog: Catalog) -> Iterator[AttackChoice]:
+    """The attacks of a suite, each with its threat."""
+    for table in suite.attacks:
+        entry = entry_of(table, catalog.attacks)
+        no_unset(table)
+        parameters = attack_parameters(entry)
+        own, values = split(table, _ATTACK_KEYS, parameters, lists=("preset", "norm", "eps"))
+        if own["attributes"] == []:
+            raise ManifestError(f"{table.place}.attributes = [] is empty; leave it out to mean all")
+        for preset, norm, eps in product(each(own["preset"]), each(own["norm"]), each(own["eps"])):
+            threat = _threat(table.place, entry.spec, norm, eps)
+            chosen = preset_values(table.place, entry.spec.presets, preset)
+            for single in crossed(table.place, {**chosen, **values}, parameters):
+                yield AttackChoice(
+                    table.id or entry.spec.name,
+                    entry,
+                    check(table.place, single, parameters, ManifestError),
+                    threat,
+                    None if own["attributes"] is None else tuple(own["attributes"]),
+                    own["compute"] or suite.compute,
+                    suite.keep if own["keep"] is None else own["keep"],
+                    table.place,
+                    _fit(table.place, entry.spec, own["fit"]),
+                )
+
+
+def _threat(place: str, spec: AttackSpec, norm: str | None, eps: float | None) -> Threat:
+    chosen = norm or next(iter(spec.norms), None)
+    if chosen is not None and chosen not in spec.norms:
+        raise ManifestError(f'{place}: norm "{chosen}" is unknown to it; {nearest(chosen, spec.norms)}')
+    if chosen is None and eps is not None:
+        raise ManifestError(f"{place}: eps = {eps} bounds nothing: only its region bounds it")
+    if eps is None and spec.budget == "fixed" and spec.norms:
+        raise ManifestError(f'{place}: "eps" is missing; it is a number, or a fraction such as "8/255"')
+    if eps is not None and not 0 < eps <= LARGEST_EPS:
+        raise ManifestError(f"{place}: eps = {eps} must be above zero, and at most {LARGEST_EPS:g}")
+    return Threat(chosen, eps, access=spec.access, region=spec.name if spec.region else "")
+
+
+def _fit(place: str, spec: AttackSpec, share: float | None) -> float | None:
+    """The share of images that an attack learns on."""
+    if "universal" not in spec.traits:
+        if share is not None:
+            raise ManifestError(f"{place}.fit = {share}: it learns on no images; leave it out")
+        return None
+    if share is not None and not 0 < share < 1:
+        raise ManifestError(f"{place}.fit = {share} must be a share between 0 and 1")
+    return 0.5 if share is None else share

@@ -1,0 +1,73 @@
+"""A plan holds cells, dataset x model x attack x threat x goal, and the pairs that are skipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.catalog import AnalysisChoice
+from harness.manifest import Suite
+from harness.plan.attacks import AttackChoice
+from harness.plan.datasets import DatasetChoice
+from harness.plan.measures import MeasureChoice
+from harness.plan.models import ModelChoice
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """One dataset x model x attack x threat x goal; the seed is the suite's."""
+
+    dataset: DatasetChoice
+    model: ModelChoice
+    attack: AttackChoice
+    goal: str
+    keep: bool = False
+    """Whether the adversarials are stored: the suite asks for them, or other models are to judge them."""
+    source: Cell | None = None
+    """Transfer: the cell whose adversarials this one's model, the victim, judges; nothing is attacked."""
+
+    @property
+    def attack_label(self) -> str:
+        """What boards call the attack, and the model that it saw where that is not the one that is judged."""
+        return attack_label(self.attack, self.source.model if self.source else None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Skipped:
+    """A combination that is not run, and why."""
+
+    dataset: DatasetChoice
+    model: ModelChoice
+    attack: AttackChoice
+    reason: str
+    surrogate: ModelChoice | None = None
+
+    @property
+    def attack_label(self) -> str:
+        """As of a cell."""
+        return attack_label(self.attack, self.surrogate)
+
+
+def attack_label(attack: AttackChoice, surrogate: ModelChoice | None) -> str:
+    """The attack's label, and the model that it saw where that is not the one that is judged."""
+    return f"{attack.label} from {surrogate.label}" if surrogate else attack.label
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a suite comes to."""
+
+    suite: Suite
+    sources: tuple[DatasetChoice, ...]
+    """Data sets that others are made from."""
+    datasets: tuple[DatasetChoice, ...]
+    models: tuple[ModelChoice, ...]
+    attacks: tuple[AttackChoice, ...]
+    measures: tuple[MeasureChoice, ...]
+    analyses: tuple[AnalysisChoice, ...]
+    cells: tuple[Cell, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def trainings(self) -> list[tuple[DatasetChoice, ModelChoice]]:
+        """The data sets and models of all cells, once each; what is excluded needs no training."""
+        return list(dict.fromkeys((cell.dataset, cell.model) for cell in self.cells))

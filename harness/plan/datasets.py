@@ -1,0 +1,129 @@
+"""The [[dataset]] and [[source]] tables of a suite become data sets with resolved parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from harness.catalog import Catalog, Entry
+from harness.errors import ManifestError, nearest
+from harness.manifest import Suite, Table
+from harness.parameters import Parameter, check, keyword_parameters
+from harness.plan.tables import crossed, entry_of, split
+from harness.specs import DatasetSpec
+
+Partition = Literal["train", "validation", "test", "all"]
+_DATASET_KEYS = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter("stand_in", str | None, None),
+        Parameter("partition", Partition, "all"),
+        Parameter("sample", int | None, None),
+        Parameter("source", str | None, None),
+    )
+}
+_SOURCE_KEYS = {name: _DATASET_KEYS[name] for name in ("stand_in", "source")}
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetChoice:
+    """A data set with its parameters, and which of its images are attacked."""
+
+    label: str
+    entry: Entry[DatasetSpec]
+    parameters: Mapping[str, Any]
+    partition: str
+    sample: int | None
+    stand_in_for: str | None
+    place: str
+    source: DatasetChoice | None = None
+    """The data set that it is made from."""
+
+
+def sources_of(suite: Suite, catalog: Catalog) -> dict[str, DatasetChoice]:
+    """The data sets that others are made from, by the name by which those call them."""
+    sources: dict[str, DatasetChoice] = {}
+    for table in suite.sources:
+        name = table.id or table.use
+        if name in sources:
+            raise ManifestError(f"{table.place} stands there twice; give each an id")
+        found = list(_datasets(table, catalog, _SOURCE_KEYS, sources))
+        if len(found) > 1:
+            raise ManifestError(f"{table.place}: lists make {len(found)} data sets of it; write a table each")
+        sources[name] = replace(found[0], label=name)
+    return sources
+
+
+def datasets_of(
+    suite: Suite, catalog: Catalog, sources: Mapping[str, DatasetChoice]
+) -> Iterator[DatasetChoice]:
+    """The data sets of a suite; a stand-in where an environment variable is unset."""
+    for table in suite.datasets:
+        yield from _datasets(table, catalog, _DATASET_KEYS, sources)
+
+
+def _datasets(
+    table: Table, catalog: Catalog, keys: Mapping[str, Parameter], sources: Mapping[str, DatasetChoice]
+) -> Iterator[DatasetChoice]:
+    entry = entry_of(table, catalog.datasets)
+    parameters = dataset_parameters(entry)
+    own, values = split(table, keys, parameters)
+    stand_in_for = None
+    if table.unset:
+        key, variable = next(iter(table.unset.items()))
+        if not own["stand_in"]:
+            raise ManifestError(
+                f'{table.place}: {key} = "{table.values[key]}": the environment variable {variable} is '
+                f"unset; set it, or --set {table.kind}.{table.use}.{key}=PATH"
+            )
+        # A source's id is the part that it plays, such as "faces".
+        stand_in_for = table.use if table.kind == "source" else table.id or table.use
+        entry = entry_of(table, catalog.datasets, own["stand_in"])
+        parameters = dataset_parameters(entry)
+        # The stand-in takes what it knows; what is left speaks of files that are not there.
+        values = {key: value for key, value in values.items() if key in parameters and key not in table.unset}
+    if own.get("sample") is not None and own["sample"] < 1:
+        raise ManifestError(f"{table.place}.sample = {own['sample']} must be at least 1")
+    label = entry.spec.name if stand_in_for else table.id or entry.spec.name
+    source = _source(table, entry, own["source"], sources)
+    if source is not None and source.stand_in_for:
+        stand_in_for = source.stand_in_for
+    for single in crossed(table.place, values, parameters):
+        yield DatasetChoice(
+            label,
+            entry,
+            check(table.place, single, parameters, ManifestError),
+            own.get("partition", "all"),
+            own.get("sample"),
+            stand_in_for,
+            table.place,
+            source,
+        )
+
+
+def _source(
+    table: Table, entry: Entry[DatasetSpec], name: str | None, sources: Mapping[str, DatasetChoice]
+) -> DatasetChoice | None:
+    """What a derived data set is made from; None for the others."""
+    if not entry.spec.derived:
+        if name is not None:
+            raise ManifestError(f'{table.place}.source = "{name}": {entry.spec.name} is made from no other')
+        return None
+    if not sources:
+        raise ManifestError(
+            f"{table.place}: {entry.spec.name} is made from another data set; write that as a [[source]] "
+            'table above it, and its id as source = "…"'
+        )
+    if name is None:
+        raise ManifestError(f'{table.place}: "source" is missing; it is one of {", ".join(sources)}')
+    if name not in sources:
+        raise ManifestError(f'{table.place}: source "{name}" is unknown; {nearest(name, sources)}')
+    return sources[name]
+
+
+def dataset_parameters(entry: Entry[DatasetSpec]) -> dict[str, Parameter]:
+    """The parameters of a data set: those of its ``load`` and of its ``fit``."""
+    load = keyword_parameters(entry.load(entry.spec.load))
+    fit = keyword_parameters(entry.load(entry.spec.fit)) if entry.spec.fit else {}
+    return load | fit

@@ -1,0 +1,93 @@
+"""Labels tell the choices of a suite apart, and resolve what a name in another table means."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.errors import ManifestError, nearest
+from harness.manifest import Suite
+from harness.plan.attacks import AttackChoice
+from harness.plan.datasets import DatasetChoice
+from harness.plan.models import ModelChoice
+
+
+def labelled(suite: Suite, choices: Iterable[Any], extra: tuple[str, ...]) -> tuple[Any, ...]:
+    """Choices with labels that differ: where one name stands for several, what they differ in is added."""
+    found = list(choices)
+
+    def key(choice: Any) -> tuple[str, str]:
+        # Attacks that differ in their threat stand in different rows anyway.
+        return choice.label, choice.threat.label if isinstance(choice, AttackChoice) else ""
+
+    def traits(choice: Any) -> dict[str, Any]:
+        more = {name: getattr(choice, name) for name in extra}
+        if isinstance(choice, AttackChoice):
+            more |= {"attributes": choice.attributes, "compute": choice.compute, "fit": choice.fit}
+        if isinstance(choice, ModelChoice):
+            more |= {"weights": choice.weights}
+        if isinstance(choice, DatasetChoice):
+            more |= {"source": choice.source.label if choice.source else None}
+        return {**choice.parameters, **more}
+
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    owners: dict[str, Any] = {}
+    for choice in found:
+        owner = owners.setdefault(choice.label, choice)
+        if owner.entry is not choice.entry:
+            one, other = owner.entry.qualified, choice.entry.qualified
+            raise ManifestError(
+                f'{choice.place}: "{choice.label}" would name both {one} and {other}; give each an id'
+            )
+        groups.setdefault(key(choice), []).append(traits(choice))
+    differing = {
+        group: [name for name in members[0] if any(other[name] != members[0][name] for other in members)]
+        for group, members in groups.items()
+    }
+    labelled = []
+    for choice in found:
+        if differing[key(choice)]:
+            mine = traits(choice)
+            suffix = ",".join(f"{name}={_brief(mine[name])}" for name in differing[key(choice)])
+            choice = replace(choice, label=f"{choice.label}[{suffix}]")
+        labelled.append(choice)
+    twice = [choice for choice, count in Counter(map(key, labelled)).items() if count > 1]
+    if twice:
+        place = next(choice.place for choice in reversed(labelled) if key(choice) == twice[0])
+        raise ManifestError(f"{place} stands there twice; take one out, or give each an id")
+    return tuple(labelled)
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "+".join(map(_brief, value))
+    return str(value)
+
+
+def meant(place: str, kind: str, choices: Sequence[Any], names: Any, key: str | None = None) -> list[Any]:
+    """The choices that a name, or a list of names, in another table means; all where there is none."""
+    if names is None:
+        return list(choices)
+    found: dict[Any, None] = {}
+    for name in [names] if isinstance(names, str) else names:
+        meant = [choice for choice in choices if name in _names(choice)]
+        if not meant:
+            known = [known for choice in choices for known in _names(choice)]
+            raise ManifestError(
+                f'{place}: {key or kind} "{name}" is not in this suite; {nearest(name, known)}'
+            )
+        found |= dict.fromkeys(meant)
+    return list(found)
+
+
+def _names(choice: Any) -> tuple[str, ...]:
+    """What a choice answers to: its label, that of its table, and what it uses."""
+    plain = choice.label.partition("[")[0]
+    names = (choice.label, plain, choice.entry.spec.name, choice.entry.qualified)
+    if isinstance(choice, DatasetChoice) and choice.stand_in_for:
+        return (*names, choice.stand_in_for)
+    return names

@@ -1,0 +1,114 @@
+"""The planner crosses the tables of a suite and says why a pair is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from harness.catalog import Catalog, Entry
+from harness.errors import CatalogError, ManifestError
+from harness.manifest import Suite, Table
+from harness.parameters import Parameter, check
+from harness.plan.analyses import analyses_of
+from harness.plan.attacks import AttackChoice, attacks_of
+from harness.plan.cells import Cell, Plan, Skipped
+from harness.plan.datasets import DatasetChoice, datasets_of, sources_of
+from harness.plan.labels import labelled, meant
+from harness.plan.measures import measures_of
+from harness.plan.models import ModelChoice, models_of
+from harness.plan.transfers import with_transfers
+from harness.specs import ACCESS_ORDER, AttackSpec, ModelSpec
+
+GOALS = {"attributes": "flip", "classes": "untargeted"}
+"""The goal that a suite pursues by head; Impersonate and Evade need pairs, which no data set offers yet."""
+
+_EXCLUDE_KEYS = {
+    kind: Parameter(kind, str | list[str] | None, None) for kind in ("dataset", "model", "attack")
+}
+
+
+def plan(suite: Suite, catalog: Catalog) -> Plan:
+    """Resolve names and parameters and cross the tables.
+
+    Raises:
+        ManifestError, CatalogError: a name is unknown, or a value is wrong.
+    """
+    sources = sources_of(suite, catalog)
+    datasets = labelled(suite, datasets_of(suite, catalog, sources), ("partition", "sample"))
+    models = labelled(suite, models_of(suite, catalog), ())
+    attacks = labelled(suite, attacks_of(suite, catalog), ())
+    measures = tuple(measures_of(suite, catalog))
+    analyses = tuple(analyses_of(suite, catalog))
+    excluded = [_exclusion(table, datasets, models, attacks) for table in suite.excludes]
+    cells: list[Cell] = []
+    skipped: list[Skipped] = []
+    # Whether a pair fits depends on model and attack alone, so it is asked once, not once a data set.
+    reasons = {(model, attack): _unfit(model, attack) for model, attack in product(models, attacks)}
+    for dataset, (pair, reason) in product(datasets, reasons.items()):
+        model, attack = pair
+        if reason is None and any(dataset in d and model in m and attack in a for d, m, a in excluded):
+            reason = f"excluded by {suite.place}"
+        if reason is None:
+            cells.append(Cell(dataset, model, attack, GOALS[model.entry.spec.head], attack.keep))
+        else:
+            skipped.append(Skipped(dataset, model, attack, reason))
+    if suite.transfers:
+        cells, more = with_transfers(suite, datasets, models, attacks, cells, skipped)
+        skipped += more
+    return Plan(
+        suite,
+        tuple(sources.values()),
+        datasets,
+        models,
+        attacks,
+        measures,
+        analyses,
+        tuple(cells),
+        tuple(skipped),
+    )
+
+
+def _exclusion(
+    table: Table,
+    datasets: Sequence[DatasetChoice],
+    models: Sequence[ModelChoice],
+    attacks: Sequence[AttackChoice],
+) -> tuple[set[DatasetChoice], set[ModelChoice], set[AttackChoice]]:
+    wanted = check(table.place, table.values, _EXCLUDE_KEYS, ManifestError)
+    if not any(wanted.values()):
+        raise ManifestError(f"{table.place}: name a dataset, a model or an attack")
+    return (
+        set(meant(table.place, "dataset", datasets, wanted["dataset"])),
+        set(meant(table.place, "model", models, wanted["model"])),
+        set(meant(table.place, "attack", attacks, wanted["attack"])),
+    )
+
+
+def _unfit(model: ModelChoice, attack: AttackChoice) -> str | None:
+    """Why this attack cannot be run on this model, or None."""
+    spec, target = attack.entry.spec, model.entry.spec
+    if target.head not in spec.heads:
+        return f'{spec.name} does not attack the head "{target.head}"'
+    if ACCESS_ORDER.index(target.access) < ACCESS_ORDER.index(spec.access):
+        return f"{spec.name} needs {spec.access}, and {target.name} shows no more than {target.access}"
+    if target.head not in GOALS:
+        return f'there is no goal yet for the head "{target.head}" in a suite'
+    if spec.refuses and (reason := _refused(attack.entry, target, attack.parameters)):
+        return reason
+    if attack.attributes is not None:
+        if target.head != "attributes":
+            return "it is to flip attributes, and the model answers none"
+        if model.attributes is not None and not set(attack.attributes) & set(model.attributes):
+            return f"{model.label} answers none of the attributes {', '.join(attack.attributes)}"
+    return None
+
+
+def _refused(entry: Entry[AttackSpec], model: ModelSpec, parameters: Mapping[str, Any]) -> str | None:
+    try:
+        return entry.spec.refuses(model, parameters) if entry.spec.refuses else None
+    except Exception as error:
+        raise CatalogError(
+            f'"{entry.qualified}" of {entry.plugin.distribution} {entry.plugin.version} cannot say whether '
+            f"it refuses {model.name}: {type(error).__name__}: {error}"
+        ) from error

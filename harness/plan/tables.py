@@ -1,0 +1,89 @@
+"""A manifest table is checked here against the catalogue and the parameters of a plugin's function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from harness.catalog import Entry
+from harness.errors import CatalogError, ManifestError, nearest
+from harness.manifest import Table
+from harness.parameters import Parameter, convert
+
+
+def preset_values(
+    place: str, presets: Mapping[str, Mapping[str, Any]], preset: str | None
+) -> Mapping[str, Any]:
+    """The values of a preset; of the first where none is named."""
+    if preset is None:
+        return next(iter(presets.values()), {})
+    if preset not in presets:
+        raise ManifestError(f'{place}: preset "{preset}" is unknown; {nearest(preset, presets)}')
+    return presets[preset]
+
+
+def entry_of(table: Table, section: Any, name: str | None = None) -> Entry[Any]:
+    """What a table, or a name in it, means in a section of the catalogue."""
+    try:
+        entry: Entry[Any] = section[name or table.use]
+    except CatalogError as error:
+        raise ManifestError(f"{table.place.rsplit(': ', 1)[0]}: {error}") from None
+    return entry
+
+
+def no_unset(table: Table) -> None:
+    for key, variable in table.unset.items():
+        raise ManifestError(
+            f'{table.place}: {key} = "{table.values[key]}" needs the environment variable {variable}, '
+            "which is unset"
+        )
+
+
+def split(
+    table: Table,
+    keys: Mapping[str, Parameter],
+    parameters: Mapping[str, Parameter],
+    lists: Sequence[str] = (),
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The harness's own keys of a table, converted (those of ``lists`` may be some), and the plugin's."""
+    for name in table.values:
+        if name not in ("use", "id", *keys, *parameters):
+            remedy = nearest(name, ("id", *keys, *parameters))
+            raise ManifestError(f'{table.place}: "{name}" is unknown; {remedy}')
+    own = {}
+    for name, parameter in keys.items():
+        value = table.values.get(name, parameter.default)
+        place = f"{table.place}.{name}"
+        if name in lists and isinstance(value, list):
+            _not_empty(place, value)
+            own[name] = [convert(place, item, parameter, ManifestError) for item in value]
+        else:
+            own[name] = convert(place, value, parameter, ManifestError)
+    rest = {key: value for key, value in table.values.items() if key not in ("use", "id", *keys)}
+    return own, rest
+
+
+def each(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _not_empty(place: str, values: Sequence[Any]) -> None:
+    if not values:
+        raise ManifestError(f"{place} = [] is empty; give at least one value, or leave it out")
+
+
+def crossed(
+    place: str, values: Mapping[str, Any], parameters: Mapping[str, Parameter]
+) -> Iterator[dict[str, Any]]:
+    """All combinations of the values that are lists where their parameter takes none."""
+    axes = []
+    for name, value in values.items():
+        takes_list = name in parameters and parameters[name].takes_list
+        many = isinstance(value, list) and (
+            not takes_list or (bool(value) and all(isinstance(item, list) for item in value))
+        )
+        if many:
+            _not_empty(f"{place}.{name}", value)
+        axes.append([(name, item) for item in value] if many else [(name, value)])
+    return (dict(combination) for combination in product(*axes))

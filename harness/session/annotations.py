@@ -1,0 +1,55 @@
+"""Annotations are numbers that data sets know of the attacked images, stored for analyses to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.cases.datasets import Loaded
+from harness.errors import DatasetError, HarnessError
+from harness.files import write_whole
+from harness.store.schema import ANNOTATION_SCHEMA
+
+FILE = "annotations.parquet"
+
+
+def keep_annotations(folder: Path, loaded: Iterable[Loaded]) -> None:
+    """Write annotations.parquet: a row per attacked image and number that its data set knows of it.
+
+    Raises:
+        DatasetError: a data set cannot tell, or tells something else than a number per image.
+    """
+    tables = [table for data in loaded for table in _tables(data)]
+    file = folder / FILE
+    if not tables:
+        file.unlink(missing_ok=True)
+        return
+    write_whole(file, lambda aside: pq.write_table(pa.concat_tables(tables), aside, compression="zstd"))
+
+
+def _tables(data: Loaded) -> Iterable[pa.Table]:
+    if data.dataset.annotations is None:
+        return
+    name = data.dataset.name
+    try:
+        known = data.dataset.annotations(data.rows)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise DatasetError(f"{name}: annotations: {type(error).__name__}: {error}") from error
+    for what, numbers in known.items():
+        values = np.asarray(numbers, np.float64)
+        if values.shape != data.rows.shape:
+            raise DatasetError(f"{name}: annotation {what} has shape {values.shape}, not ({len(data.rows)},)")
+        columns: dict[str, Any] = {
+            "dataset": [data.choice.label] * len(values),
+            "sample_id": [data.dataset.ids[row] for row in data.rows],
+            "name": [what] * len(values),
+            "value": values,
+        }
+        yield pa.table(columns, schema=ANNOTATION_SCHEMA)

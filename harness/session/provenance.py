@@ -1,0 +1,75 @@
+"""Provenance is what a results folder says of how it was made: versions, hardware, git revision."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from harness.options import Options
+from harness.plan.cells import Plan
+from harness.plan.resolved import resolved
+from harness.session.device import hardware
+
+_PACKAGES = ("face-robustness-harness", "torch", "numpy", "opencv-python-headless", "scikit-image", "pyarrow")
+
+
+def describe(planned: Plan, options: Options, device: torch.device) -> dict[str, Any]:
+    """suite.json: the resolved suite, versions, hardware, git revision."""
+    return {
+        "schema": 1,
+        "name": planned.suite.name,
+        "seed": planned.suite.seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "suite": resolved(planned),
+        "limit": options.limit,
+        "stand_ins": {
+            choice.label: choice.stand_in_for for choice in planned.datasets if choice.stand_in_for
+        },
+        "plugins": sorted(
+            {
+                entry_version(choice)
+                for choice in (*planned.sources, *planned.datasets, *planned.models, *planned.attacks)
+            }
+        ),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "hardware": hardware(device),
+        "revision": _revision(),
+    }
+
+
+def entry_version(choice: Any) -> str:
+    """ "plugin/name: distribution version revision" of a choice."""
+    return f"{choice.entry.qualified}: {choice.entry.version}"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _revision() -> str | None:
+    """The git revision of the working folder, with "+" where something is changed; None outside git."""
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head + ("+" if changed else "")

@@ -1,0 +1,1 @@
+"""Shards are some cases of a cell each; running one gives their records."""

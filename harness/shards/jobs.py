@@ -1,0 +1,167 @@
+"""A job is a cell that is ready to run: its identity, its cases, and how they are cut into shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.cases.cases import Cases, by_target, divided, enumerate_cases
+from harness.cases.datasets import Loaded
+from harness.errors import DatasetError
+from harness.judge.batching import BatchSize
+from harness.parameters import jsonable
+from harness.plan.cells import Cell, Plan
+from harness.shards.bench import Bench, CleanAnswers
+from harness.zoo.trained import Specimen
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A cell that is ready to run."""
+
+    id: str
+    bench: Bench
+    parts: tuple[Cases, ...]
+    """The cases of each shard."""
+    source: str | None = None
+    """Transfer: the cell whose shards of the same numbers hold the adversarials."""
+    learning: tuple[Cases, ...] = ()
+    """Of each shard, the cases that one change for all is learned on; they have no records."""
+
+    @property
+    def shards(self) -> range:
+        """The cell's shard numbers."""
+        return range(len(self.parts))
+
+    @property
+    def cases(self) -> int:
+        """How many cases the cell has."""
+        return sum(map(len, self.parts))
+
+
+def make_job(
+    planned: Plan,
+    cell: Cell,
+    data: Loaded,
+    specimen: Specimen,
+    clean: CleanAnswers,
+    batch_size: BatchSize,
+) -> Job:
+    """The job of a cell in which the model itself is attacked.
+
+    An attack that learns one change for many images has a shard per target, since it needs all its cases.
+
+    Raises:
+        DatasetError: the data set lacks what the goal needs.
+    """
+    cases = enumerate_cases(cell, data.dataset, data.rows, _names(data, specimen))
+    learning: tuple[Cases, ...] = ()
+    if cell.attack.fit is None:
+        size = shard_size(planned, len(cases))
+        parts = tuple(cases.part(start, start + size) for start in range(0, len(cases), size))
+    else:
+        share, seed = cell.attack.fit, planned.suite.seed
+        halves = [divided(group, data.dataset, share, seed) for group in by_target(cases)]
+        learning, parts = tuple(one for one, _ in halves), tuple(other for _, other in halves)
+    bench = _bench(planned, cell, data, specimen, clean, batch_size)
+    return Job(cell_id(planned, cell, data, specimen.digest), bench, parts, learning=learning)
+
+
+def transfer_job(
+    planned: Plan, cell: Cell, data: Loaded, specimen: Specimen, clean: CleanAnswers, source: Job
+) -> Job:
+    """The job of a cell in which the model judges what was made on another: shard by shard the same cases.
+
+    Cases about attributes that the victim does not answer are left out.
+
+    Raises:
+        DatasetError: nothing is left.
+    """
+    names = _names(data, specimen)
+    parts = tuple(_asked_of(part, names) for part in source.parts)
+    if not any(map(len, parts)):
+        raise DatasetError(f"{cell.model.label} answers no attribute that was flipped")
+    identity = {
+        "source": source.id,
+        **_victim(planned, cell, specimen.digest),
+    }
+    bench = _bench(planned, cell, data, specimen, clean, source.bench.batch_size)
+    return Job(_digest(identity), bench, parts, source.id)
+
+
+def cell_id(planned: Plan, cell: Cell, data: Loaded, weights: str) -> str:
+    """Digest of everything that a cell's records depend on, as 16 hexadecimal digits."""
+    attack, threat = cell.attack, cell.attack.threat
+    identity = {
+        "dataset": [data.dataset.fingerprint, data.sample_digest],
+        "attack": [attack.entry.qualified, attack.entry.version, jsonable(attack.parameters)],
+        "threat": [threat.norm, threat.eps, threat.access, threat.levels],
+        "goal": [cell.goal, jsonable(attack.attributes)],
+        "compute": attack.compute,
+        "keep": cell.keep,
+        **({} if attack.fit is None else {"fit": attack.fit}),
+        "seed": planned.suite.seed,
+        "shard_size": planned.suite.shard_size,
+        **_victim(planned, cell, weights),
+    }
+    return _digest(identity)
+
+
+def shard_size(planned: Plan, cases: int) -> int:
+    """Cases of a shard: what the manifest says, else 256, or more where a cell would have over 64 shards.
+
+    A shard is what a kill can cost; but each is a file, and boards over millions of records would spend
+    their time on opening files.
+    """
+    return planned.suite.shard_size or max(256, -(-cases // 64))
+
+
+def _victim(planned: Plan, cell: Cell, weights: str) -> dict[str, Any]:
+    """What judging depends on: the model, and what is measured."""
+    return {
+        "model": [cell.model.entry.qualified, cell.model.entry.version, jsonable(cell.model.parameters)],
+        "weights": weights,
+        "measures": [
+            [
+                measure.column,
+                measure.entry.qualified,
+                measure.entry.version,
+                jsonable(measure.parameters),
+                measure.at_least,
+                measure.at_most,
+            ]
+            for measure in planned.measures
+        ],
+    }
+
+
+def _bench(
+    planned: Plan,
+    cell: Cell,
+    data: Loaded,
+    specimen: Specimen,
+    clean: CleanAnswers,
+    batch_size: BatchSize,
+) -> Bench:
+    seed = planned.suite.seed
+    return Bench(cell, data.dataset, specimen.model, clean, planned.measures, seed, batch_size)
+
+
+def _names(data: Loaded, specimen: Specimen) -> tuple[str, ...]:
+    return specimen.model.names or data.dataset.attribute_names
+
+
+def _asked_of(cases: Cases, names: tuple[str, ...]) -> Cases:
+    """The cases that a model with these outputs can judge, with their columns of it."""
+    if cases.goal != "flip":
+        return cases
+    columns = np.array([names.index(name) if name in names else -1 for name in cases.targets], np.int64)
+    return cases.among(np.flatnonzero(columns >= 0), columns)
+
+
+def _digest(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

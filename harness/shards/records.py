@@ -1,0 +1,114 @@
+"""A judged batch becomes record columns here, measures included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.cases.cases import Cases
+from harness.judge.trial import Trial
+from harness.judge.verdict import Verdict
+from harness.parameters import keyword_parameters
+from harness.plan.measures import MeasureChoice
+from harness.shards.bench import Bench
+from harness.store import png
+
+
+def failure(error: Exception) -> str:
+    """How records name what went wrong."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def columns_of(bench: Bench, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
+    """The record columns of a batch that was judged, measures included."""
+    measures = {measure: measured(measure, trial) for measure in bench.measures}
+    verdict, objective = _constrained(trial.verdict, measures), trial.objective
+    failed = [bool(error) for error in verdict.errors]
+
+    def outcome(values: Tensor) -> list[Any]:
+        return [None if bad else value for bad, value in zip(failed, values.tolist(), strict=True)]
+
+    columns: dict[str, list[Any]] = {
+        "clean_correct": [
+            bool(right) if known else None
+            for right, known in zip(
+                objective.correct.tolist(), trial.clean.flatten(1).isfinite().all(1).tolist(), strict=True
+            )
+        ],
+        "reached": outcome(verdict.reached),
+        "reached_unrounded": [None] * len(batch) if verdict.unrounded is None else outcome(verdict.unrounded),
+        "valid": outcome(verdict.valid),
+        "success": outcome(verdict.success),
+        "fault": [fault or None for fault in verdict.faults],
+        "linf": outcome(verdict.linf),
+        "l2": outcome(verdict.l2),
+        "l0": outcome(verdict.l0),
+        "margin_clean": objective.margin(trial.clean).tolist(),
+        "margin_adv": outcome(verdict.margin),
+        "forwards": trial.forwards.tolist(),
+        "backwards": trial.backwards.tolist(),
+        "seconds": [trial.seconds / len(batch)] * len(batch),
+        "found": [None if passes < 0 else passes for passes in trial.meter.found.tolist()],
+        "zero_gradients": trial.meter.zero_gradients.tolist(),
+        "error": [error or None for error in verdict.errors],
+    }
+    if bench.model.head == "attributes":
+        columns["decisions_clean"] = bench.model.decide(trial.clean).tolist()
+        columns["decisions_adv"] = outcome(bench.model.decide(verdict.outputs))
+    if bench.cell.keep:
+        kept = [encode(image) for image in verdict.adversarials.cpu()]
+        columns["adversarial"] = [None if bad else picture for bad, picture in zip(failed, kept, strict=True)]
+    for measure, values in measures.items():
+        columns[measure.column] = values
+    return columns
+
+
+def _constrained(verdict: Verdict, measures: Mapping[MeasureChoice, list[float | None]]) -> Verdict:
+    """Successes whose measures keep to the suite's bounds; the others break one, and are not valid."""
+    for measure, values in measures.items():
+        low, high = measure.at_least, measure.at_most
+        if low is None and high is None:
+            continue
+        faults, kept = list(verdict.faults), []
+        for case, value in enumerate(values):
+            broken = ""
+            if value is not None and low is not None and not value >= low:
+                broken = f"{measure.column} below {low:g}"
+            elif value is not None and high is not None and not value <= high:
+                broken = f"{measure.column} above {high:g}"
+            kept.append(not broken)
+            faults[case] = faults[case] or broken
+        verdict = verdict.restricted(torch.tensor(kept, device=verdict.valid.device), tuple(faults))
+    return verdict
+
+
+def measured(measure: MeasureChoice, trial: Trial) -> list[float | None]:
+    """A measure of the successful cases; null elsewhere, where there is no adversarial to be measured."""
+    successful = trial.verdict.success
+    values: list[float | None] = [None] * len(successful)
+    if successful.any():
+        run = measure.entry.load(measure.entry.spec.run)
+        wanted = keyword_parameters(run)
+        parameters = {name: value for name, value in measure.parameters.items() if name in wanted}
+        found = np.asarray(run(trial.verdict.adversarials[successful], trial.x[successful], **parameters))
+        for case, value in zip(torch.nonzero(successful).flatten().tolist(), found, strict=True):
+            values[case] = float(value)
+    return values
+
+
+def encode(image: Tensor) -> bytes:
+    """PNG of an image (C, H, W) on the 8-bit grid, C = 1 or 3; lossless."""
+    return png.encode((image * 255).round().to(torch.uint8).numpy())
+
+
+def decode(picture: bytes, channels: int) -> Tensor:
+    """float32 (C, H, W) in [0, 1] of a PNG that ``encode`` wrote.
+
+    Raises:
+        ValueError: it is no readable PNG.
+    """
+    return torch.from_numpy(png.decode(picture, channels)).float() / 255

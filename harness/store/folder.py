@@ -1,0 +1,102 @@
+"""The store is a suite's results folder; files appear whole, and a shard that is there is done."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from harness.errors import ResultsError
+from harness.files import sweep, write_text, write_whole
+from harness.store.schema import CELL_SCHEMA
+
+_PART = re.compile(r"part-(\d+)\.parquet")
+
+
+class Store:
+    """The results folder of one suite."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def open(self) -> None:
+        """Make the folder and clear what killed processes left half-written."""
+        try:
+            (self.folder / "samples").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResultsError(f"{self.folder} cannot be written: {error.strerror}") from None
+        sweep(self.folder)
+
+    def part(self, cell: str, shard: int) -> Path:
+        """The file of a shard."""
+        return self.folder / "samples" / cell / f"part-{shard:05d}.parquet"
+
+    def finished(self, cell: str) -> set[int]:
+        """The shards of a cell that are done."""
+        folder = self.folder / "samples" / cell
+        if not folder.is_dir():
+            return set()
+        return {int(match[1]) for path in folder.iterdir() if (match := _PART.fullmatch(path.name))}
+
+    def failed(self, cell: str) -> set[int]:
+        """The finished shards of a cell in which a case is an error."""
+        return {
+            shard
+            for shard in self.finished(cell)
+            if len(self._columns(cell, shard, "error")["error"].drop_null())
+        }
+
+    def write_part(self, cell: str, shard: int, table: pa.Table) -> None:
+        """Keep the records of a shard."""
+        write_whole(self.part(cell, shard), lambda aside: pq.write_table(table, aside, compression="zstd"))
+
+    def discard(self, cell: str, shards: Iterable[int] | None = None) -> None:
+        """Forget some shards of a cell, or all of them."""
+        if shards is None:
+            shutil.rmtree(self.folder / "samples" / cell, ignore_errors=True)
+        for shard in shards or ():
+            self.part(cell, shard).unlink(missing_ok=True)
+
+    def tally(self, cell: str) -> dict[str, Any]:
+        """What the finished shards of a cell add up to: cases, errors, passes, seconds."""
+        totals: dict[str, Any] = {"cases_done": 0, "cases_failed": 0, "shards_done": 0}
+        totals |= {"forwards": 0, "backwards": 0, "seconds": 0.0, "error": None}
+        for shard in sorted(self.finished(cell)):
+            table = self._columns(cell, shard, "error", "forwards", "backwards", "seconds")
+            errors = table["error"].drop_null()
+            totals["shards_done"] += 1
+            totals["cases_done"] += len(table)
+            totals["cases_failed"] += len(errors)
+            for column in ("forwards", "backwards", "seconds"):
+                totals[column] += pc.sum(table[column]).as_py() or 0
+            if len(errors) and totals["error"] is None:
+                totals["error"] = errors[0].as_py()
+        return totals
+
+    def _columns(self, cell: str, shard: int, *columns: str) -> pa.Table:
+        part = self.part(cell, shard)
+        try:
+            return pq.read_table(part, columns=list(columns))
+        except (OSError, pa.ArrowException) as error:
+            raise ResultsError(f"{part} cannot be read: {error}; remove it and run again") from None
+
+    def write_cells(self, cells: Sequence[Mapping[str, Any]]) -> None:
+        """Write cells.parquet: the cells of the current plan, and what was skipped."""
+        table = pa.Table.from_pylist([dict(cell) for cell in cells], schema=CELL_SCHEMA)
+        write_whole(self.folder / "cells.parquet", lambda aside: pq.write_table(table, aside))
+
+    def write_models(self, models: Sequence[Mapping[str, Any]]) -> None:
+        """Write models.json: what was made ready, what it answers, and the card of its weights."""
+        text = json.dumps(models, indent=1, ensure_ascii=False) + "\n"
+        write_text(self.folder / "models.json", text)
+
+    def write_suite(self, description: Mapping[str, Any]) -> None:
+        """Write suite.json: the resolved suite, versions, hardware, revision."""
+        write_text(self.folder / "suite.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")

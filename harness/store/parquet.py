@@ -1,0 +1,104 @@
+"""Cells and records are read from Parquet files here, only the columns that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from harness.errors import ResultsError
+from harness.store.schema import CELL_SCHEMA, RECORD_SCHEMA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IDENTITY = ("cell", "dataset", "model", "attack", "surrogate", "threat", "goal")
+"""The columns of its cell that every sample carries."""
+ENCODED = ("sample_id", "target", "fault", "error")
+"""Record columns with few distinct strings, which are read as codes."""
+
+
+def read_cells(folder: Path) -> pa.Table:
+    """cells.parquet, checked for the columns that identify a cell."""
+    file = folder / "cells.parquet"
+    table = read_parquet(file)
+    for name in ("stand_in_for", "surrogate", "source", "error", "cases"):
+        if name not in table.column_names:
+            kind = CELL_SCHEMA.field(name).type
+            table = table.append_column(name, pa.nulls(table.num_rows, kind))
+    for name in (*IDENTITY, "status"):
+        if name not in table.column_names:
+            raise ResultsError(f'{file} has no column "{name}": it was not written by `harness run`')
+    return table
+
+
+def record_files(folder: Path, cell: str) -> list[Path]:
+    """The shards of a cell, in order; files that are hidden or still being written are not among them."""
+    if not cell:  # it failed before its identity was known
+        return []
+    if Path(cell).name != cell:
+        raise ResultsError(f'{folder / "cells.parquet"}: "{cell}" is no cell id')
+    place = folder / "samples" / cell
+    if not place.is_dir():
+        return []
+    return sorted(
+        file for file in place.iterdir() if file.suffix == ".parquet" and not file.name.startswith(".")
+    )
+
+
+def read_records(folder: Path, cell: str, columns: Iterable[str]) -> pa.Table:
+    """Those of the columns that the shards of a cell have, as one table; null where a shard lacks one."""
+    wanted = set(columns)
+    parts = [read_parquet(file, wanted) for file in record_files(folder, cell)]
+    if not parts:
+        parts = [_coded(pa.schema([field for field in RECORD_SCHEMA if field.name in wanted])).empty_table()]
+    return pa.concat_tables(parts, promote_options="permissive") if len(parts) > 1 else parts[0]
+
+
+def read_parquet(file: Path, columns: set[str] | None = None) -> pa.Table:
+    """A Parquet file, or those of the columns that it has.
+
+    Raises:
+        ResultsError: it cannot be read.
+    """
+    try:
+        metadata = pq.read_metadata(file)
+        present = metadata.schema.to_arrow_schema().names
+        names = [name for name in present if columns is None or name in columns]
+        coded = [name for name in names if name in ENCODED]
+        with pq.ParquetFile(file, metadata=metadata, read_dictionary=coded) as opened:
+            return opened.read(columns=names)
+    except (OSError, pa.ArrowException) as error:
+        raise ResultsError(
+            f"{file} cannot be read: {error}; delete it, and `harness run` makes it again"
+        ) from error
+
+
+def matches(table: pa.Table, name: str, wanted: Any) -> Any:
+    """Which rows have one of the wanted values; None is null."""
+    column = table.column(name)
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    values = list(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
+    try:
+        return pc.is_in(column.cast(kind), value_set=pa.array(values, kind))
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise ResultsError(f'column "{name}" cannot be compared with {wanted!r}: it holds {kind}') from error
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """A frame of plain columns: the codes in which strings were read are resolved."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(at, field.name, table.column(at).cast(field.type.value_type))
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _coded(schema: pa.Schema) -> pa.Schema:
+    """The schema as it is read: as codes, where strings repeat."""
+    codes = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema([field.with_type(codes) if field.name in ENCODED else field for field in schema])

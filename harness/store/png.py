@@ -1,0 +1,30 @@
+"""Images are stored as PNG, without loss."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+
+def encode(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """PNG of pixels (C, H, W), C = 1 or 3 (RGB); lossless."""
+    planes = pixels.transpose(1, 2, 0)
+    fine, encoded = cv2.imencode(".png", planes[..., ::-1] if planes.shape[2] == 3 else planes)
+    if not fine:
+        raise ValueError("the image cannot be written as PNG")
+    return bytes(encoded)
+
+
+def decode(picture: bytes, channels: int) -> npt.NDArray[np.uint8]:
+    """Pixels (C, H, W) of a PNG that ``encode`` wrote.
+
+    Raises:
+        ValueError: it is no readable PNG.
+    """
+    mode = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
+    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), mode)
+    if pixels is None:
+        raise ValueError("the stored adversarial is no readable PNG")
+    planes = pixels[..., ::-1].transpose(2, 0, 1) if channels == 3 else pixels[None]
+    return np.ascontiguousarray(planes, np.uint8)

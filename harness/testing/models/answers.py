@@ -1,0 +1,163 @@
+"""What every model promises of its answers: their shape, and that nothing but the image decides them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.judge.guard import fingerprint
+from harness.testing.contract import Inapplicable, require
+from harness.testing.models.subject import ModelSubject
+
+TOLERANCE = 1e-4
+"""Of an answer, in units of the largest or of 1: by how much the batch may change it."""
+SAME = 1e-6
+"""The same of answers that nothing should change."""
+
+
+def answers(subject: ModelSubject, head: str) -> None:
+    """Finite floating-point outputs (B, …) for batches of no, one and five images."""
+    widths = set()
+    for count in (0, 1, 5):
+        outputs = _answers(subject, subject.images(count))
+        require(
+            outputs.ndim == 2 and len(outputs) == count and outputs.is_floating_point(),
+            f"{outputs.dtype} {tuple(outputs.shape)} for {count} images; return floating-point "
+            f"({count}, outputs)",
+        )
+        widths.add(outputs.shape[1])
+    require(len(widths) == 1, f"between {min(widths)} and {max(widths)} outputs, by the size of the batch")
+    least = 2 if head == "classes" else 1
+    require(widths >= {max(*widths, least)}, f"{widths} outputs; {head} need {least} at least")
+    plain = torch.stack([torch.zeros(subject.task.shape), torch.ones(subject.task.shape)])
+    for x, name in ((subject.images(5), "noise"), (plain, "a black and a white image")):
+        require(_answers(subject, x).isfinite().all(), f"outputs on {name} are not finite")
+
+
+def repeatable(subject: ModelSubject, head: str) -> None:
+    """Two questions about the same images get the same answers."""
+    x = subject.images(5)
+    apart = difference(_answers(subject, x), _answers(subject, x))
+    require(
+        apart <= SAME,
+        f"two answers to the same images differ by {apart:.3g}; leave dropout and other chance to train mode "
+        "(a defence that is random on purpose skips this check: its records say so)",
+    )
+
+
+def companions(subject: ModelSubject, head: str) -> None:
+    """An image's outputs do not depend on the images beside it."""
+    x = subject.images(6)
+    together = _answers(subject, x)
+    for size in (1, 4):
+        apart = difference(torch.cat([_answers(subject, part) for part in torch.split(x, size)]), together)
+        require(
+            apart <= TOLERANCE,
+            f"outputs differ by {apart:.3g} where batches are of {size} instead of {len(x)}; normalise with "
+            "fixed statistics in eval mode",
+        )
+    turned = difference(_answers(subject, x.flip(0)).flip(0), together)
+    require(turned <= TOLERANCE, f"outputs differ by {turned:.3g} where the images come in another order")
+
+
+def inputs(subject: ModelSubject, head: str) -> None:
+    """Answering changes neither the images nor the module: its modes, weights and buffers."""
+    module, x = subject.module(), subject.images(5)
+    module.eval()
+    stuck = [name or "the module" for name, part in module.named_modules() if part.training]
+    require(not stuck, f"{(*stuck, '')[0]} stays in train mode after eval(); let train(mode) pass on")
+    kept, before = x.clone(), fingerprint(module)
+    for images in (x, x[:1]):
+        _answers(subject, images)
+    require(torch.equal(x, kept), "forward changes its images in place; copy them first")
+    woken = [name or "the module" for name, part in module.named_modules() if part.training]
+    require(not woken, f"forward puts {(*woken, '')[0]} into train mode")
+    require(fingerprint(module) == before, "forward changes weights or buffers in eval mode")
+
+
+def names(subject: ModelSubject, head: str) -> None:
+    """One name per output, of those that the task has."""
+    given = getattr(subject.module(), "attribute_names", None)
+    if head != "attributes" or given is None:
+        raise Inapplicable("it answers what the task asks, and names nothing itself")
+    width = _answers(subject, subject.images(1)).shape[1]
+    require(len(given) == width, f"{len(given)} attribute_names for {width} outputs")
+    odd = set(given) - set(subject.task.attribute_names)
+    require(
+        len(set(given)) == width and not odd,
+        f"attribute_names are {list(given)}; name each attribute of the task once",
+    )
+
+
+def select(subject: ModelSubject, head: str) -> None:
+    """``select(x, columns)`` gives the scores that forward gives in those columns."""
+    own = _own(subject, head, "select")
+    x = subject.images(6)
+    scores = _answers(subject, x)
+    for rows in (slice(0, 6), slice(0, 1), slice(0, 0)):
+        columns = (torch.arange(6) * 3 % scores.shape[1])[rows]
+        with torch.no_grad():
+            selected = own(x[rows], columns)
+        require(
+            selected.shape == columns.shape,
+            f"select returned {tuple(selected.shape)} for {len(columns)} images; return ({len(columns)},)",
+        )
+        apart = difference(selected, scores[rows].gather(1, columns[:, None])[:, 0])
+        require(apart <= TOLERANCE, f"select differs from forward by {apart:.3g}")
+
+
+def logits(subject: ModelSubject, head: str) -> None:
+    """``logits(x, columns)`` (absent, present) have the score as their difference."""
+    own = _own(subject, head, "logits")
+    x = subject.images(6)
+    scores = _answers(subject, x)
+    columns = torch.arange(6) * 3 % scores.shape[1]
+    with torch.no_grad():
+        pairs = own(x, columns)
+    require(pairs.shape == (6, 2), f"logits returned {tuple(pairs.shape)} for 6 images; return (6, 2)")
+    apart = difference(pairs[:, 1] - pairs[:, 0], scores.gather(1, columns[:, None])[:, 0])
+    require(apart <= TOLERANCE, f"present - absent differs from the score by {apart:.3g}")
+
+
+def training_loss(subject: ModelSubject, head: str) -> None:
+    """The training loss is a number per case, which no other case changes."""
+    if head == "embedding":
+        raise Inapplicable("embeddings are attacked by their distance")
+    outputs = _answers(subject, subject.images(5))
+    if head == "attributes":
+        outputs = outputs[:, 0]
+        labels = torch.tensor([-1.0, 1.0, 1.0, -1.0, 1.0])
+    else:
+        labels = torch.arange(5) % outputs.shape[1]
+    loss = subject.model.training_loss
+    found = loss(outputs, labels)
+    require(
+        found.shape == (5,) and found.isfinite().all(),
+        f"training_loss returned {tuple(found.shape)}, finite: {bool(found.isfinite().all())}; "
+        "return one finite "
+        "number per case, neither averaged nor summed",
+    )
+    alone = torch.cat([loss(outputs[row : row + 1], labels[row : row + 1]) for row in range(5)])
+    require(difference(alone, found) <= TOLERANCE, "training_loss of a case depends on the cases beside it")
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """The largest difference of two answers, in units of the largest one or 1; infinite where not finite."""
+    if not len(a):
+        return 0.0
+    apart = float((a - b).abs().max() / b.abs().max().clamp_min(1))
+    return apart if apart == apart else float("inf")
+
+
+def _answers(subject: ModelSubject, x: Tensor, module: nn.Module | None = None) -> Tensor:
+    with torch.no_grad():
+        return subject.answers(x, module)
+
+
+def _own(subject: ModelSubject, head: str, name: str) -> Any:
+    found = getattr(subject.module(), name, None)
+    if head != "attributes" or not callable(found):
+        raise Inapplicable(f"it has no {name}")
+    return found

@@ -1,0 +1,212 @@
+"""Model: the subject of the model contract, built for the smallest task that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.catalog import Entry, Plugin, catalog
+from harness.dataset import Dataset
+from harness.errors import ModelError
+from harness.model import Model, exact, wrap_model
+from harness.parameters import check, keyword_parameters
+from harness.plan.models import model_parameters
+from harness.plan.tables import preset_values
+from harness.specs import ModelSpec
+from harness.testing.contract import ContractFailure, spoken
+from harness.testing.problems.problem import generator
+from harness.training import Context, Task
+
+EDGES = (16, 32, 48, 64, 96, 112, 128, 160, 224)
+"""Heights and widths that are tried, the smallest first."""
+ATTRIBUTES = ("first", "second", "third", "fourth")
+CLASSES = ("one", "two", "three", "four", "five")
+
+
+@dataclass(frozen=True)
+class Given(Entry[ModelSpec]):
+    """A spec that nobody registered, and its function where the spec's ``build`` names none."""
+
+    function: Callable[..., Any] | None = None
+
+    def load(self, target: str) -> Any:
+        """The function, or what the spec names."""
+        return self.function if self.function and target == self.spec.build else super().load(target)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSubject:
+    """A model with its parameters, untrained; trained on noise only where it answers nothing untrained."""
+
+    entry: Entry[ModelSpec]
+    parameters: Mapping[str, Any]
+    """Resolved: those of ``build`` and of ``train``."""
+
+    @classmethod
+    def of(
+        cls,
+        model: str | ModelSpec | Entry[ModelSpec],
+        params: Mapping[str, Any] | None = None,
+        *,
+        preset: str | None = None,
+        function: Callable[..., Any] | None = None,
+    ) -> ModelSubject:
+        """A model of the catalogue by name, or one that a spec describes.
+
+        Args:
+            params: as in a manifest; the preset and the defaults hold for the others.
+            preset: the first one where none is named.
+            function: what builds it, where the spec's ``build`` cannot be imported.
+
+        Raises:
+            HarnessError: it, the preset or a parameter is unknown or wrong.
+        """
+        if isinstance(model, Entry):
+            entry = model
+        elif isinstance(model, str):
+            entry = catalog().models[model]
+        else:
+            entry = Given(model, Plugin("given", "given", "0"), function)
+        place = f"model {entry.spec.name}"
+        values = {**preset_values(place, entry.spec.presets, preset), **(params or {})}
+        return cls(entry, check(place, values, model_parameters(entry), ModelError))
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What it says of itself."""
+        return self.entry.spec
+
+    @property
+    def name(self) -> str:
+        """As the catalogue shows it."""
+        return self.spec.name
+
+    @property
+    def variants(self) -> Sequence[str]:
+        """One: its head."""
+        return (self.spec.head,)
+
+    def build(self, task: Task, seed: int = 0) -> nn.Module:
+        """An untrained module, as the zoo builds it.
+
+        Raises:
+            ContractFailure: it cannot be built, or is no module.
+        """
+        function = self.entry.load(self.spec.build)
+        wanted = keyword_parameters(function)
+        given = {name: value for name, value in self.parameters.items() if name in wanted}
+        with seeded(seed):
+            try:
+                module = function(task, **given)
+            except Exception as error:
+                raise ContractFailure(f"build for images of {task.shape}: {spoken(error)}") from error
+        if not isinstance(module, nn.Module):
+            raise ContractFailure(f"build returned {type(module).__name__}; return a torch.nn.Module")
+        return module
+
+    @cached_property
+    def task(self) -> Task:
+        """The smallest of the usual sizes, of three channels or one, for which it answers."""
+        return self._ready[0]
+
+    def module(self, seed: int = 0) -> nn.Module:
+        """A module that answers, in eval mode."""
+        if seed == 0:
+            return self._ready[1]
+        return self.build(self.task, seed).eval().requires_grad_(False)
+
+    @property
+    def model(self) -> Model:
+        """The module as the harness wraps it."""
+        return wrap_model(self.module(), self.spec.head, access=self.spec.access)
+
+    def images(self, count: int, seed: int = 0) -> Tensor:
+        """Noise (B, C, H, W) on the 8-bit grid."""
+        levels = torch.randint(0, 256, (count, *self.task.shape), generator=generator(seed))
+        return levels.float() / 255
+
+    def answers(self, x: Tensor, module: nn.Module | None = None) -> Tensor:
+        """Outputs as the harness asks for them, with gradients where the images have any."""
+        with exact(x.device):
+            outputs = (module or self.module())(x)
+        if not isinstance(outputs, Tensor):
+            raise ContractFailure(f"forward returned {type(outputs).__name__}; return a tensor")
+        return outputs
+
+    @cached_property
+    def _ready(self) -> tuple[Task, nn.Module]:
+        reason = ""
+        for dataset in self._datasets():
+            task = Task.of(dataset)
+            try:
+                module = self.build(task)
+            except ContractFailure as failure:
+                reason = str(failure)
+                continue
+            for train in (False, True) if self.spec.train else (False,):
+                try:
+                    if train:
+                        self._train(module, dataset)
+                    module.eval().requires_grad_(False)
+                    with torch.no_grad(), exact(torch.device("cpu")):
+                        module(torch.zeros(2, *task.shape))
+                except Exception as error:
+                    reason = f"images of {task.shape}: {spoken(error)}"
+                else:
+                    return task, module
+        raise ContractFailure(
+            f"no image of {EDGES[0]} to {EDGES[-1]} pixels is answered; the last try was: {reason}"
+        )
+
+    def _datasets(self) -> Iterator[Dataset]:
+        """Its own example, or noise: the smallest that it answers is taken, of five classes or of two."""
+        if self.spec.example:
+            yield self.entry.load(self.spec.example)()
+            return
+        numbers = (len(CLASSES), 2) if self.spec.head == "classes" else (len(CLASSES),)
+        for channels, edge, classes in product((3, 1), EDGES, numbers):
+            yield noise(Task((channels, edge, edge), ATTRIBUTES, CLASSES[:classes]))
+
+    def _train(self, module: nn.Module, dataset: Dataset) -> None:
+        train = self.entry.load(self.spec.train or "")
+        wanted = keyword_parameters(train)
+        given = {name: value for name, value in self.parameters.items() if name in wanted}
+        context = Context(0, torch.device("cpu"), lambda share, word: None, lambda part, make: make())
+        with seeded(0):
+            train(module, dataset, context, **given)
+
+
+def noise(task: Task, count: int = 60) -> Dataset:
+    """A data set of noise, with all that a recipe may ask for but landmarks."""
+    draws = np.random.default_rng(0)
+    pixels = draws.integers(0, 256, (count, *task.shape), dtype=np.uint8)
+    rows = np.arange(count)
+    return Dataset(
+        name="noise",
+        ids=[f"{row}.png" for row in rows],
+        shape=task.shape,
+        read=lambda wanted: pixels[wanted],
+        fingerprint="noise",
+        attribute_names=task.attribute_names,
+        attributes=draws.random((count, len(task.attribute_names))) < 0.5,
+        labels=rows % len(task.class_names),
+        class_names=task.class_names,
+        identities=rows // 6,
+        partitions=np.array(["train", "train", "train", "validation", "test"])[rows % 5],
+    )
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's global generator seeded inside, restored outside."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

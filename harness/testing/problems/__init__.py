@@ -1,0 +1,1 @@
+"""Problems are small models and images whose nearest adversarials are known exactly."""

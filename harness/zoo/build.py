@@ -1,0 +1,37 @@
+"""An untrained module is built here from a model's parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from harness.dataset import Dataset
+from harness.errors import HarnessError, ModelError
+from harness.model import Model, wrap_model
+from harness.parameters import keyword_parameters
+from harness.plan.models import ModelChoice
+from harness.training import Task
+
+
+def build(choice: ModelChoice, dataset: Dataset, seed: int) -> nn.Module:
+    """The untrained module of a choice; torch's global generator is seeded inside, restored outside."""
+    function = choice.entry.load(choice.entry.spec.build)
+    wanted = keyword_parameters(function)
+    parameters = {name: value for name, value in choice.parameters.items() if name in wanted}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            module = function(Task.of(dataset), **parameters)
+        except HarnessError as error:
+            raise ModelError(f"{choice.place}: {error}") from error
+        except Exception as error:
+            raise ModelError(f"{choice.place}: build failed: {type(error).__name__}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"{choice.place}: build returned {type(module).__name__}, not a torch.nn.Module")
+    return module
+
+
+def ready(choice: ModelChoice, module: nn.Module, device: torch.device) -> Model:
+    """A built module as a model that attacks are given: on its device, in eval mode."""
+    module = module.to(device).eval().requires_grad_(False)
+    return wrap_model(module, choice.entry.spec.head, access=choice.entry.spec.access)

@@ -1,0 +1,104 @@
+"""A card lies beside trained weights and says what they depend on and what they scored."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.dataset import Dataset
+from harness.handle import Handle
+from harness.model import Model, frozen
+from harness.parameters import digest_of, jsonable
+from harness.plan.models import ModelChoice
+from harness.zoo.cache import cache_folder
+
+
+def identity(choice: ModelChoice, dataset: Dataset, seed: int) -> dict[str, Any]:
+    """Everything that trained weights depend on."""
+    return {
+        "model": choice.entry.qualified,
+        "version": choice.entry.version,
+        "parameters": jsonable(choice.parameters),
+        "seed": seed,
+        "dataset": dataset.fingerprint,
+        "task": jsonable([dataset.shape, dataset.attribute_names, dataset.class_names]),
+    }
+
+
+def folder_of(choice: ModelChoice, dataset: Dataset, seed: int) -> Path:
+    """Where the weights of a choice lie, or will lie."""
+    return cache_folder() / "zoo" / f"{choice.entry.spec.name}-{digest_of(identity(choice, dataset, seed))}"
+
+
+def read_card(choice: ModelChoice, dataset: Dataset, seed: int) -> dict[str, Any] | None:
+    """The card of weights that are there, else None."""
+    try:
+        card: dict[str, Any] = json.loads((folder_of(choice, dataset, seed) / "card.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return card
+
+
+def score(model: Model, dataset: Dataset, *, batch_size: int = 256) -> dict[str, Any]:
+    """What a model scores on the test partition (else validation, else everything): accuracy, and a guess's.
+
+    "majority" is the accuracy of answering each attribute's, or the, commoner value of the training images.
+    """
+    have = set() if dataset.partitions is None else set(dataset.partitions.tolist())
+    partition = next((name for name in ("test", "validation") if name in have), "all")
+    rows = dataset.rows(partition)
+    parts = []
+    for start in range(0, len(rows), batch_size):
+        x = torch.from_numpy(dataset.images(rows[start : start + batch_size])).float() / 255
+        parts.append(model.scores(x).cpu())
+    outputs = torch.cat(parts)
+    fitted = dataset.rows("train") if "train" in have else rows
+    result: dict[str, Any] = {"scored_on": partition, "scored_images": len(rows)}
+    if model.head == "attributes" and dataset.attributes is not None:
+        names = model.names or dataset.attribute_names
+        columns = [dataset.attribute_names.index(name) for name in names]
+        truth = dataset.attributes[rows][:, columns]
+        accuracy = ((outputs > 0).numpy() == truth).mean(0)
+        guess = dataset.attributes[fitted][:, columns].mean(0) > 0.5
+        result |= {
+            "accuracy": float(accuracy.mean()),
+            "majority": float((truth == guess).mean()),
+            "accuracy_by_attribute": _by_name(names, accuracy),
+            "majority_by_attribute": _by_name(names, (truth == guess).mean(0)),
+        }
+    elif model.head == "classes" and dataset.labels is not None:
+        classes = dataset.labels[rows]
+        common = np.bincount(dataset.labels[fitted]).argmax()
+        result |= {
+            "accuracy": float((outputs.argmax(1).numpy() == classes).mean()),
+            "majority": float((classes == common).mean()),
+        }
+    return result
+
+
+def _by_name(names: Sequence[str], shares: npt.NDArray[np.float64]) -> dict[str, float]:
+    return {name: round(float(share), 4) for name, share in zip(names, shares, strict=True)}
+
+
+def speed(model: Model, dataset: Dataset, batch: int = 16) -> dict[str, float]:
+    """Seconds per image of a forward pass, and of a backward pass to the pixels, for `harness plan`."""
+    x = torch.zeros((batch, *dataset.shape), device=model.device)
+    handle = Handle(model, batch)
+    timings = []
+    with frozen(model.module):
+        for _ in range(2):
+            start = time.perf_counter()
+            with torch.no_grad():
+                handle(x)
+            middle = time.perf_counter()
+            handle.gradient(x, lambda outputs: outputs.flatten(1).sum(1))
+            timings.append((middle - start, time.perf_counter() - middle))
+    forward, both = min(timings)
+    return {"forward_seconds": forward / batch, "backward_seconds": max(both - forward, 0.0) / batch}

@@ -1,0 +1,104 @@
+"""Fits are what derived data sets learn from others before they have images; learned once, kept in the cache.
+
+An identity is a digest of all that a fit depends on: the fitting function and its parameters, the plugin's
+version, the seed and the source. Data sets that differ in other things share it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from harness.dataset import Dataset
+from harness.errors import DatasetError, HarnessError
+from harness.files import lock, write_text, write_whole
+from harness.parameters import digest_of, jsonable, keyword_parameters
+from harness.plan.datasets import DatasetChoice
+from harness.training import StateDict
+from harness.zoo.cache import Report, cache_folder, learning_context
+
+
+def known_fit(choice: DatasetChoice, source: Dataset | None, seed: int) -> StateDict | None:
+    """What was learned before, else None."""
+    folder = _folder(_identity(choice, source, seed))
+    return load_file(folder / "weights.safetensors") if (folder / "card.json").is_file() else None
+
+
+def obtain_fit(
+    choice: DatasetChoice,
+    source: Dataset | None,
+    seed: int,
+    device: torch.device,
+    report: Report = lambda *_: None,
+) -> StateDict:
+    """What a data set's ``fit`` learns: from the cache, or now.
+
+    Raises:
+        DatasetError: it cannot be learned from this source.
+    """
+    identity = _identity(choice, source, seed)
+    folder = _folder(identity)
+    with lock(folder / ".lock", f"{choice.label} is being fitted elsewhere", wait=True):
+        if not (folder / "card.json").is_file():
+            _learn(choice, source, identity, seed, device, report, folder)
+    return load_file(folder / "weights.safetensors")
+
+
+def _learn(
+    choice: DatasetChoice,
+    source: Dataset | None,
+    identity: dict[str, Any],
+    seed: int,
+    device: torch.device,
+    report: Report,
+    folder: Path,
+) -> None:
+    fit = choice.entry.load(choice.entry.spec.fit or "")
+    context = learning_context(identity, seed, device, report)
+    start = time.perf_counter()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        try:
+            made = fit(*([] if source is None else [source]), context, **_parameters(choice))
+        except HarnessError as error:
+            raise DatasetError(f"{choice.place}: {error}") from error
+        except Exception as error:
+            raise DatasetError(f"{choice.place}: fitting failed: {type(error).__name__}: {error}") from error
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in made.items()}
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise DatasetError(f"{choice.place}: fitting failed: {name} is not finite")
+    write_whole(folder / "weights.safetensors", lambda aside: save_file(weights, aside))
+    card = {
+        "name": choice.label,
+        "identity": identity,
+        "seconds": round(time.perf_counter() - start, 1),
+        "device": str(device),
+        "torch": torch.__version__,
+    }
+    # The card comes last: where it is, the weights are whole.
+    write_text(folder / "card.json", json.dumps(card, indent=2))
+
+
+def _identity(choice: DatasetChoice, source: Dataset | None, seed: int) -> dict[str, Any]:
+    return {
+        "fit": f"{choice.entry.plugin.name}/{choice.entry.spec.fit}",
+        "version": choice.entry.version,
+        "parameters": jsonable(_parameters(choice)),
+        "seed": seed,
+        "source": None if source is None else source.fingerprint,
+    }
+
+
+def _folder(identity: dict[str, Any]) -> Path:
+    return cache_folder() / "fits" / digest_of(identity)
+
+
+def _parameters(choice: DatasetChoice) -> dict[str, Any]:
+    wanted = keyword_parameters(choice.entry.load(choice.entry.spec.fit or ""))
+    return {name: value for name, value in choice.parameters.items() if name in wanted}

@@ -1,0 +1,72 @@
+"""A trained model is loaded from the cache by its identity, or trained once by its recipe.
+
+An identity is a digest of everything that the training depends on: model, version, parameters, seed and
+data. Weights are safetensors; beside them lies a card of what they scored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.dataset import Dataset
+from harness.files import digest_of_file, lock
+from harness.model import Model
+from harness.plan.models import ModelChoice
+from harness.zoo.build import build, ready
+from harness.zoo.cache import Report
+from harness.zoo.cards import folder_of
+from harness.zoo.train import train_model
+from harness.zoo.weights import digest_of_module, load_state, load_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Specimen:
+    """A model with its weights, ready to be attacked."""
+
+    model: Model
+    digest: str
+    """sha256 of the weights file, or of the parameters of a model that comes with its own."""
+    card: Mapping[str, Any]
+    restore: Callable[[], None]
+    """Put the weights back as they were, after somebody wrote to them."""
+
+
+def obtain(
+    choice: ModelChoice, dataset: Dataset, seed: int, device: torch.device, report: Report = lambda *_: None
+) -> Specimen:
+    """A model with its weights: the user's file, the zoo's, or freshly trained ones.
+
+    Raises:
+        ModelError: it cannot be built, trained or loaded.
+    """
+    spec = choice.entry.spec
+    module = build(choice, dataset, seed)
+    if choice.weights is not None:
+        load_weights(module, Path(choice.weights), choice.place)
+        source, card = Path(choice.weights), {"weights": choice.weights}
+    elif spec.train is None:
+        state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        model = ready(choice, module, device)
+        return Specimen(model, digest_of_module(module), {}, lambda: load_state(model, state))
+    else:
+        folder = folder_of(choice, dataset, seed)
+        source = folder / "weights.safetensors"
+        with lock(folder / ".lock", f"{choice.label} is being trained elsewhere", wait=True):
+            if not (folder / "card.json").is_file():
+                train_model(choice, module, dataset, seed, device, report, folder)
+        module = build(choice, dataset, seed)
+        load_weights(module, source, choice.place)
+        card = json.loads((folder / "card.json").read_text())
+    model = ready(choice, module, device)
+    return Specimen(
+        model,
+        digest_of_file(source),
+        card,
+        lambda: load_weights(model.module, source, choice.place),
+    )

@@ -1,0 +1,72 @@
+"""Weights are loaded from .safetensors, or from a .pt or .pth state dict of tensors; nothing is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from harness.errors import ModelError
+from harness.model import Model
+from harness.training import StateDict
+
+
+def load_state(model: Model, state: StateDict) -> None:
+    model.module.load_state_dict(state)
+
+
+def load_weights(module: nn.Module, path: Path, place: str) -> None:
+    """Load .safetensors, or a .pt/.pth state dict; nothing is unpickled.
+
+    Raises:
+        ModelError: the file is missing, is something else, or does not fit the module.
+    """
+    if not path.is_file():
+        raise ModelError(f"{place}: weights {path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, ValueError, RuntimeError, EOFError) as error:
+        raise ModelError(f"{place}: weights {path} are no readable weights: {one_line(error)}") from error
+    except Exception as error:  # torch's unpickler has errors of its own kinds
+        raise ModelError(f"{place}: weights {path} are refused: {one_line(error)}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{place}: weights {path} hold no state dict of tensors")
+    _resize(module, state, path, place)
+    own = module.state_dict()
+    missing, extra = own.keys() - state.keys(), state.keys() - own.keys()
+    odd = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+    for what, names in (("lack", missing), ("also hold", extra), ("have another shape for", odd)):
+        if names:
+            raise ModelError(f"{place}: weights {path} {what} {sorted(names)[0]} ({len(names)} such)")
+    module.load_state_dict(state)
+
+
+def _resize(module: nn.Module, state: Mapping[str, Tensor], path: Path, place: str) -> None:
+    """Let a module take the shapes that only its training knew, such as a number of support vectors."""
+    resize = getattr(module, "resize", None)
+    if not callable(resize):
+        return
+    try:
+        resize({name: tuple(tensor.shape) for name, tensor in state.items()})
+    except Exception as error:
+        raise ModelError(f"{place}: weights {path} do not fit: {one_line(error)}") from error
+
+
+def digest_of_module(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

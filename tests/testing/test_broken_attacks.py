@@ -1,0 +1,102 @@
+"""The attack contract finds every broken promise, and says so; sound attacks pass all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import harness
+from harness.testing import attack_checks
+
+from . import broken_attacks as attacks
+
+WITH_A_BUDGET = {"passes": lambda parameters: (11.0, 11.0)}
+WITHOUT = {"budget": "minimal", "passes": lambda parameters: (26.0, 1.0)}
+SEES_SCORES = {"access": "scores", "norms": ("linf",)}
+IN_A_REGION = {"norms": (), "region": "tests.testing.broken_attacks:left_half"}
+FOR_MANY = {**IN_A_REGION, "traits": frozenset({"universal"})}
+
+
+def spec_of(function: Callable[..., Any], **said: Any) -> harness.AttackSpec:
+    name = function.__name__.replace("_", "-")
+    return harness.AttackSpec(name=name, summary="", run=f"tests:{function.__name__}", **said)
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (attacks.climb, WITH_A_BUDGET),
+        (attacks.ray, WITHOUT),
+        (attacks.search, SEES_SCORES),
+        (attacks.corner, IN_A_REGION),
+        (attacks.shared, FOR_MANY),
+    ],
+)
+def test_sound_attacks_pass(function: Callable[..., Any], said: dict[str, Any]) -> None:
+    results = [case.result() for case in attack_checks(spec_of(function, **said), function=function)]
+    assert [result for result in results if result.status == "failed"] == []
+    assert sum(result.status == "passed" for result in results) > 20
+
+
+@pytest.mark.parametrize(
+    ("function", "said", "check", "line"),
+    [
+        (attacks.returns_bytes, WITH_A_BUDGET, "images", "uint8 instead of floating-point"),
+        (attacks.returns_the_first, WITH_A_BUDGET, "images", "returned shape (1, 3, 16, 16) for (8,"),
+        (
+            attacks.forgets_embeddings,
+            WITH_A_BUDGET,
+            "images",
+            "on impersonation, linf 8/255: the attack raised",
+        ),
+        (attacks.leaves_the_box, WITH_A_BUDGET, "box", "clamp to [0, 1]"),
+        (attacks.exceeds_the_budget, WITH_A_BUDGET, "budget", "over the budget: a change of"),
+        (attacks.takes_l2_for_linf, WITH_A_BUDGET, "budget", "l2 0."),
+        (attacks.ignores_the_mask, WITH_A_BUDGET, "region", "outside the region"),
+        (attacks.ignores_whose_mask, WITH_A_BUDGET, "region", "outside the region"),
+        (attacks.paints_outside, IN_A_REGION, "region", "outside the region"),
+        (attacks.writes_to_its_input, WITH_A_BUDGET, "inputs", "changed its input in place"),
+        (attacks.changes_a_parameter, WITH_A_BUDGET, "inputs", "changed the value of a parameter"),
+        (attacks.wakes_train_mode, WITH_A_BUDGET, "inputs", "left the model in train mode"),
+        (attacks.changes_weights, WITH_A_BUDGET, "inputs", "changed the model's weights or buffers"),
+        (attacks.leaves_hooks, WITH_A_BUDGET, "inputs", "left hooks in the model"),
+        (attacks.fails_on_empty, WITH_A_BUDGET, "empty", "the attack raised"),
+        (attacks.divides_by_the_batch, WITH_A_BUDGET, "companions", "no statistic of the batch"),
+        (attacks.draws_for_the_batch, WITH_A_BUDGET, "companions", "draw from rng"),
+        (attacks.seeds_the_generators, WITH_A_BUDGET, "seeds", "seeds torch's global generator"),
+        (attacks.draws_from_the_clock, WITH_A_BUDGET, "seeds", "two runs with one seed differ"),
+        (attacks.climb, {"access": "scores"}, "access", "asked for gradients, and may see scores"),
+        (attacks.refuses_bfloat16, WITH_A_BUDGET, "precision", "raised TypeError: expected float"),
+        (attacks.goes_downhill, WITH_A_BUDGET, "reached", "no longer reaches its goal"),
+        (attacks.always_moves, WITHOUT, "reached", "return the original"),
+        (attacks.divides_by_zero, WITH_A_BUDGET, "constant-model", "8 of 8 images are not finite"),
+        (attacks.never_gives_up, WITH_A_BUDGET, "constant-model", "did not stop"),
+        (attacks.never_gives_up, WITH_A_BUDGET, "nan-model", "did not stop"),
+        (attacks.loses_courage, WITH_A_BUDGET, "nan-model", "beside cases that have none"),
+        (attacks.climb, {"passes": lambda parameters: (10.0, 20.0)}, "passes", "11 forward passes"),
+        (attacks.climb, {"passes": lambda parameters: (20.0, 10.0)}, "passes", "11 backward passes"),
+        (attacks.overshoots, WITHOUT, "distance", "10.00 % in L-infinity"),
+        (attacks.goes_astray, WITHOUT, "distance", "in neither norm"),
+        (attacks.gives_up, WITHOUT, "distance", "goals are missed"),
+        (
+            attacks.goes_along_the_sign,
+            {**WITHOUT, "traits": frozenset({"unbounded"}), "norms": ("l2",)},
+            "distance",
+            "more than the smallest change that reaches its goal",
+        ),
+        (attacks.stops_early, WITH_A_BUDGET, "goals", "goals that a change of 0.9 eps reaches"),
+        (attacks.goes_downhill, WITH_A_BUDGET, "goals", "climb objective.margin"),
+        (attacks.finds_nothing, SEES_SCORES, "goals", "none of 8 goals is reached"),
+        (attacks.paints_grey, IN_A_REGION, "goals", "what the region allows"),
+        (attacks.learns_nothing, FOR_MANY, "goals", "what the region allows"),
+    ],
+)
+def test_a_broken_promise_is_found(
+    function: Callable[..., Any], said: dict[str, Any], check: str, line: str
+) -> None:
+    cases = attack_checks(spec_of(function, **said), function=function, only=[check])
+    failures = [result for result in (case.result() for case in cases) if result.status == "failed"]
+    assert any(line in failure.line for failure in failures), failures
+    assert not any("\n" in failure.line for failure in failures)

@@ -1,0 +1,160 @@
+"""`harness check`: what it prints, with which status it ends, and what it says of wrong requests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.catalog import catalog
+from harness.cli import main
+from tests.installing import install
+
+PLUGIN = """\
+import harness
+
+@harness.hookimpl
+def harness_attacks():
+    def spec(name, function, **said):
+        return harness.AttackSpec(
+            name=name, summary="", run=f"tests.testing.broken_attacks:{function}",
+            heads=frozenset({"attributes", "classes"}), norms=("linf",), **said
+        )
+
+    return [
+        spec("climb", "climb"),
+        spec("slow", "climb", presets={"short": {"steps": 20}}),
+        spec("timid", "stops_early"),
+    ]
+
+@harness.hookimpl
+def harness_models():
+    return [
+        harness.ModelSpec(
+            name="sound", summary="", head="attributes", build="tests.testing.broken_models:sound"
+        )
+    ]
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ran]
+
+
+@pytest.fixture
+def check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Command]:
+    """`harness check` in this process, with a plugin of three attacks, one unsound, and a sound model."""
+    install(tmp_path, "site-mixed", "1.0", {"mixed": "site_mixed"}, {"site_mixed": PLUGIN})
+    install(tmp_path, "site-lost", "1.0", {"lost": "site_lost"}, {"site_lost": "import nowhere_to_be_found"})
+    monkeypatch.syspath_prepend(tmp_path)
+    catalog.cache_clear()
+    threads = torch.get_num_threads()
+
+    def run(*arguments: str) -> Ran:
+        capsys.readouterr()
+        status = main(["check", *arguments])
+        captured = capsys.readouterr()
+        return Ran(status, captured.out, captured.err)
+
+    yield run
+    torch.set_num_threads(threads)
+    catalog.cache_clear()
+    sys.modules.pop("site_mixed", None)
+
+
+def test_a_sound_attack_has_one_line_per_check(check: Command) -> None:
+    ran = check("mixed/climb")
+    assert (ran.status, ran.err) == (0, "")
+    first, *lines, last = ran.out.splitlines()
+    assert first == "climb"
+    assert len(lines) == 16
+    assert "  ✓ images" in lines
+    assert (
+        "  – passes          its spec gives no forecast: add passes, and `harness plan` can tell its cost"
+        in lines
+    )
+    assert not any("✗" in line for line in lines)
+    assert last == "27 passed, 5 skipped"
+
+
+def test_a_failure_has_one_line_per_head_and_ends_with_1(check: Command) -> None:
+    ran = check("mixed", "timid", "--only", "goals", "--only", "box")
+    assert ran.status == 1
+    heading, box, scores, classes, last = ran.out.splitlines()
+    assert (heading, box) == ("timid", "  ✓ box")
+    assert scores.startswith("  ✗ goals           attributes: on linear scores, linf 0.0280777: misses ")
+    assert classes.startswith("  ✗ goals           classes: on linear classes, linf")
+    assert last == "2 passed, 2 failed"
+
+
+def test_all_that_a_plugin_brings_is_checked(check: Command) -> None:
+    ran = check("mixed", "--json", "--skip", "nan-model")
+    assert ran.status == 1
+    found = json.loads(ran.out)
+    assert found["failed"] == 2
+    results = found["results"]
+    assert {result["subject"] for result in results} == {"climb", "slow", "timid", "sound"}
+    failed = [result for result in results if result["status"] == "failed"]
+    assert {(result["subject"], result["check"]) for result in failed} == {("timid", "goals")}
+    assert not [result for result in results if result["check"] == "nan-model"]
+    assert found["passed"] == sum(result["status"] == "passed" for result in results)
+
+
+def test_presets_and_parameters_hold(check: Command) -> None:
+    calls = {}
+    for name, given in (("climb", ()), ("slow", ()), ("slow", ("--set", "slow.steps=3"))):
+        ran = check("mixed", name, "--only", "seeds", "--json", *given)
+        assert ran.status == 0
+        calls[name, given] = json.loads(ran.out)["results"][0]["seconds"]
+    assert check("mixed", "--only", "goals", "--set", "climb.steps=0").status == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["mixde"], 'plugin "mixde" is unknown; did you mean "mixed"?'),
+        (["mixed", "clim"], 'plugin "mixed" brings no "clim"; did you mean "climb"?'),
+        (["mixed/clim"], 'plugin "mixed" brings no "clim"; did you mean "climb"?'),
+        (["mixed", "--only", "boxx"], 'check "boxx" is unknown; did you mean "box"?'),
+        (["mixed", "--skip", "boxx"], 'check "boxx" is unknown; did you mean "box"?'),
+        (["mixed", "--set", "steps=3"], "--set steps: write NAME.PARAMETER=VALUE"),
+        (["mixed", "--set", "clim.steps=3"], 'the plugin brings no "clim"; did you mean "climb"?'),
+        (["mixed", "--set", "climb.stesp=3"], 'attack climb: "stesp" is unknown; did you mean "steps"?'),
+        (["mixed", "--set", "climb.steps=1.5"], "attack climb.steps = 1.5 must be int"),
+        (["lost"], 'plugin "lost" could not be loaded: ModuleNotFoundError'),
+        (["core"], 'plugin "core" brings nothing that has a contract'),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_ends_with_2(check: Command, arguments: list[str], line: str) -> None:
+    ran = check(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert line in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_the_verb_needs_no_pytest_and_help_no_torch() -> None:
+    code = (
+        "import sys; from harness.cli import main, parser; parser().format_help(); assert 'torch' "
+        "not in sys.modules;"
+        "status = main(['check', 'attacks/noise', '--only', 'empty']); assert 'pytest' not in sys.modules;"
+        "sys.exit(status)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == "noise\n  ✓ empty\n3 passed\n"
