@@ -23,23 +23,23 @@ from harness.threat import Threat
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What came of an attack on a batch."""
+    """A Trial holds the results of one attack on one batch."""
 
     x: Tensor  # (B, C, H, W) originals, on the grid
     clean: Tensor  # clean outputs of the victim
     objective: Objective
     verdict: Verdict
-    meter: Meter  # what the attack spent on each
-    seconds: float  # of the attack alone, for the whole batch
+    meter: Meter  # the passes that the attack spent on each case
+    seconds: float  # the time of the attack alone, for the whole batch
 
     @property
     def forwards(self) -> Tensor:
-        """(B,) forward passes of the attack."""
+        """Return (B,) the forward passes of the attack."""
         return self.meter.forwards
 
     @property
     def backwards(self) -> Tensor:
-        """(B,) backward passes of the attack."""
+        """Return (B,) the backward passes of the attack."""
         return self.meter.backwards
 
 
@@ -59,15 +59,15 @@ def attempt(
     clean: Tensor | None = None,
     fit: Tensor | None = None,
 ) -> Trial:
-    """Let an attack work on a batch and judge the outcome on ``model``.
+    """Run an attack on a batch and judge its images on ``model``.
 
     Args:
-        images: (B, C, H, W) in [0, 1]; rounded to the threat's grid first.
+        images: (B, C, H, W) in [0, 1]; they are rounded to the threat's grid first.
         keys: (B,) names of the cases; with the seed they decide each case's random numbers.
-        surrogate: the model that the attack sees, where it is another than the victim.
-        clean: (B, M) the victim's outputs on the images, where they are known already.
-        fit: (B,) bool, where the attack learns one change for many images: those that it may learn on. Only
-            the others are judged, and share the cost.
+        surrogate: the model that the attack sees, if it is not the victim.
+        clean: (B, M) the victim's outputs on the images, if they are known already.
+        fit: (B,) bool, for an attack that learns one change for many images: the images that it may learn
+            on. Only the others are judged, and they share the cost.
 
     Raises:
         AttackError: the threat's mask does not fit the images.
@@ -82,7 +82,7 @@ def attempt(
     meter = Meter(len(x))
     access = min(seen.access, threat.access, key=ACCESS_ORDER.index)
     handle = Handle(seen, len(x), access=access, compute=compute, meter=meter)
-    # Copies of all that the judge will use: nothing written to them changes the judgement.
+    # The attack gets copies of all that the judge will use, so that nothing it writes changes the judgement.
     lent, pursued = x.clone(), pursued.take(torch.arange(len(x), device=x.device))
     limits = replace(threat, mask=None if threat.mask is None else threat.mask.clone())
     before, code = fingerprint(seen.module), code_of(seen.module)
@@ -99,7 +99,7 @@ def attempt(
         try:
             x_adv = attack(handle, lent, pursued, limits, rng=CaseRandom(seed, keys), **given)
         except Exception:
-            check_model()  # a model that was harmed must not go on to the next batch
+            check_model()  # a model that the attack has changed must not be used for the next batch
             raise
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
@@ -111,7 +111,7 @@ def attempt(
             raise ContractError("the attack changed its input in place")
     if fit is not None:
         rows = torch.nonzero(~fit).flatten().to(x.device)
-        if isinstance(x_adv, Tensor) and x_adv.shape == x.shape:  # else the judge says what is wrong
+        if isinstance(x_adv, Tensor) and x_adv.shape == x.shape:  # otherwise the judge raises
             x_adv = x_adv[rows]
         x, clean, objective, threat = x[rows], clean[rows], objective.take(rows), threat.take(rows)
         meter = meter.shared(rows)
@@ -137,9 +137,9 @@ def judged(
     *,
     batch_size: int = 256,
 ) -> Verdict:
-    """The verdict on ``x_adv``; an error where the clean answer (B, M) is not finite.
+    """Return the verdict on ``x_adv``, with an error for cases whose clean outputs (B, M) are not finite.
 
-    There nothing was decided that an attack could change. Raises what ``harness.judge.verdict.judge`` raises.
+    Such a case has no decision that an attack could change. Raises what ``harness.judge.verdict.judge`` does.
     """
     verdict = judge(model, objective, threat, x, x_adv, batch_size=batch_size)
     known = clean.flatten(1).isfinite().all(1) & ~objective.margin(clean).isnan()
@@ -148,5 +148,5 @@ def judged(
         verdict,
         valid=verdict.valid & known,
         reached=verdict.reached & known,
-        errors=tuple(error if fine else "the model's clean answer is not finite" for fine, error in errors),
+        errors=tuple(error if fine else "the model's clean output is not finite" for fine, error in errors),
     )

@@ -347,7 +347,7 @@ def test_a_stand_in_is_used_where_the_variable_is_unset(
             'sample = 25, but partition "test" has 24 images',
         ),
         (["small.toml", "--out", "small.toml"], "small.toml cannot be written: Not a directory"),
-        (["small.toml", "--out", ""], "--out is empty; name a folder"),
+        (["small.toml", "--out", ""], "--out is empty; give the path of a folder"),
     ],
 )
 def test_a_wrong_request_is_one_line(
