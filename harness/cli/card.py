@@ -1,4 +1,4 @@
-"""A card shows what is known of one entry of the catalogue; for a model its parameter count per preset."""
+"""A card describes one entry of the catalogue; that of a model has its parameter count per preset."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from harness.specs import ModelSpec
 
 
 def card(kind: str, name: str, preset: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The card of an entry as JSON shows it.
+    """Return the card of an entry, as `harness info --json` prints it.
 
     Args:
         kind: "models", "attacks", …
-        preset: only this preset of a model or an attack.
-        overrides: parameters of a model with which its parameters are counted.
+        preset: the only preset of a model or an attack to show.
+        overrides: values of a model's options with which its parameters are counted.
 
     Raises:
         CatalogError, ManifestError: a name is unknown.
@@ -54,7 +54,7 @@ def card(kind: str, name: str, preset: str | None, overrides: Mapping[str, Any])
         elif not presets:
             shown |= _counts(entry, spec, "", parameters, overrides)
     elif overrides:
-        raise ManifestError("--set is for the parameters of a model")
+        raise ManifestError("--set counts the parameters of a model with other options; leave it out here")
     return shown
 
 
@@ -74,9 +74,9 @@ def _counts(
     parameters: Mapping[str, Parameter],
     overrides: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Parameter count of a preset, and of the variants that a choice among literals gives.
+    """Count the parameters of a preset, and of each other value of its options that are choices.
 
-    Nothing where a model cannot be built from its defaults alone.
+    Return nothing for a model that cannot be built from its defaults alone.
     """
     size = spec.card_size.get(preset, (218, 178))
     chosen = spec.presets.get(preset, {})
@@ -103,7 +103,7 @@ def _count(entry: Entry[ModelSpec], size: tuple[int, int], values: Mapping[str, 
     from harness.training import Task
 
     spec = entry.spec
-    # Many equal networks are counted once.
+    # Of many equal networks, only one is counted.
     attributes = 1 if spec.counted_per == "attribute" else spec.card_attributes
     names = tuple(f"attribute {number}" for number in range(attributes))
     try:
@@ -111,6 +111,6 @@ def _count(entry: Entry[ModelSpec], size: tuple[int, int], values: Mapping[str, 
             module = entry.call(spec.build, Task((3, *size), names), values=values)
     except Exception as error:
         raise ModelError(
-            f"{spec.name} cannot be built to be counted: {type(error).__name__}: {error}"
+            f"{spec.name} cannot be built to count its parameters: {type(error).__name__}: {error}"
         ) from error
     return sum(parameter.numel() for parameter in module.parameters())

@@ -1,4 +1,4 @@
-"""The region of an attack that has one is made here for images of a size."""
+"""An attack with a region of its own gets its mask here, for images of a given size."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from harness.threat import Threat
 def with_region(
     entry: Entry[AttackSpec], values: Mapping[str, Any], threat: Threat, size: tuple[int, int]
 ) -> Threat:
-    """The threat with the attack's region on images of a size (height, width); as it is where it has a mask.
+    """Return the threat with the attack's region for images of a size; a threat with a mask stays as it is.
 
     Raises:
-        AttackError: the region cannot be had at that size.
+        AttackError: the attack's ``region`` function returns no usable mask for this size (height, width).
     """
     if not entry.spec.region or threat.mask is not None:
         return threat

@@ -23,23 +23,23 @@ from harness.threat import Threat
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What came of an attack on a batch."""
+    """A Trial holds the results of one attack on one batch."""
 
     x: Tensor  # (B, C, H, W) originals, on the grid
     clean: Tensor  # clean outputs of the victim
     objective: Objective
     verdict: Verdict
-    meter: Meter  # what the attack spent on each
-    seconds: float  # of the attack alone, for the whole batch
+    meter: Meter  # the passes that the attack spent on each case
+    seconds: float  # the time of the attack alone, for the whole batch
 
     @property
     def forwards(self) -> Tensor:
-        """(B,) forward passes of the attack."""
+        """Return (B,) the forward passes of the attack."""
         return self.meter.forwards
 
     @property
     def backwards(self) -> Tensor:
-        """(B,) backward passes of the attack."""
+        """Return (B,) the backward passes of the attack."""
         return self.meter.backwards
 
 
@@ -59,15 +59,15 @@ def attempt(
     clean: Tensor | None = None,
     fit: Tensor | None = None,
 ) -> Trial:
-    """Let an attack work on a batch, and judge the outcome on ``model``.
+    """Run an attack on a batch and judge its images on ``model``.
 
     Args:
-        images: (B, C, H, W) in [0, 1]; rounded to the threat's grid first.
+        images: (B, C, H, W) in [0, 1]; they are rounded to the threat's grid first.
         keys: (B,) names of the cases; with the seed they decide each case's random numbers.
-        surrogate: the model that the attack sees, where it is another than the victim.
-        clean: (B, M) the victim's outputs on the images, where they are known already.
-        fit: (B,) bool, where the attack learns one change for many images: those that it may learn on. Only
-            the others are judged, and share the cost.
+        surrogate: the model that the attack sees, if it is not the victim.
+        clean: (B, M) the victim's outputs on the images, if they are known already.
+        fit: (B,) bool, for an attack that learns one change for many images: the images that it may learn
+            on. Only the others are judged, and they share the cost.
 
     Raises:
         AttackError: the threat's mask does not fit the images.
@@ -81,7 +81,7 @@ def attempt(
     pursued = objective if seen is model else goal.objective(seen, seen.scores(x, batch_size=batch_size))
     meter = Meter(len(x))
     handle = Handle(seen, len(x), access=_access(seen, threat), compute=compute, meter=meter)
-    # Copies of all that the judge will use: nothing written to them changes the judgement.
+    # The attack gets copies of all that the judge will use, so that nothing it writes changes the judgement.
     lent, pursued = x.clone(), pursued.take(torch.arange(len(x), device=x.device))
     limits = replace(threat, mask=None if threat.mask is None else threat.mask.clone())
     given = dict(parameters) if fit is None else {**parameters, "fit": fit.clone()}

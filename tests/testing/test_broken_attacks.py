@@ -67,7 +67,7 @@ def test_sound_attacks_pass(function: Callable[..., Any], said: dict[str, Any]) 
         (attacks.draws_for_the_batch, WITH_A_BUDGET, "companions", "draw from rng"),
         (attacks.seeds_the_generators, WITH_A_BUDGET, "seeds", "seeds torch's global generator"),
         (attacks.draws_from_the_clock, WITH_A_BUDGET, "seeds", "two runs with one seed differ"),
-        (attacks.climb, {"access": "scores"}, "access", "asked for gradients, and may see scores"),
+        (attacks.climb, {"access": "scores"}, "access", "asked for gradients, but may see only scores"),
         (attacks.refuses_bfloat16, WITH_A_BUDGET, "precision", "raised TypeError: expected float"),
         (attacks.goes_downhill, WITH_A_BUDGET, "reached", "no longer reaches its goal"),
         (attacks.always_moves, WITHOUT, "reached", "return the original"),
