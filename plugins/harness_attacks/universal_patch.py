@@ -40,7 +40,7 @@ def universal_patch(
     mirror: bool = False,
     loss: Loss | Literal["success"] = "success",
 ) -> Tensor:
-    """Images (B, C, H, W) that all wear the patch of their group; without images to learn on, as they were.
+    """Images (B, C, H, W) that all carry the patch of their group; without images to learn on, as they were.
 
     Cases that want the same outcome (``objective.groups``) have one patch. It begins grey, and Adam climbs
     what it does on the images that it is learned on.

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class DerivedBuffers(nn.Module, Generic[T]):
-    """A module without parameters, whose buffers have shapes that only training knows."""
+    """A module without parameters; its buffers have shapes that only training knows."""
 
     def __init__(self) -> None:
         super().__init__()
