@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.catalog import Choice
 from harness.parameters import jsonable
 from harness.plan.cells import Plan
 from harness.plan.datasets import DatasetChoice
@@ -70,7 +71,7 @@ def _label(source: DatasetChoice | None) -> str | None:
     return None if source is None else source.label
 
 
-def _table(choice: Any, **own: Any) -> dict[str, Any]:
+def _table(choice: Choice[Any], **own: Any) -> dict[str, Any]:
     """One resolved table. What is None is left out, unless the default preset would then fill it in."""
     filled: Mapping[str, Any] = next(iter(getattr(choice.entry.spec, "presets", {}).values()), {})
     table = {"use": choice.entry.qualified, "id": choice.label, **own}

@@ -18,7 +18,7 @@ S = TypeVar("S", bound=Spec)
 def entries_of(
     tables: Iterable[Table], section: Section[S], keys: Mapping[str, Parameter], lists: Sequence[str] = ()
 ) -> Iterator[tuple[Table, Entry[S], dict[str, Any], dict[str, Any]]]:
-    """Each table with the entry that it means, the harness's own keys as of ``split``, and the plugin's."""
+    """Yield each table with its entry, and the harness's own keys and the plugin's as of ``split``."""
     for table in tables:
         entry = entry_of(table, section)
         for key, variable in table.unset.items():
@@ -31,12 +31,12 @@ def entries_of(
 
 
 def checked(table: Table, entry: Entry[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The plugin's parameters of a table, complete and converted."""
+    """Return the plugin's parameters of a table, complete and converted."""
     return check(table.place, values, entry.parameters(), ManifestError)
 
 
 def combinations(table: Table, entry: Entry[Any], values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The same for every combination of the values that are lists where their parameter takes none."""
+    """Yield these for every combination of the values that are lists where their parameter takes none."""
     for single in crossed(table.place, values, entry.parameters()):
         yield checked(table, entry, single)
 

@@ -12,13 +12,13 @@ import harness
 from harness.goals import FlipAttribute
 from harness.judge.trial import attempt
 from harness.threat import Region
+from harness_attacks.attack_specs import PATCH_ATTACKS
 from harness_attacks.patch import patch
-from harness_attacks.patch_specs import patch_attacks
 from harness_attacks.square import square
 
 FACE = (-0.25, -0.25, 1.25, 1.25)
 """Where the crop lies, so that masks on images of 16x16 are large enough to matter."""
-SPECS = {spec.name: spec for spec in patch_attacks()}
+SPECS = {spec.name: spec for spec in PATCH_ATTACKS}
 
 
 def window() -> Tensor:

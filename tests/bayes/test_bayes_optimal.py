@@ -118,7 +118,7 @@ def test_decisions_near_the_boundary_survive_float32() -> None:
     change = float(x[1, 0, 0, 0]) - 0.5
     assert float(logits[1, 1] - logits[1, 0]) == pytest.approx(0.2 * change / deviation**2, rel=1e-3)
     assert logits.argmax(1).tolist() == [0, 1]
-    assert float(module.prepared()[0].log_likelihood(x[:1].flatten(1)).abs()) > 1e5
+    assert float(module.derived()[0].log_likelihood(x[:1].flatten(1)).abs()) > 1e5
 
 
 def test_gradients_are_exact(drawn: MixtureDataset, optimal: BayesOptimal) -> None:

@@ -13,10 +13,11 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from harness.errors import ModelError
-from harness_bayes import PAPER_MIXTURE, fitting
+from harness_bayes import fitting
 from harness_bayes.fitting import QUICK, MixtureRecipe, fit_mfa, mean_log_likelihood
 from harness_bayes.initial import LEAST_DEVIATION, Images, factor_analysis
 from harness_bayes.mfa import PARTS, Mfa
+from harness_bayes.model_specs import PAPER_MIXTURE
 
 CPU = torch.device("cpu")
 

@@ -19,7 +19,7 @@ from harness.goals import FlipAttribute, Targeted, Untargeted
 from harness.model import frozen
 from harness.randomness import CaseRandom
 from harness.threat import L2, Linf, Minimal, Threat
-from harness_art.peculiar import drawn_start
+from harness_art.special_cases import drawn_start
 
 from .conftest import CASES, CLASSES, Setting, images, model_of, setting_of
 from .quick import few, function
