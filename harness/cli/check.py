@@ -114,4 +114,4 @@ def _print(console: Console, results: list[Result]) -> None:
         console.print(sign + Text(check))
     for result in reasons:
         head = f" {result.variant}:" if worst == "failed" and result.variant else ""
-        console.print(sign + Text(f"{check:<15}{head} {result.line}", "dim" if worst == "skipped" else ""))
+        console.print(sign + Text(f"{check:<18}{head} {result.line}", "dim" if worst == "skipped" else ""))
