@@ -129,30 +129,30 @@ def cases(results: Results, cells: Iterable[Cell], columns: Sequence[str] = ()) 
     return {cell.id: groups.get(cell.id, nothing) for cell in cells}
 
 
-def outputs(results: Results, cell: Cell) -> list[str]:
-    """Return what a cell's model answers, in the order of its decisions.
+def outputs(results: Results, dataset: str, model: str) -> list[str]:
+    """Return the names of what a model answers on a data set, in the order of its decisions.
 
     Raises:
         HarnessError: the folder does not say.
     """
-    found = _model(results, cell)
+    found = _model(results, dataset, model)
     if found is None:
         raise HarnessError(
-            f'{results.path / "models.json"} does not say what "{cell.model}" answers on "{cell.dataset}"; '
+            f'{results.path / "models.json"} does not say what "{model}" answers on "{dataset}"; '
             "run the suite again to write it"
         )
     return list(found["outputs"])
 
 
-def card(results: Results, cell: Cell) -> Mapping[str, Any]:
-    """Return what the card of a cell's model says, such as its accuracy; empty where it says nothing."""
-    found = _model(results, cell)
+def card(results: Results, dataset: str, model: str) -> Mapping[str, Any]:
+    """Return what the card of a model says, such as its accuracy; empty where it says nothing."""
+    found = _model(results, dataset, model)
     return {} if found is None else dict(found["card"])
 
 
-def _model(results: Results, cell: Cell) -> pd.Series[Any] | None:
+def _model(results: Results, dataset: str, model: str) -> pd.Series[Any] | None:
     models = results.models()
-    models = models[(models["dataset"] == cell.dataset) & (models["model"] == cell.model)]
+    models = models[(models["dataset"] == dataset) & (models["model"] == model)]
     return models.iloc[0] if len(models) else None
 
 

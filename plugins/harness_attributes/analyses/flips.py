@@ -89,7 +89,7 @@ def within(
     frame = study.results.samples(
         columns=[*KEY, "decisions_clean", "decisions_adv"], where={"cell": cell.id, "success": True}
     )
-    outputs = reading.outputs(study.results, cell)
+    outputs = reading.outputs(study.results, cell.dataset, cell.model)
     frame = _adversarials(cell, threshold, sign).merge(frame, on=KEY)
     return _counted(frame, cell, outputs, True, attributes)
 
@@ -101,7 +101,7 @@ def across(study: Study, source: Cell, moved: Cell, threshold: float, sign: str)
         where={"cell": moved.id, "surrogate_success": True},
     )
     frame = frame[frame["error"].isna()].drop(columns="error")
-    outputs = reading.outputs(study.results, moved)
+    outputs = reading.outputs(study.results, moved.dataset, moved.model)
     frame = _adversarials(source, threshold, sign).merge(frame, on=KEY)
     return _counted(frame, source, outputs, False, None)
 

@@ -111,7 +111,7 @@ def _block(study: Study, cell: Cell, rows: int, attributes: Sequence[str], thres
     cases, medians = typical(cases, rows, measure)
     originals = study.results.originals(cell.dataset)
     made = {tuple(case[name] for name in KEY): image for case, image in adversarials(study.results, cases)}
-    names = outputs(study.results, cell)
+    names = outputs(study.results, cell.dataset, cell.model)
     examples = []
     for row in cases.to_dict("records"):
         adversarial, original = made.get((row["sample_id"], row["target"])), originals.get(row["sample_id"])
