@@ -47,9 +47,9 @@ def spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
-def dataset_text(dataset: str, stand_in_for: object) -> str:
+def dataset_text(dataset: object, stand_in_for: object) -> str:
     """Name a data set, and what it stands in for."""
-    return f"{dataset}, a stand-in for {stand_in_for}" if isinstance(stand_in_for, str) else dataset
+    return f"{dataset}, a stand-in for {stand_in_for}" if isinstance(stand_in_for, str) else str(dataset)
 
 
 def range_text(numbers: Iterable[int]) -> str:
@@ -147,13 +147,14 @@ def interval(
 Entries = Mapping[str, "Mapping[str, Any] | str | Artist"]
 
 
-def legend_beside(where: Figure | Axes, entries: Entries | None = None, title: str | None = None) -> None:
+def legend_beside(where: Figure | Axes, entries: Entries | None = None, **options: Any) -> None:
     """Draw a legend to the right of all panels, or of one, where it covers nothing.
 
     Args:
         where: the figure, or one of its panels.
         entries: by text the look of a mark or line, the colour of an area, or an artist; by default what
             the panel's artists are labelled with.
+        options: of ``Figure.legend``, such as title.
     """
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
@@ -162,6 +163,7 @@ def legend_beside(where: Figure | Axes, entries: Entries | None = None, title: s
     place: dict[str, Any] = {"loc": "outside right upper"}
     if isinstance(where, Axes):
         place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
+    place |= {"frameon": False, "fontsize": 9, "alignment": "left"} | options
     if entries is None:
         handles, labels = where.get_legend_handles_labels()  # type: ignore[union-attr]
         entries = dict(zip(labels, handles, strict=True))
@@ -172,7 +174,7 @@ def legend_beside(where: Figure | Axes, entries: Entries | None = None, title: s
         else:
             drawn.append(Line2D([], [], **look) if isinstance(look, Mapping) else look)
     if drawn:
-        where.legend(drawn, list(entries), title=title, frameon=False, fontsize=9, alignment="left", **place)
+        where.legend(drawn, list(entries), **place)
 
 
 def title(figure: Figure, text: str) -> None:
