@@ -68,7 +68,7 @@ def write(folder: Path, choices: Iterable[AnalysisChoice]) -> list[Written]:
 def _written(results: Results, place: Path, choice: AnalysisChoice) -> Written:
     table, picture = place / f"{choice.label}.parquet", place / f"{choice.label}.svg"
     try:
-        found = choice.entry.load(choice.entry.spec.run)(results, **choice.parameters)
+        found = choice.entry.call(choice.entry.spec.run, results, values=choice.parameters)
         if not isinstance(found, Analysis):
             raise TypeError(f"it gave {type(found).__name__} instead of a harness.Analysis")
         write_whole(table, lambda aside: found.table.to_parquet(aside, index=False))

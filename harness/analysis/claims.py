@@ -36,22 +36,6 @@ class Basis(Protocol):
         """Why a number of it is missing; None where nothing is amiss."""
 
 
-class Subject(Protocol):
-    """What claims are judged on: the cells of one data set, say."""
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """The columns that tell it from others."""
-
-
-class Bars(Protocol):
-    """From where on claims hold."""
-
-    @property
-    def told(self) -> Mapping[str, str]:
-        """What stands for the names in braces in the conditions of claims."""
-
-
 @dataclass(frozen=True, eq=False)
 class Finding:
     """One comparison that the records allow."""
@@ -82,7 +66,7 @@ class Claim:
     paper: str
     """The paper's figures, in words."""
     conditions: str
-    """What it is judged on, and from where on it holds; the names of ``Bars.told`` stand in braces."""
+    """What it is judged on, and from where on it holds; names in braces stand for bars."""
     judge: Callable[[Any, Any], Judged]
     """(subject, bars) → one finding for each comparison."""
     missing: str
@@ -239,11 +223,18 @@ def _parts(findings: Sequence[Finding], absent: Sequence[str]) -> list[str]:
 
 def table(
     claims: Iterable[Claim],
-    subjects: Iterable[Subject],
-    bars: Bars,
+    subjects: Iterable[Any],
+    bars: Any,
     reservations: Callable[[Sequence[Any]], Iterable[str]] | None = None,
 ) -> pd.DataFrame:
-    """Judge claims on subjects: one row per subject and claim; see ``verdict`` for the columns."""
+    """Judge claims on subjects: one row per subject and claim; see ``verdict`` for the columns.
+
+    Args:
+        subjects: what claims are judged on, such as the cells of one data set; the mapping ``identity`` of
+            each tells it from others.
+        bars: from where on claims hold; the mapping ``told`` has what stands for the names in braces in
+            their conditions.
+    """
     claims = list(claims)
     return typed(
         {

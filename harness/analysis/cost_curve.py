@@ -152,9 +152,8 @@ def _figure(table: pd.DataFrame) -> Figure | None:
     entries = {f"{attack}, {threat}": look for (attack, threat), look in styles.items()}
     drawing.legend_beside(figure, entries, handlelength=3.5)
     # A single data set and goal stand above all panels.
-    drawing.title(
-        figure, ": ".join(["Cases broken, of those right before", *([] if several else places[:1])])
-    )
+    told = ["Cases broken, of those right before", *([] if several else places[:1])]
+    drawing.title(figure, ": ".join(told))
     return figure
 
 

@@ -18,6 +18,7 @@ from harness_bayes.analyses.accuracies import accuracies
 from harness_bayes.analyses.attack_agreement import pairs_of
 from harness_bayes.analyses.capacity import curves_of
 from harness_bayes.analyses.families import Family
+from harness_bayes.analyses.quoted import ALMOST_INDISTINGUISHABLE
 from harness_bayes.analyses.study import CLOSEST, CNN, LINEAR, OPTIMAL, RBF, TRADES, Attacked
 from harness_bayes.analyses.subspace_distance import halves_of
 
@@ -30,21 +31,26 @@ class Bars:
     """From where on a claim holds; the paper's words are vaguer than these numbers."""
 
     near: float = 0.99
+    """The least accuracy that is near 100 %."""
     accurate: float = 0.95
+    """The least accuracy of a model that is called brittle."""
     part: float = 0.5
-    indistinguishable: float = 1.5
+    """The most that "much less" is, of a mean L2 over another."""
     tolerance: float = 0.15
+    """How far from 1 L2 over half the subspace distance may be."""
     gain: float = 1.2
+    """The most that a larger CNN's mean L2 may be, over the smallest one's."""
     agreement: float = 1.25
+    """The most that one attack's mean L2 may be, over the other's."""
     contrast: float = 1.5
+    """The least that the Bayes-optimal model's mean L2 on symmetric data may be, over that on asymmetric."""
 
     @property
     def told(self) -> dict[str, str]:
         """As the conditions of claims name them."""
+        bars = vars(self) | {"indistinguishable": ALMOST_INDISTINGUISHABLE}
         shares = ("near", "accurate", "tolerance")
-        return {
-            name: f"{100 * bar:g} %" if name in shares else f"{bar:g}" for name, bar in vars(self).items()
-        }
+        return {name: f"{100 * bar:g} %" if name in shares else f"{bar:g}" for name, bar in bars.items()}
 
 
 def _ratio(first: Attacked, second: Attacked, what: str, *, paired: bool = True, **bars: Any) -> Any:
@@ -79,7 +85,7 @@ def asymmetric_weaker(family: Family, bars: Bars) -> Judged:
                 # The images of one id are different ones.
                 yield _ratio(weak, strong, what, paired=False, at_most=1 / bars.contrast)
         if weak.data.attribute is not None:
-            bar = bars.indistinguishable
+            bar = ALMOST_INDISTINGUISHABLE
             yield within(weak.l2, f"{weak.data.label}: mean L2", at_most=bar, strict=True, used=(weak,))
 
 

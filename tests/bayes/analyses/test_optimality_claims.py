@@ -12,7 +12,7 @@ import pytest
 
 from harness.analysis.claims import FAILS, HOLDS, OPEN
 from harness_bayes.analyses import optimality_claims
-from harness_bayes.analyses.claims import CLAIMS
+from harness_bayes.analyses.claims import CLAIMS, Bars
 
 from .two_class_fixture import card, cases, cell, failed, texts, write, wrong
 
@@ -209,7 +209,7 @@ def test_each_task_is_judged_by_itself(tmp_path: Path) -> None:
 
 def test_the_bars_can_be_moved_and_are_told(tmp_path: Path) -> None:
     results = write(tmp_path, [model("bayes-optimal", 3.0), model("cnn", 2.0)])
-    table = optimality_claims.run(results, part=0.8).table
+    table = optimality_claims.run(results, bars=Bars(part=0.8)).table
     row = table[table["claim"] == CNN_BRITTLE].iloc[0]
     assert row["verdict"] == HOLDS
     assert "at most 0.8 of the Bayes-optimal" in row["conditions"]
