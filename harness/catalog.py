@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 from typing import Any, Generic, TypeVar
 
 from harness.errors import CatalogError, nearest
+from harness.parameters import Parameter, arguments, keyword_parameters
 from harness.specs import (
     AnalysisSpec,
     AttackSpec,
@@ -93,6 +94,35 @@ class Entry(Generic[S_co]):
                 f"{target} cannot be loaded: {type(error).__name__}: {error}"
             ) from error
         return found
+
+    def parameters(self) -> dict[str, Parameter]:
+        """The manifest's keys for it: the keyword parameters of all functions that its spec names."""
+        targets = (getattr(self.spec, name) for name in self.spec.functions)
+        found: dict[str, Parameter] = {}
+        for target in filter(None, targets):
+            found |= keyword_parameters(self.load(target), self.spec.given)
+        return found
+
+    def arguments(self, target: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Of resolved parameters the keyword arguments of one function."""
+        return arguments(self.load(target), values)
+
+    def call(self, target: str, *given: Any, values: Mapping[str, Any]) -> Any:
+        """What one function returns for positional arguments and for those of the values that it takes."""
+        return self.load(target)(*given, **self.arguments(target, values))
+
+
+@dataclass(frozen=True, eq=False)
+class Choice(Generic[S_co]):
+    """An entry that a suite asks for, with its parameters."""
+
+    label: str
+    """Its id, or its name; what tells it apart from others of that name is added."""
+    entry: Entry[S_co]
+    parameters: Mapping[str, Any]
+    """Resolved: checked, converted and complete."""
+    place: str
+    """Where the suite asks for it; errors begin with it."""
 
 
 @cache
@@ -246,14 +276,3 @@ def _provided(manager: Any, point: EntryPoint, plugin: Plugin) -> dict[str, list
             raise CatalogError(f'harness_{kind} returned "{twice[0]}" twice')
         provided[kind] = entries
     return provided
-
-
-@dataclass(frozen=True, eq=False)
-class AnalysisChoice:
-    """An analysis that a suite asks for, with its parameters."""
-
-    label: str
-    """Its id, or its name: what its files are called."""
-    entry: Entry[AnalysisSpec]
-    parameters: Mapping[str, Any]
-    place: str

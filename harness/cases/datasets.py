@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ManifestError, nearest
-from harness.parameters import keyword_parameters
 from harness.plan.attacks import AttackChoice
 from harness.plan.cells import Plan
 from harness.plan.datasets import DatasetChoice
@@ -24,7 +23,7 @@ Learn = Callable[[DatasetChoice, Dataset | None], StateDict | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class OpenedDataset:
     """A data set of the plan, opened, and the rows of it that are attacked."""
 
     choice: DatasetChoice
@@ -80,11 +79,8 @@ def open_dataset(
         given.append(opened[choice.source])
     if spec.fit:
         given.append(learn(choice, given[0] if given else None) if learn else None)
-    load = choice.entry.load(spec.load)
-    wanted = keyword_parameters(load)
-    parameters = {name: value for name, value in choice.parameters.items() if name in wanted}
     try:
-        dataset: Dataset = load(*given, **parameters)
+        dataset: Dataset = choice.entry.call(spec.load, *given, values=choice.parameters)
     except HarnessError as error:
         raise DatasetError(f"{choice.place}: {error}") from error
     except Exception as error:
@@ -96,7 +92,7 @@ def open_dataset(
 
 def open_datasets(
     planned: Plan, limit: int | None, learn: Learn | None = None
-) -> dict[DatasetChoice, Loaded]:
+) -> dict[DatasetChoice, OpenedDataset]:
     """Open every data set of the plan, and draw what is attacked.
 
     Args:
@@ -110,7 +106,7 @@ def open_datasets(
     opened: dict[DatasetChoice, Dataset] = {}
     for choice in planned.datasets:
         dataset = open_dataset(choice, learn, opened)
-        loaded[choice] = Loaded(choice, dataset, draw(choice, dataset, planned.suite.seed, limit))
+        loaded[choice] = OpenedDataset(choice, dataset, draw(choice, dataset, planned.suite.seed, limit))
     for choice, attack in dict.fromkeys((cell.dataset, cell.attack) for cell in planned.cells):
         check_attributes(attack, loaded[choice].dataset)
     return loaded

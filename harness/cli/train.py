@@ -1,4 +1,4 @@
-"""`harness train SUITE [MODEL…]`: only the training."""
+"""`harness train SUITE [MODEL…]` trains the models of a suite and attacks nothing."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "train",
-        help="only the training",
+        help="train the models of a suite, and attack nothing",
         description="Train the models of a suite that have no weights yet.",
     )
     add_suite(parser)
-    parser.add_argument("models", metavar="MODEL", nargs="*", help="labels of models (all)")
+    parser.add_argument("models", metavar="MODEL", nargs="*", help="the models by label (all)")
     add_device(parser)
     parser.set_defaults(handle=handle)
 
 
 def handle(given: argparse.Namespace) -> int:
-    """Train, and print what each model scores."""
+    """Train the models, and print the accuracy of each."""
     from harness.cases.datasets import open_datasets
     from harness.cli.memory import keep_freed_memory
     from harness.session.device import device_of
     from harness.session.progress import Reporter
-    from harness.session.session import learning, make_plan
+    from harness.session.session import fitting, make_plan, obtaining
     from harness.zoo.cards import read_card
-    from harness.zoo.trained import obtain
 
     keep_freed_memory()
     chosen = options_of(given)
@@ -42,20 +41,19 @@ def handle(given: argparse.Namespace) -> int:
     device = device_of(chosen.device or planned.suite.device)
     status = 0
     with Reporter() as shown:
-        learn = learning(planned, device, shown)
-        for choice, data in open_datasets(planned, chosen.limit, learn).items():
+        fit, train = fitting(planned, device, shown), obtaining(planned, device, shown)
+        for choice, data in open_datasets(planned, chosen.limit, fit).items():
             for model in (model for dataset, model in planned.trainings if dataset is choice):
                 if given.models and model.label not in given.models:
                     continue
                 had = read_card(model, data.dataset, planned.suite.seed) is not None
                 try:
-                    with shown.training(model.label) as report:
-                        specimen = obtain(model, data.dataset, planned.suite.seed, device, report)
+                    trained = train(model, data.dataset)
                 except ModelError as error:
                     print(f"{model.label} on {choice.label}: failed: {error}")
                     status = 1
                     continue
-                print(f"{model.label} on {choice.label}: {_scored(specimen.card, had)}")
+                print(f"{model.label} on {choice.label}: {_scored(trained.card, had)}")
     return status
 
 
@@ -65,5 +63,5 @@ def _scored(card: Any, had: bool) -> str:
     how = "was trained before" if had else f"trained in {card['training_seconds']} s"
     return (
         f"{how}; accuracy {card['accuracy']:.2%} on {card['scored_images']} {card['scored_on']} images "
-        f"(majority guess {card['majority']:.2%})"
+        f"(majority-class baseline {card['majority']:.2%})"
     )

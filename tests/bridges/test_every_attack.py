@@ -104,7 +104,7 @@ def test_gradients_are_refused_where_scores_are_shown(name: str) -> None:
     with pytest.raises((ContractError, AttackError), match="gradients"):
         setting.call(function(name), threat(name, access="scores"), **few(name))
     model = replace(setting.model, access="scores")
-    with pytest.raises(AttackError, match="needs gradients, and may see scores"):
+    with pytest.raises(AttackError, match="needs gradients, but may see only scores"):
         harness.attack(name, model, setting.x, goal=setting.goal, threat=threat(name))
 
 
