@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,7 +65,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def fitting(model: Model, shape: tuple[int, int, int]) -> BatchSize:
+def fitting(model: Model, shape: Sequence[int]) -> BatchSize:
     """Return how many images (C, H, W) fit into memory with their gradients, as a power of two.
 
     The bytes that two images keep for a backward pass are counted; they grow in proportion to the images.

@@ -10,6 +10,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.errors import ContractError
+
+
+@contextmanager
+def unharmed(module: nn.Module) -> Iterator[None]:
+    """Raise a ContractError where what runs inside changes a module's weights, buffers, hooks or forward."""
+    before, code = fingerprint(module), code_of(module)
+
+    def check() -> None:
+        if fingerprint(module) != before:
+            raise ContractError("the attack changed the model's weights or buffers")
+        if code_of(module) != code:
+            raise ContractError("the attack left hooks in the model, or replaced its forward")
+
+    try:
+        yield
+    except Exception:
+        check()  # a model that the attack has changed must not be used for the next batch
+        raise
+    check()
+
 
 def fingerprint(module: nn.Module) -> int:
     """Return a fast checksum of all parameters and buffers, which depends on their positions too.

@@ -14,10 +14,10 @@ from harness.errors import AttackError
 from harness.goals import Goal
 from harness.handle import AttackFunction
 from harness.judge.batching import BatchSize, fitting, in_batches
-from harness.judge.region import attack_parameters, run_parameters, with_region
+from harness.judge.region import with_region
 from harness.judge.trial import Trial, attempt
 from harness.model import Model
-from harness.parameters import check, keyword_parameters
+from harness.parameters import arguments, check, keyword_parameters
 from harness.specs import ACCESS_ORDER, AttackSpec, Compute
 from harness.threat import Threat
 
@@ -80,13 +80,39 @@ def attack(
         surrogate: the model that the attack sees, if it is not the one that judges.
         fit: (B,) bool, for an attack that learns one change for many images: the images that it learns on;
             by default every second one. The outcome is that of the others: see ``Outcome.rows``.
-        params: the attack's parameters.
 
     Raises:
-        CatalogError: the attack is unknown.
         AttackError: the attack cannot do what is asked, or a parameter is wrong.
-        ContractError: the attack broke the contract.
+        CatalogError, ContractError: the attack is unknown, or broke the contract.
     """
+    _check(model, images, batch_size)
+    function, threat, resolved, universal = _resolved(name, model, images, threat, params)
+    fit = _learned_on(name, images, universal, fit)
+
+    def outcome(rows: slice) -> Outcome:
+        trial = attempt(
+            model,
+            function,
+            images[rows],
+            goal.part(rows),
+            threat.part(rows),
+            seed=seed,
+            keys=[str(row) for row in range(rows.start, rows.start + len(images[rows]))],
+            parameters=resolved,
+            compute=compute,
+            surrogate=surrogate,
+            fit=fit,
+        )
+        return _outcome(trial, rows.start, fit)
+
+    if fit is not None or not len(images):
+        return outcome(slice(0, len(images)))
+    size = fitting(surrogate or model, images.shape[1:]) if batch_size == "auto" else BatchSize(batch_size)
+    return _joined(list(in_batches(len(images), size, outcome)))
+
+
+def _check(model: object, images: Tensor, batch_size: int | str) -> None:
+    """Refuse what is no model, no images or no batch size."""
     if not isinstance(model, Model):
         hint = "; wrap it with harness.wrap_model(module, head)" if isinstance(model, nn.Module) else ""
         raise AttackError(f"attack needs a model of the harness, not {type(model).__name__}{hint}")
@@ -94,39 +120,21 @@ def attack(
         raise AttackError(f"images are {images.dtype} {tuple(images.shape)}; expected float (B, C, H, W)")
     if len(images) and not (images.min() >= 0 and images.max() <= 1):
         raise AttackError("images have values outside [0, 1], or values that are not finite")
-    function, threat, resolved, universal = _resolved(name, model, images, threat, params)
+    if isinstance(batch_size, int) and batch_size < 1:
+        raise AttackError(f"batch_size = {batch_size} must be at least 1")
+
+
+def _learned_on(
+    name: str | AttackFunction, images: Tensor, universal: bool, fit: Tensor | None
+) -> Tensor | None:
+    """Return which images (B,) a universal attack learns on; None for the others."""
     if universal != (fit is not None):
         if not universal:
             raise AttackError(f"fit: {_called(name)} does not learn one change for many images; leave it out")
         fit = torch.arange(len(images)) % 2 == 0
     if fit is not None and (fit.shape != images.shape[:1] or fit.dtype != torch.bool):
         raise AttackError(f"fit is {fit.dtype} {tuple(fit.shape)}; expected bool ({len(images)},)")
-    if batch_size != "auto" and batch_size < 1:
-        raise AttackError(f"batch_size = {batch_size} must be at least 1")
-
-    def outcome(rows: slice) -> Outcome:
-        part = images[rows]
-        trial = attempt(
-            model,
-            function,
-            part,
-            goal.part(rows),
-            threat.part(rows),
-            seed=seed,
-            keys=[str(rows.start + row) for row in range(len(part))],
-            parameters=resolved,
-            compute=compute,
-            surrogate=surrogate,
-            fit=fit,
-        )
-        judged = torch.arange(len(part)) if fit is None else torch.nonzero(~fit).flatten()
-        return _outcome(trial, rows.start + judged)
-
-    if fit is not None or not len(images):
-        return outcome(slice(0, len(images)))
-    shape = (images.shape[1], images.shape[2], images.shape[3])
-    size = fitting(surrogate or model, shape) if batch_size == "auto" else BatchSize(batch_size)
-    return _joined(list(in_batches(len(images), size, outcome)))
+    return fit
 
 
 def _called(name: str | AttackFunction) -> str:
@@ -143,14 +151,14 @@ def _resolved(
         universal = known.pop("fit", None) is not None
         if threat is None:
             raise AttackError(f"{place} needs a threat, such as harness.threats.Linf(8/255)")
-        return name, threat, check(place, params, known, AttackError), universal
+        return name, threat, arguments(name, check(place, params, known, AttackError)), universal
     entry = catalog().attacks[name]
     threat = _default_threat(entry.spec) if threat is None else threat
     permitted(entry.spec, model, threat)
-    values = check(place, params, attack_parameters(entry), AttackError)
+    values = check(place, params, entry.parameters(), AttackError)
     armed = with_region(entry, values, threat, (images.shape[2], images.shape[3]))
-    run = entry.load(entry.spec.run)
-    return run, armed, run_parameters(entry, values), "universal" in entry.spec.traits
+    run = entry.spec.run
+    return entry.load(run), armed, entry.arguments(run, values), "universal" in entry.spec.traits
 
 
 def _default_threat(spec: AttackSpec) -> Threat:
@@ -159,8 +167,10 @@ def _default_threat(spec: AttackSpec) -> Threat:
     return Threat(next(iter(spec.norms), None), None, access=spec.access)
 
 
-def _outcome(trial: Trial, rows: Tensor) -> Outcome:
+def _outcome(trial: Trial, start: int, fit: Tensor | None) -> Outcome:
+    """Return the outcome of the images from ``start`` on, less those that a universal attack learned on."""
     verdict = trial.verdict
+    judged = torch.arange(len(verdict.valid)) if fit is None else torch.nonzero(~fit).flatten()
     columns = {"linf": verdict.linf, "l2": verdict.l2, "l0": verdict.l0}
     return Outcome(
         verdict.adversarials,
@@ -173,7 +183,7 @@ def _outcome(trial: Trial, rows: Tensor) -> Outcome:
         verdict.faults,
         verdict.errors,
         trial.seconds,
-        rows,
+        start + judged,
     )
 
 

@@ -53,7 +53,14 @@ class Verdict:
 
 
 def judge(
-    model: Model, objective: Objective, threat: Threat, x: Tensor, x_adv: object, *, batch_size: int = 256
+    model: Model,
+    objective: Objective,
+    threat: Threat,
+    x: Tensor,
+    x_adv: object,
+    *,
+    clean: Tensor | None = None,
+    batch_size: int = 256,
 ) -> Verdict:
     """Judge the images that an attack returned for ``x`` (B, C, H, W), which lies on the threat's grid.
 
@@ -62,45 +69,39 @@ def judge(
     than 1e-5. An image or a model output that is not finite is an error and never a success; so is an output
     whose margin is not a number.
 
+    Args:
+        clean: (B, M) the model's outputs on ``x``. A case whose clean output is not finite has no
+            decision that an attack could change; it is an error.
+
     Raises:
         ContractError: what was returned is not a floating-point tensor of the shape of ``x``.
     """
-    if not isinstance(x_adv, Tensor):
-        raise ContractError(f"the attack returned {type(x_adv).__name__} instead of a tensor")
-    if x_adv.shape != x.shape:
-        raise ContractError(f"the attack returned shape {tuple(x_adv.shape)} for {tuple(x.shape)}")
-    if not x_adv.is_floating_point():
-        raise ContractError(f"the attack returned {x_adv.dtype} instead of floating-point images")
     with torch.no_grad():
-        returned = x_adv.detach().to(x)
+        returned = _images(x_adv, x)
         finite = returned.flatten(1).isfinite().all(1)
         returned = torch.where(finite.view(-1, 1, 1, 1), returned, x)
-        outside = (returned.flatten(1) < -FLOAT_TOLERANCE) | (returned.flatten(1) > 1 + FLOAT_TOLERANCE)
-        in_box = ~outside.any(1)
-        in_budget = torch.ones_like(in_box)
-        if threat.eps is not None:
-            slack = threat.rounding_slack(x[0].numel() if len(x) else 0) + FLOAT_TOLERANCE
-            in_budget = threat.distance(returned - x) <= threat.eps + slack
-        honest = in_budget.view(-1, 1, 1, 1)
-        # an image that exceeds the budget by more than rounding explains is recorded as it is
-        settled = torch.where(honest, threat.settle(returned.clamp(0, 1), x), threat.round(returned))
-        delta = settled - x
-        in_region = threat.outside(delta) <= (0 if threat.levels else FLOAT_TOLERANCE)
-        if threat.eps is not None:
-            # settle pulls back what the slack let through; an image that stays over eps is not valid
-            in_budget &= threat.distance(delta) <= threat.eps + FLOAT_TOLERANCE
+        settled, bounds = _bounded(threat, x, returned)
         outputs = model.scores(settled, batch_size=batch_size)
         answered = outputs.flatten(1).isfinite().all(1)
         margin = objective.margin(outputs)
         answered &= ~margin.isnan()  # the distance of two embeddings may be undefined
+        known = torch.ones_like(finite)
+        if clean is not None:
+            known = clean.flatten(1).isfinite().all(1) & ~objective.margin(clean).isnan()
         reached = objective.reached(outputs) & answered & finite
         unrounded = _unrounded(model, objective, returned.clamp(0, 1), settled, reached, batch_size)
+    errors = {
+        "the model's clean output is not finite": known,
+        "the attack's image is not finite": finite,
+        "the model's output is not finite": answered,
+    }
+    delta = settled - x
     return Verdict(
         settled,
-        finite & in_box & in_budget & in_region & answered,
-        reached,
-        _first({"outside the box": in_box, "over the budget": in_budget, "outside the region": in_region}),
-        _first({"the attack's image is not finite": finite, "the model's output is not finite": answered}),
+        torch.stack([*bounds.values(), *errors.values()]).all(0),
+        reached & known,
+        _first(bounds),
+        _first(errors),
         linf(delta),
         l2(delta),
         l0(delta),
@@ -108,6 +109,37 @@ def judge(
         outputs,
         None if threat.levels is None else unrounded & answered & finite,
     )
+
+
+def _images(x_adv: object, x: Tensor) -> Tensor:
+    """Return what an attack returned, as images of the type and shape of ``x``; refuse anything else."""
+    if not isinstance(x_adv, Tensor):
+        raise ContractError(f"the attack returned {type(x_adv).__name__} instead of a tensor")
+    if x_adv.shape != x.shape:
+        raise ContractError(f"the attack returned shape {tuple(x_adv.shape)} for {tuple(x.shape)}")
+    if not x_adv.is_floating_point():
+        raise ContractError(f"the attack returned {x_adv.dtype} instead of floating-point images")
+    return x_adv.detach().to(x)
+
+
+def _bounded(threat: Threat, x: Tensor, returned: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the images as they are judged, and by fault whether each image (B,) keeps to that bound."""
+    outside = (returned.flatten(1) < -FLOAT_TOLERANCE) | (returned.flatten(1) > 1 + FLOAT_TOLERANCE)
+    in_box = ~outside.any(1)
+    in_budget = torch.ones_like(in_box)
+    if threat.eps is not None:
+        slack = threat.rounding_slack(x[0].numel() if len(x) else 0) + FLOAT_TOLERANCE
+        in_budget = threat.distance(returned - x) <= threat.eps + slack
+    honest = in_budget.view(-1, 1, 1, 1)
+    # an image that exceeds the budget by more than rounding explains is recorded as it is
+    settled = torch.where(honest, threat.settle(returned.clamp(0, 1), x), threat.round(returned))
+    delta = settled - x
+    in_region = threat.outside(delta) <= (0 if threat.levels else FLOAT_TOLERANCE)
+    if threat.eps is not None:
+        # settle pulls back what the slack let through; an image that stays over eps is not valid
+        in_budget &= threat.distance(delta) <= threat.eps + FLOAT_TOLERANCE
+    faults = {"outside the box": in_box, "over the budget": in_budget, "outside the region": in_region}
+    return settled, faults
 
 
 def _unrounded(

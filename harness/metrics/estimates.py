@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
 RESAMPLES = 1000
@@ -22,6 +25,8 @@ BOOTSTRAP_SEED = 0
 Flags = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]
+Labels: TypeAlias = "npt.NDArray[Any] | pd.Series[Any]"
+"""Which image each case is of: codes from 0, or any labels that are not integers, such as sample ids."""
 
 
 @dataclass(frozen=True)
@@ -78,31 +83,33 @@ def effective_size(hits: Flags, images: Codes) -> float:
     return n / deff * float(shrink)
 
 
-def rate(hits: Flags, images: Codes | None = None) -> Estimate:
-    """The share of cases that are hits; ``images`` are codes from 0 of the image that each case is of."""
-    n = hits.size
+def rate(hits: npt.ArrayLike, images: Labels | None = None) -> Estimate:
+    """The share of cases that are hits; ``images`` say of which image each case is."""
+    flags = np.asarray(hits, np.bool_)
+    n = flags.size
     if n == 0:
         return NOTHING
-    successes = int(np.count_nonzero(hits))
-    size = float(n) if images is None else effective_size(hits, images)
+    successes = int(np.count_nonzero(flags))
+    size = float(n) if images is None else effective_size(flags, _codes(images))
     low, high = wilson(successes * (size / n), size)
     return Estimate(successes / n, low, high, n)
 
 
-def mean(values: Floats, images: Codes | None = None) -> Estimate:
+def mean(values: npt.ArrayLike, images: Labels | None = None) -> Estimate:
     """The mean of the values that are not NaN, with a percentile bootstrap over images.
 
     Images are resampled, not cases, since the cases of one image are alike. More than 2,000 images are dealt
     at random into 2,000 groups, and groups are resampled: groups are exchangeable too, and the cost is
     bounded. Deterministic. One image has no interval.
     """
-    measured = ~np.isnan(values)
-    values = values[measured].astype(np.float64)
-    n = values.size
+    given = np.asarray(values)
+    measured = ~np.isnan(given)
+    numbers = given[measured].astype(np.float64)
+    n = numbers.size
     if n == 0:
         return NOTHING
-    value = float(values.mean())
-    codes = np.arange(n) if images is None else np.unique(images[measured], return_inverse=True)[1]
+    value = float(numbers.mean())
+    codes = np.arange(n) if images is None else np.unique(_codes(images)[measured], return_inverse=True)[1]
     clusters = int(codes.max()) + 1
     if clusters == 1:
         return Estimate(value, None, None, n)
@@ -111,10 +118,21 @@ def mean(values: Floats, images: Codes | None = None) -> Estimate:
         dealt = np.random.default_rng(BOOTSTRAP_SEED).permutation(clusters) % GROUPS
         codes = dealt[codes]
     weights = _resamples(groups)
-    totals = weights @ np.bincount(codes, weights=values, minlength=groups)
+    totals = weights @ np.bincount(codes, weights=numbers, minlength=groups)
     counts = weights @ np.bincount(codes, minlength=groups).astype(np.float64)
     low, high = np.quantile(totals / counts, [0.025, 0.975])
     return Estimate(value, float(low), float(high), n)
+
+
+def _codes(images: Labels) -> Codes:
+    """Codes from 0 in the order in which the labels are met, so that a bootstrap does not depend on names."""
+    labels: npt.NDArray[Any] = np.asarray(images)
+    if labels.dtype.kind in "iu":
+        return labels
+    import pandas as pd  # here: whoever names a metric needs no pandas
+
+    codes: Codes = pd.factorize(labels)[0]
+    return codes
 
 
 @lru_cache(maxsize=2)

@@ -13,8 +13,7 @@ import torch
 from harness.catalog import Entry, catalog
 from harness.dataset import PARTITIONS, Dataset
 from harness.errors import DatasetError, HarnessError
-from harness.parameters import check, keyword_parameters
-from harness.plan.datasets import dataset_parameters
+from harness.parameters import check
 from harness.specs import DatasetSpec
 from harness.testing.contract import Case, Check, ContractFailure, Inapplicable, cases, one_line, require
 from harness.testing.models.subject import ATTRIBUTES, CLASSES, noise
@@ -56,7 +55,7 @@ class DatasetSubject:
             ContractFailure: the data set cannot be opened.
         """
         spec = self.entry.spec
-        parameters = dataset_parameters(self.entry)
+        parameters = self.entry.parameters()
         for name, parameter in parameters.items():
             if parameter.required and name not in self.given:
                 raise Inapplicable(f"it needs the parameter {name}: --set {self.name}.{name}=VALUE")
@@ -64,8 +63,8 @@ class DatasetSubject:
             values = check(f"dataset {self.name}", self.given, parameters, DatasetError)
             given: list[Any] = [self.source] if spec.derived else []
             if spec.fit:
-                given.append(self._call(spec.fit, [*given, CONTEXT], values))
-            dataset = self._call(spec.load, given, values)
+                given.append(self.entry.call(spec.fit, *given, CONTEXT, values=values))
+            dataset = self.entry.call(spec.load, *given, values=values)
         except HarnessError as error:
             if spec.derived and not self.given:  # its source is noise, whose attributes have other names
                 raise Inapplicable(f"{error}; --set {self.name}.KEY=VALUE") from error
@@ -75,11 +74,6 @@ class DatasetSubject:
         if not isinstance(dataset, Dataset):
             raise ContractFailure(f"load returned {type(dataset).__name__}; return a harness.Dataset")
         return dataset
-
-    def _call(self, target: str, given: Sequence[Any], values: Mapping[str, Any]) -> Any:
-        function = self.entry.load(target)
-        wanted = keyword_parameters(function)
-        return function(*given, **{name: value for name, value in values.items() if name in wanted})
 
 
 def ids(subject: DatasetSubject, variant: str) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's own abbreviatio
 
 from harness.catalog import Entry, catalog
 from harness.errors import HarnessError, ManifestError
-from harness.parameters import check, keyword_parameters
+from harness.parameters import check
 from harness.specs import MeasureSpec
 from harness.testing.contract import Case, Check, cases, one_line, require
 from harness.testing.problems.problem import generator
@@ -40,7 +40,7 @@ class MeasureSubject:
     def measure(self, x_adv: Tensor, x: Tensor) -> npt.NDArray[np.float64]:
         """Return (B,) the numbers of pairs (B, C, H, W)."""
         try:
-            found = self.entry.load(self.entry.spec.run)(x_adv, x, **self.parameters)
+            found = self.entry.call(self.entry.spec.run, x_adv, x, values=self.parameters)
         except HarnessError:
             raise
         except Exception as error:
@@ -92,8 +92,7 @@ def measure_checks(
 ) -> list[Case]:
     """Return the checks of a measure as functions without arguments; see ``attack_checks``."""
     entry = catalog().measures[measure] if isinstance(measure, str) else measure
-    known = keyword_parameters(entry.load(entry.spec.run))
-    resolved = check(f"measure {entry.spec.name}", params or {}, known, ManifestError)
+    resolved = check(f"measure {entry.spec.name}", params or {}, entry.parameters(), ManifestError)
     return cases(MeasureSubject(entry, resolved), MEASURE_CHECKS, only, skip)
 
 

@@ -95,22 +95,13 @@ def load(
         origin = f"row {listed.first + row} of {listed.path}"
         return decode(folder / IMAGES / listed.ids[row], origin, SOURCE_SIZE, (height, width), part)
 
-    digest = hashlib.sha256()
-    grid = f"{height} {width}"
-    if part != WHOLE:  # without a crop, the fingerprint stays what it was before crops were supported
-        grid += f" of {part.top} {part.left} {part.height} {part.width}"
-    for words in ((FORMAT, grid), listed.names, listed.ids):
-        digest.update("\n".join(words).encode() + b"\0")
-    for values in (listed.values, identities, partitions, landmarks, sizes):
-        # Little-endian int64 is the same on every machine; the shape separates the columns.
-        digest.update(b"none\0" if values is None else f"{values.shape}\0".encode())
-        digest.update(b"" if values is None else values.astype("<i8").tobytes())
+    columns = (listed.values, identities, partitions, landmarks, sizes)
     return Dataset(
         name="celeba",
         ids=tuple(listed.ids),
         shape=(3, height, width),
         read=StreamedImages(decode_row, len(listed.ids), (3, height, width), cache_bytes).read,
-        fingerprint=digest.hexdigest(),
+        fingerprint=_fingerprint((height, width), part, listed, columns),
         attribute_names=listed.names,
         attributes=listed.values == 1,
         identities=None if identities is None else identities[:, 0].astype(np.int64),
@@ -118,6 +109,25 @@ def load(
         landmarks=None if landmarks is None else _scaled(landmarks, part, (height, width)),
         landmark_names=() if landmarks is None else LANDMARK_NAMES,
     )
+
+
+def _fingerprint(
+    size: tuple[int, int],
+    part: Crop,
+    listed: Table,
+    columns: tuple[npt.NDArray[np.int32] | npt.NDArray[np.int64] | None, ...],
+) -> str:
+    grid = f"{size[0]} {size[1]}"
+    if part != WHOLE:  # without a crop, the fingerprint stays what it was before crops were supported
+        grid += f" of {part.top} {part.left} {part.height} {part.width}"
+    digest = hashlib.sha256()
+    for words in ((FORMAT, grid), listed.names, listed.ids):
+        digest.update("\n".join(words).encode() + b"\0")
+    for values in columns:
+        # Little-endian int64 is the same on every machine; the shape separates the columns.
+        digest.update(b"none\0" if values is None else f"{values.shape}\0".encode())
+        digest.update(b"" if values is None else values.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def locate(root: str) -> Path:

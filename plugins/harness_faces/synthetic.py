@@ -17,7 +17,7 @@ from harness.errors import DatasetError
 from harness_faces.attribute_model import sample_attributes
 from harness_faces.attribute_names import CELEBA_ATTRIBUTES
 from harness_faces.drawing import draw
-from harness_faces.frame import WHOLE, checked_crop
+from harness_faces.frame import WHOLE, Crop, checked_crop
 from harness_faces.identities import identity_of, partition_of
 from harness_faces.measures import face, landmarks, measure, traits
 from harness_faces.streaming import CACHE_BYTES, StreamedImages
@@ -71,21 +71,12 @@ def load(
     def draw_row(row: int) -> UInt8Images:
         return draw(face(measures, row), (height, width), aligned, part)
 
-    parameters: dict[str, object] = {
-        "size": [height, width],
-        "count": count,
-        "seed": seed,
-        "aligned": aligned,
-    }
-    if part != WHOLE:  # without a crop, the fingerprint stays what it was before crops were supported
-        parameters["crop"] = [part.top, part.left, part.height, part.width]
-    text = json.dumps({"name": "synthetic-faces", "version": VERSION, **parameters}, sort_keys=True)
     return Dataset(
         name="synthetic-faces",
         ids=[f"synthetic-{number:06d}" for number in range(1, count + 1)],
         shape=(3, height, width),
         read=_checked(StreamedImages(draw_row, count, (3, height, width), cache_bytes).read, count),
-        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+        fingerprint=_fingerprint(part, size=[height, width], count=count, seed=seed, aligned=aligned),
         attribute_names=CELEBA_ATTRIBUTES,
         attributes=sample.labels,
         identities=identity,
@@ -93,6 +84,13 @@ def load(
         landmarks=landmarks(measures, (height, width), aligned, part),
         landmark_names=_LANDMARKS,
     )
+
+
+def _fingerprint(part: Crop, **parameters: object) -> str:
+    if part != WHOLE:  # without a crop, the fingerprint stays what it was before crops were supported
+        parameters["crop"] = [part.top, part.left, part.height, part.width]
+    text = json.dumps({"name": "synthetic-faces", "version": VERSION, **parameters}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checked(

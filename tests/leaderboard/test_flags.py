@@ -86,7 +86,7 @@ def test_every_flag_has_its_page() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("zero-gradients", f"{rules.BLIND_SHARE:.0%}"),
+        ("zero-gradients", f"{rules.ZERO_SHARE:.0%}"),
         ("noise-as-strong", f"{rules.NOISE_SHARE:.0%}"),
         ("black-box-stronger", f"{rules.LEVEL:g}"),
         ("black-box-stronger", f"{rules.CLEAR_SHARE:.0%}"),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.catalog import Entry, Plugin, catalog
 from harness.errors import AttackError, ContractError, HarnessError
-from harness.judge.region import attack_parameters, run_parameters, with_region
+from harness.judge.region import with_region
 from harness.judge.trial import Trial, attempt
 from harness.parameters import check
 from harness.specs import AttackSpec, Compute
@@ -97,7 +97,7 @@ class AttackSubject:
             entry = Given(attack, Plugin("given", "given", "0"), function)
         preset = next(iter(entry.spec.presets.values()), {})
         values = {**preset, **(params or {})}
-        resolved = check(f"attack {entry.spec.name}", values, attack_parameters(entry), AttackError)
+        resolved = check(f"attack {entry.spec.name}", values, entry.parameters(), AttackError)
         return cls(entry, resolved, shape)
 
     @property
@@ -175,7 +175,7 @@ class AttackSubject:
                 threat,
                 seed=seed,
                 keys=problem.keys,
-                parameters=run_parameters(self.entry, self.parameters),
+                parameters=self.entry.arguments(self.spec.run, self.parameters),
                 compute=compute,
                 fit=torch.arange(len(problem)) % 2 == 0 if self.universal else None,
             )

@@ -17,8 +17,7 @@ from harness.catalog import Entry, Plugin, catalog
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.model import Model, exact, wrap_model
-from harness.parameters import check, keyword_parameters
-from harness.plan.models import model_parameters
+from harness.parameters import check
 from harness.plan.tables import preset_values
 from harness.specs import ModelSpec
 from harness.testing.contract import ContractFailure, one_line
@@ -77,7 +76,7 @@ class ModelSubject:
             entry = Given(model, Plugin("given", "given", "0"), function)
         place = f"model {entry.spec.name}"
         values = {**preset_values(place, entry.spec.presets, preset), **(params or {})}
-        return cls(entry, check(place, values, model_parameters(entry), ModelError))
+        return cls(entry, check(place, values, entry.parameters(), ModelError))
 
     @property
     def spec(self) -> ModelSpec:
@@ -100,12 +99,9 @@ class ModelSubject:
         Raises:
             ContractFailure: the module cannot be built, or is not a torch.nn.Module.
         """
-        function = self.entry.load(self.spec.build)
-        wanted = keyword_parameters(function)
-        given = {name: value for name, value in self.parameters.items() if name in wanted}
         with seeded(seed):
             try:
-                module = function(task, **given)
+                module = self.entry.call(self.spec.build, task, values=self.parameters)
             except Exception as error:
                 raise ContractFailure(f"build for images of {task.shape}: {one_line(error)}") from error
         if not isinstance(module, nn.Module):
@@ -176,12 +172,9 @@ class ModelSubject:
             yield noise(Task((channels, edge, edge), ATTRIBUTES, CLASSES[:classes]))
 
     def _train(self, module: nn.Module, dataset: Dataset) -> None:
-        train = self.entry.load(self.spec.train or "")
-        wanted = keyword_parameters(train)
-        given = {name: value for name, value in self.parameters.items() if name in wanted}
         context = Context(0, torch.device("cpu"), lambda share, word: None, lambda part, make: make())
         with seeded(0):
-            train(module, dataset, context, **given)
+            self.entry.call(self.spec.train or "", module, dataset, context, values=self.parameters)
 
 
 def noise(task: Task, count: int = 60) -> Dataset:
