@@ -226,7 +226,7 @@ class Bridge:
             raise AttackError(f"art/{row.name}: choose one of the {threat.places} places of the mask first")
         if threat.mask is not None and not row.masks:
             able = ", ".join(each.name for each in ATTACKS if each.masks)
-            raise AttackError(f"art/{row.name} keeps to no region; these do: {able}")
+            raise AttackError(f"art/{row.name} cannot restrict its changes to a region; these can: {able}")
         small = min(self.x.shape[2:]) < SMALLEST_SQUARES
         if row.name == "SquareAttack" and self.norm == "l2" and small:
             raise AttackError(
