@@ -169,9 +169,7 @@ def test_what_fgs_flips_ffa_flips_too(tmp_path: Path, both: int, answer: str) ->
 
 
 def test_natural_adversarials_stand_beside_the_papers_share(tmp_path: Path) -> None:
-    row = judged(tmp_path, [cell(cases(0, 4)), cell(cases(0, 9), model="moon")])[
-        NAMES["natural_common"]
-    ]
+    row = judged(tmp_path, [cell(cases(0, 4)), cell(cases(0, 9), model="moon")])[NAMES["natural_common"]]
     assert row["holds"] == "no"
     assert "-32.6 points from the paper" in row["ours"]  # 40 % of 10, the paper 72.6 %
     assert "-5.0 points from the paper, which is within the interval" in row["ours"]
