@@ -31,7 +31,7 @@ LONG: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class Watched(nn.Module):
-    """(B, 3, 16, 16) to (B, 4); notes at each call how much is alive: what graphs keep, and all tensors."""
+    """(B, 3, 16, 16) to (B, 4); notes at each call what is alive: what graphs keep, and tensors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,6 +88,7 @@ def watched(name: str, module: Watched, params: dict[str, Any]) -> None:
         return kept
 
     gc.collect()
+    gc.freeze()  # what was there before is not looked at again
     gc.disable()  # what only a collection frees has grown
     try:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
@@ -96,3 +97,4 @@ def watched(name: str, module: Watched, params: dict[str, Any]) -> None:
             )
     finally:
         gc.enable()
+        gc.unfreeze()
