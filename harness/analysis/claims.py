@@ -236,7 +236,7 @@ def table(
             their conditions.
     """
     claims = list(claims)
-    return typed(
+    rows = (
         {
             **subject.identity,
             "claim": claim.name,
@@ -247,6 +247,7 @@ def table(
         for subject in subjects
         for claim in claims
     )
+    return typed(rows).astype({"clear": "boolean"})
 
 
 # --- figure -----------------------------------------------------------------------------------------------

@@ -85,7 +85,8 @@ def _run(cases: list[Case], shown: bool) -> list[Result]:
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     results: list[Result] = []
-    with Reporter() as reporter, reporter.attacking("checks", len(cases)) as advance:
+    with Reporter() as reporter:
+        advance = reporter.attacking("checks", len(cases))
         for subject, of_subject in groupby(cases, key=lambda case: case.subject.name):
             if shown:
                 console.print(subject, style="bold")

@@ -120,7 +120,7 @@ def explanations(board: pd.DataFrame) -> dict[str, str]:
         **{
             spec.term or spec.heading or column: spec.explanation
             for column, spec in metrics.items()
-            if spec.explanation
+            if spec.explanation and spec.shown != "never"
         },
         "flags": "signs that a row tells more of the attack, or of masked gradients, than of a robust model.",
         "[low–high]": "95 % interval; cases that share an image are not taken for independent.",

@@ -32,7 +32,7 @@ STYLES = {CLEAN: "dim", WORST_CASE: "bold"}
 
 
 def table(board: pd.DataFrame, suite: Mapping[str, Any], width: int | None = None) -> Table:
-    """The board, grouped by model: clean first, worst case last.
+    """Return the board as a table, grouped by model: clean first, worst case last.
 
     Args:
         board: rows in the order of a leaderboard.
@@ -112,7 +112,7 @@ def _broken(heading: str) -> str:
 
 
 def _under_model(row: Mapping[Any, Any], within: int, several: bool) -> Text:
-    """The model's name once, and beneath it, where there are several, its data set and goal."""
+    """Write the model's name once, and beneath it, where there are several, its data set and goal."""
     if within == 0:
         return Text(str(row["model"]), style="bold")
     lines = [dataset(row), str(row["goal"])] if several else []
@@ -120,7 +120,7 @@ def _under_model(row: Mapping[Any, Any], within: int, several: bool) -> Text:
 
 
 def _with_marks(columns: Sequence[Column], flags: Sequence[str]) -> list[Column]:
-    """The columns with a mark, beside the attack, in place of the flags' long names."""
+    """Return the columns with a mark, beside the threat, in place of the flags' long names."""
     plain = [column for column in columns if column.name != "flags"]
     if not flags:
         return plain
@@ -130,7 +130,7 @@ def _with_marks(columns: Sequence[Column], flags: Sequence[str]) -> list[Column]
 
 
 def _mark(flag: str, flags: Sequence[str]) -> str:
-    """A letter for each flag of the board, in its order: what a caption explains."""
+    """Return the letter of a flag on this board, which the caption explains."""
     return chr(ord("a") + flags.index(flag))
 
 

@@ -60,6 +60,8 @@ def worst_of(cases: Outcomes) -> Worst:
 
 def worse(one: Worst, other: Worst) -> Worst:
     """Return the pointwise worst case of two, over the union of their cases."""
+    if not one.keys.size:
+        return other
     if not np.array_equal(one.keys, other.keys):
         keys = np.union1d(one.keys, other.keys)
         one, other = _spread(one, keys), _spread(other, keys)

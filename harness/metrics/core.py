@@ -6,7 +6,6 @@ To add one, write its function and describe it in ``_TABLE``: every board and ev
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -153,64 +152,65 @@ def _described(metric: Metric, summary: str, *columns: str, **more: Any) -> tupl
     return metric, spec
 
 
-_rate = partial(_described, digits=1, scale=100.0)
-_cost = partial(_described, interval=False)
-_HIGHER, _LOWER = {"direction": "higher is more robust"}, {"direction": "lower is more robust"}
-_DISTANCES = {
+def _rate(metric: Metric, summary: str, *columns: str, **more: Any) -> tuple[Metric, MetricSpec]:
+    """Pair a rate with its spec: it is shown in percent, and explained by its summary."""
+    shown = {"digits": 1, "scale": 100.0, "explanation": f"{summary}."}
+    return _described(metric, summary, *columns, **shown | more)
+
+
+_HIGHER, _LOWER = "higher is more robust", "lower is more robust"
+_DISTANCE = {
     "term": "L2, L∞, PASS",
     "explanation": "means over the adversarials of cases that were classified correctly before the attack; "
     "L∞ in units of 1/255 (8-bit levels).",
 }
-_COSTS = {
+_COST = {
+    "interval": False,
     "term": "forwards, backwards, seconds",
     "explanation": "mean cost of a case in forward passes, backward passes and time; “/ success” is the cost "
     "of all cases over the number of successes.",
 }
+_PASSES = _COST | {"unit": "passes", "digits": 1}
+_TIME = _COST | {"unit": "s"}
 
 _TABLE: tuple[tuple[Metric, MetricSpec], ...] = (
     _rate(
         clean_accuracy,
         "share of cases that are classified correctly before the attack",
         heading="clean %",
-        explanation="cases that are classified correctly before the attack.",
         interval=False,
         shown="always",
         importance=9,
     ),
     _rate(
         robust_accuracy,
-        "share of all cases that are classified correctly and on which the attack does not succeed",
+        "share of all cases that are classified correctly before the attack and on which it does not succeed",
         heading="robust %",
-        explanation="cases that are classified correctly before the attack and on which it does not succeed, "
-        "of all cases.",
         shown="always",
         importance=13,
-        **_HIGHER,
+        direction=_HIGHER,
     ),
     _rate(
         success_rate,
         "successes over the cases that were classified correctly before the attack",
         heading="success %",
-        explanation="cases on which the attack succeeds, of those that were classified correctly before it.",
         shown="always",
         importance=11,
-        **_LOWER,
+        direction=_LOWER,
     ),
     _rate(
         natural_rate,
         "successes over the cases that were misclassified before the attack",
         heading="success on misclassified %",
-        explanation="cases that reach the goal, of those that were misclassified before the attack.",
         importance=6,
     ),
     _rate(
         transfer_rate,
-        "of the adversarials that fooled the surrogate, the share that fools this model",
+        "of the adversarials that fooled the model they were made on, those that fool this one",
         "surrogate_success",
         heading="transfer %",
-        explanation="of the adversarials that fooled the model they were made on, those that fool this one.",
         importance=6,
-        **_LOWER,
+        direction=_LOWER,
     ),
     _rate(
         valid_rate,
@@ -223,74 +223,64 @@ _TABLE: tuple[tuple[Metric, MetricSpec], ...] = (
         "mean L2 distance of the adversarials",
         "l2",
         heading="mean L2",
-        **_DISTANCES,
         importance=7,
-        **_HIGHER,
+        direction=_HIGHER,
+        **_DISTANCE,
     ),
     _described(
         mean_linf,
         "mean L-infinity distance of the adversarials",
         "linf",
         heading="mean L∞ (k/255)",
-        **_DISTANCES,
         digits=2,
         scale=255.0,
         importance=8,
-        **_HIGHER,
+        direction=_HIGHER,
+        **_DISTANCE,
     ),
     _described(
         mean_pass,
         "mean perceptual similarity of the adversarials",
         "pass",
         heading="PASS",
-        **_DISTANCES,
         importance=8,
-        **_LOWER,
+        direction=_LOWER,
+        **_DISTANCE,
     ),
-    _cost(
-        mean_forwards,
-        "mean forward passes per case",
-        "forwards",
-        unit="passes",
-        heading="forwards",
-        **_COSTS,
-        digits=1,
-        importance=5,
+    _described(
+        mean_forwards, "mean forward passes per case", "forwards", heading="forwards", importance=5, **_PASSES
     ),
-    _cost(
+    _described(
         mean_backwards,
         "mean backward passes per case",
         "backwards",
-        unit="passes",
         heading="backwards",
-        digits=1,
         importance=3,
+        **_PASSES,
     ),
-    _cost(mean_seconds, "mean time per case", "seconds", unit="s", heading="seconds", importance=4),
-    _cost(
+    _described(mean_seconds, "mean time per case", "seconds", heading="seconds", importance=4, **_TIME),
+    _described(
         forwards_per_success,
         "forward passes of all cases per success",
         "forwards",
-        unit="passes",
         heading="forwards / success",
-        digits=1,
         importance=2,
+        **_PASSES,
     ),
-    _cost(
+    _described(
         backwards_per_success,
         "backward passes of all cases per success",
         "backwards",
-        unit="passes",
         heading="backwards / success",
-        digits=1,
+        **_PASSES,
     ),
-    _cost(
+    _described(
         seconds_per_success,
         "time of all cases per success",
         "seconds",
-        unit="s",
         heading="seconds / success",
         importance=1,
+        **_TIME,
     ),
 )
 

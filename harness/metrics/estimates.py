@@ -1,4 +1,4 @@
-"""Estimates are numbers with 95 % intervals that account for cases that share an image.
+"""Estimates are numbers with 95 % intervals, which account for cases that share an image.
 
 Rates follow Wilson (1927) on an effective sample size (Kish 1965; Korn and Graubard 1998), means the cluster
 bootstrap.
@@ -37,14 +37,14 @@ class Estimate:
     low: float | None
     high: float | None
     n: int
-    """How many cases it is of."""
+    """The number of cases that it is computed from."""
 
 
 NOTHING = Estimate(None, None, None, 0)
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
-    """The 95 % Wilson interval of a proportion; ``n`` may be an effective, fractional sample size."""
+    """Return the 95 % Wilson interval of a proportion; ``n`` may be an effective, fractional sample size."""
     if n <= 0:
         raise ValueError(f"a proportion of {n} cases has no interval")
     p = successes / n
@@ -57,13 +57,13 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
 
 
 def effective_size(hits: Flags, images: Codes) -> float:
-    """How many independent cases say as much about a rate as these, of which some share an image.
+    """Return how many independent cases say as much about a rate as these, of which some share an image.
 
     It is n / deff, where the design effect deff is the cluster-robust variance of the rate over that of
     independent cases, at least 1. One case per image gives exactly n. With few images the variance is itself
     uncertain: the squared ratio of Student's quantiles, at n - 1 and at images - 1 degrees of freedom,
     accounts for that (Korn and Graubard). At rates of 0 and 1 the variance between images is 0 and says
-    nothing; there each image counts as one case, as if its cases always agreed, which is conservative.
+    nothing. Each image then counts as one case, as if its cases always agreed, which is conservative.
     """
     n = hits.size
     cases = np.bincount(images)
@@ -84,7 +84,7 @@ def effective_size(hits: Flags, images: Codes) -> float:
 
 
 def rate(hits: npt.ArrayLike, images: Labels | None = None) -> Estimate:
-    """The share of cases that are hits; ``images`` say of which image each case is."""
+    """Return the share of cases that are hits; ``images`` say of which image each case is."""
     flags = np.asarray(hits, np.bool_)
     n = flags.size
     if n == 0:
@@ -96,11 +96,11 @@ def rate(hits: npt.ArrayLike, images: Labels | None = None) -> Estimate:
 
 
 def mean(values: npt.ArrayLike, images: Labels | None = None) -> Estimate:
-    """The mean of the values that are not NaN, with a percentile bootstrap over images.
+    """Return the mean of the values that are not NaN, with a percentile bootstrap over images.
 
     Images are resampled, not cases, since the cases of one image are alike. More than 2,000 images are dealt
     at random into 2,000 groups, and groups are resampled: groups are exchangeable too, and the cost is
-    bounded. Deterministic. One image has no interval.
+    bounded. The result is deterministic. One image has no interval.
     """
     given = np.asarray(values)
     measured = ~np.isnan(given)
@@ -125,7 +125,7 @@ def mean(values: npt.ArrayLike, images: Labels | None = None) -> Estimate:
 
 
 def _codes(images: Labels) -> Codes:
-    """Codes from 0 in the order in which the labels are met, so that a bootstrap does not depend on names."""
+    """Return codes from 0 in the order in which labels are met, so that a bootstrap depends on no names."""
     labels: npt.NDArray[Any] = np.asarray(images)
     if labels.dtype.kind in "iu":
         return labels
@@ -137,7 +137,7 @@ def _codes(images: Labels) -> Codes:
 
 @lru_cache(maxsize=2)
 def _resamples(groups: int) -> npt.NDArray[np.float64]:
-    """How often each resample draws each group, (1000, groups): 16 MB at most, shared by a row's means."""
+    """Return how often each resample draws each group, (1000, groups); 16 MB, shared by a row's means."""
     rng = np.random.default_rng([BOOTSTRAP_SEED, groups])
     draws = rng.integers(groups, size=(RESAMPLES, groups)) + np.arange(RESAMPLES)[:, None] * groups
     counts = np.bincount(draws.ravel(), minlength=RESAMPLES * groups)

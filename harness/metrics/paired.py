@@ -88,6 +88,16 @@ def newcombe(first: Estimate, second: Estimate) -> Estimate:
     )
 
 
+def correlation(first: pd.Series[float], second: pd.Series[float]) -> float | None:
+    """Return Pearson's correlation over cases; None of fewer than three, or where one side is all alike.
+
+    Of ranks (``Series.rank``) it is Spearman's.
+    """
+    if len(first) < 3 or min(np.ptp(first), np.ptp(second)) == 0:
+        return None
+    return float(np.corrcoef(first, second)[0, 1])
+
+
 def paired_tests(first: Floats, second: Floats) -> dict[str, float | None]:
     """Return paired two-sided tests of first - second by the names of ``TESTS``; None where not defined.
 

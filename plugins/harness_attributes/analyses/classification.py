@@ -100,32 +100,17 @@ def _mean(errors: Mapping[str, float], known: Mapping[str, Any]) -> dict[str, An
 
 
 def _quoted(dataset: str, stand_in_for: str | None, names: set[str]) -> list[dict[str, Any]]:
-    same = {"dataset": dataset, "stand_in_for": stand_in_for, "quoted": True}
+    known = {"dataset": dataset, "stand_in_for": stand_in_for, "quoted": True}
+    lnets = {"classifier": f"{LNETS} (quoted)", "source": LNETS_SOURCE, "scored_on": f"test of {UNALIGNED}"}
     rows = [
-        same
-        | {
-            "classifier": f"{LNETS} (quoted)",
-            "attribute": name,
-            "error": (100 - percent) / 100,
-            "attributes": 1,
-            "source": LNETS_SOURCE,
-            "scored_on": f"test of {UNALIGNED}",
-        }
+        known | lnets | {"attribute": name, "error": (100 - percent) / 100, "attributes": 1}
         for name, percent in LNETS_ACCURACY.items()
         if name in names
     ]
-    rows += [
-        same
-        | {
-            "classifier": f"{quote.name} (quoted)",
-            "attribute": MEAN,
-            "error": quote.value / 100,
-            "attributes": len(LNETS_ACCURACY),
-            "source": quote.source,
-            "scored_on": f"test of {quote.of}",
-        }
-        for quote in MEANS
-    ]
+    for quote in MEANS:
+        told = {"classifier": f"{quote.name} (quoted)", "error": quote.value / 100, "source": quote.source}
+        where = {"attribute": MEAN, "attributes": len(LNETS_ACCURACY), "scored_on": f"test of {quote.of}"}
+        rows.append(known | told | where)
     return rows
 
 

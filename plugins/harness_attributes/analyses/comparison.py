@@ -56,14 +56,8 @@ def run(results: Results, *, threshold: float = 0.95, models: Sequence[str] = ()
                 continue
             one = np.array([by_model[first][name] for name in common])
             other = np.array([by_model[second][name] for name in common])
-            known = {
-                "dataset": dataset,
-                "stand_in_for": stand_in_for,
-                "first": first,
-                "second": second,
-                **what,
-            }
-            rows.append(known | {"n": len(common), **paired_tests(one, other)})
+            known = {"dataset": dataset, "stand_in_for": stand_in_for, "first": first, "second": second}
+            rows.append(known | what | {"n": len(common), **paired_tests(one, other)})
             differences.append(one - other)
     if not rows:
         raise HarnessError(f"{results.path}: no two models share an attribute; a comparison needs two models")

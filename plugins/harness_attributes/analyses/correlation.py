@@ -18,12 +18,7 @@ from harness_attributes.analyses.study import Cell, Study, read_study, searches_
 
 
 def run(
-    results: Results,
-    *,
-    attack: str = "ffa",
-    sign: Sign = "both",
-    threshold: float = 0.95,
-    model: str = "",
+    results: Results, *, attack: str = "ffa", sign: Sign = "both", threshold: float = 0.95, model: str = ""
 ) -> Analysis:
     """Share of the adversarials made for one attribute that flip another of the same network's answers.
 

@@ -111,11 +111,7 @@ def _adversarials(cell: Cell, threshold: float, sign: str) -> pd.DataFrame:
 
 
 def _counted(
-    frame: pd.DataFrame,
-    made: Cell,
-    outputs: Sequence[str],
-    own: bool,
-    attributes: Collection[str] | None,
+    frame: pd.DataFrame, made: Cell, outputs: Sequence[str], own: bool, attributes: Collection[str] | None
 ) -> Flips:
     """Count the changed decisions of adversarials (frame: sample_id, target, decisions before and after)."""
     kept = [place for place, name in enumerate(outputs) if attributes is None or name in attributes]

@@ -151,13 +151,8 @@ def hits(cases: pd.DataFrame, threshold: float) -> pd.Series[bool]:
 def share(flags: pd.Series[bool], images: pd.Series[str]) -> dict[str, Any]:
     """Return a rate over cases as columns: count, n, rate, and its 95 % interval, low and high."""
     found = rate(flags, images)
-    return {
-        "count": int(flags.sum()),
-        "n": found.n,
-        "rate": found.value,
-        "low": found.low,
-        "high": found.high,
-    }
+    numbers = {"n": found.n, "rate": found.value, "low": found.low, "high": found.high}
+    return {"count": int(flags.sum())} | numbers
 
 
 def of_sign(cases: pd.DataFrame, sign: str) -> pd.DataFrame:

@@ -8,13 +8,7 @@ import pandas as pd
 
 from harness.analysis import Analysis, drawing
 from harness.results import Results
-from harness_attributes.analyses.names import (
-    SIGN_TEXT,
-    method_text,
-    search_text,
-    sign_style,
-    threshold_text,
-)
+from harness_attributes.analyses.names import SIGN_TEXT, method_text, search_text, sign_style, threshold_text
 from harness_attributes.analyses.study import (
     CONVERGED,
     SIGNS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,27 +155,15 @@ def _classes(study: Study, data: Data) -> dict[str, int]:
 def _rows(blocks: Sequence[Block]) -> list[dict[str, Any]]:
     rows = []
     for block in blocks:
-        for number, line in enumerate(block.lines):
-            for item in block.items:
-                made = line.made.get(item.model.label)
-                l2 = item.l2
-                rows.append(
-                    {
-                        **item.identity,
-                        "line": number,
-                        "sample_id": line.sample,
-                        "l2": None if made is None else distance(line.original, made),
-                        "largest_change": None
-                        if made is None
-                        else int(np.abs(made.astype(np.int16) - line.original).max()),
-                        "mean_l2": l2.value,
-                        "n": l2.n,
-                        "coverage": item.coverage,
-                        "reason": "this image has no adversarial, or none is kept"
-                        if made is None
-                        else item.reason,
-                    }
-                )
+        for (number, line), item in product(enumerate(block.lines), block.items):
+            made, l2 = line.made.get(item.model.label), item.l2
+            shown: dict[str, Any] = dict.fromkeys(("l2", "largest_change"))
+            if made is not None:
+                shown["l2"] = distance(line.original, made)
+                shown["largest_change"] = int(np.abs(made.astype(np.int16) - line.original).max())
+            reason = item.reason if made is not None else "this image has no adversarial, or none is kept"
+            typical = {"mean_l2": l2.value, "n": l2.n, "coverage": item.coverage, "reason": reason}
+            rows.append(item.identity | {"line": number, "sample_id": line.sample} | shown | typical)
     return rows
 
 
@@ -239,6 +228,5 @@ def _draw_block(figure: Figure, block: Block, side: float, top: float, magnifica
             shown = magnified(line.original, made, magnification)
             image_row(figure, [made, shown], left, above, WIDE, gap=GAP)
             told = f"L2 {distance(line.original, made):.2f}"
-            drawing.write(
-                figure, middle, above - tall + CAPTION - 0.03, told, ha="center", va="top", fontsize=8
-            )
+            below = above - tall + CAPTION - 0.03
+            drawing.write(figure, middle, below, told, ha="center", va="top", fontsize=8)

@@ -15,10 +15,10 @@ from harness.analysis.claims import told
 from harness.analysis.reading import estimate_columns, typed
 from harness.errors import HarnessError
 from harness.metrics import Estimate, mean, rate
-from harness.metrics.paired import ratio_of_means
+from harness.metrics.paired import correlation, ratio_of_means
 from harness.results import Results
 from harness_bayes.analyses.names import NAMES, attack_text, data_text, look, model_text
-from harness_bayes.analyses.study import Attacked, Study, read_study
+from harness_bayes.analyses.study import Attacked, Study, read_study, reasons
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,10 +50,7 @@ class Both:
     @property
     def correlation(self) -> float | None:
         """Spearman's, over cases; None where fewer than three, or all alike."""
-        one, other = self.cases["l2"], self.cases["l2_cw"]
-        if len(one) < 3 or min(np.ptp(one), np.ptp(other)) == 0:
-            return None
-        return float(np.corrcoef(one.rank(), other.rank())[0, 1])
+        return correlation(self.cases["l2"].rank(), self.cases["l2_cw"].rank())
 
 
 def run(results: Results) -> Analysis:
@@ -98,13 +95,10 @@ def _both(gradient: Attacked, carlini: Attacked) -> Both:
 def _row(both: Both) -> dict[str, Any]:
     cases, images = both.cases, both.cases["sample_id"]
     nearer = rate(cases["l2"] < cases["l2_cw"], images)
-    reasons = [
-        f"{item.attack}: {item.reason}" for item in (both.gradient, both.carlini) if item.reason is not None
-    ]
+    told = [f"{item.attack}: {item.reason}" for item in (both.gradient, both.carlini) if item.reason]
     if both.correlation is None:
-        reasons.append(
-            "a correlation needs three cases that differ" if len(cases) else "no case was broken by both"
-        )
+        few = "a correlation needs three cases that differ"
+        told.append(few if len(cases) else "no case was broken by both")
     cells = {name: value for name, value in both.gradient.identity.items() if name != "attack"}
     return {
         **cells,
@@ -121,7 +115,7 @@ def _row(both: Both) -> dict[str, Any]:
         "only_cw": len(both.carlini.broken) - len(cases),
         "coverage_gradient": both.gradient.coverage,
         "coverage_cw": both.carlini.coverage,
-        "reason": "; ".join(reasons) or None,
+        "reason": reasons(*told),
     }
 
 

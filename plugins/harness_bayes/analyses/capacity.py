@@ -25,6 +25,7 @@ from harness_bayes.analyses.study import (
     Study,
     baseline,
     read_study,
+    reasons,
 )
 
 if TYPE_CHECKING:
@@ -129,9 +130,7 @@ def _row(item: Attacked, part: str, value: float | None, optimal: dict[Data, Att
     best = optimal.get(item.data)
     reference = None if best is None else best.l2.value
     setting = f"{value:g}" if value is not None else ALL if part == "images" else NO_BETA
-    told = [item.reason] if item.reason else []
-    if reference is None:
-        told.append("no Bayes-optimal adversarials on this data set")
+    missing = "no Bayes-optimal adversarials on this data set" if reference is None else None
     return {
         **item.identity,
         "part": part,
@@ -145,7 +144,7 @@ def _row(item: Attacked, part: str, value: float | None, optimal: dict[Data, Att
         "optimal_l2": reference,
         "share_of_optimal": l2.value / reference if l2.value is not None and reference else None,
         "coverage": item.coverage,
-        "reason": "; ".join(told) or None,
+        "reason": reasons(item.reason, missing),
     }
 
 
@@ -153,10 +152,7 @@ def _row(item: Attacked, part: str, value: float | None, optimal: dict[Data, Att
 
 
 def _figure(
-    study: Study,
-    curves: Sequence[Curve],
-    trades: dict[Data, list[Attacked]],
-    optimal: dict[Data, Attacked],
+    study: Study, curves: Sequence[Curve], trades: dict[Data, list[Attacked]], optimal: dict[Data, Attacked]
 ) -> Figure:
     parts = [name for name in VARIABLES if any(curve.variable == name for curve in curves)]
     parts += [TRADE_OFF] if trades else []

@@ -18,7 +18,7 @@ from harness.results import Results
 from harness_bayes.analyses.l2_by_model import shown_models
 from harness_bayes.analyses.names import attack_text, data_text, look, model_text
 from harness_bayes.analyses.quoted import WITHIN_GREY_LEVELS
-from harness_bayes.analyses.study import CLOSEST, Attacked, Data, Study, read_study
+from harness_bayes.analyses.study import CLOSEST, Attacked, Data, Study, read_study, reasons
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,12 +87,10 @@ def _row(change: Change) -> dict[str, Any]:
     total = int(counts.sum())
     levels = np.arange(LEVELS)
     l2 = item.l2
-    reason = item.reason
-    if not change.images and l2.n:
-        reason = "; ".join(filter(None, [reason, "no picture of an adversarial is kept"]))
-    elif change.images < l2.n:
+    missing = None
+    if change.images < l2.n:
         missing = f"pictures of {change.images:,} of {l2.n:,} adversarials are kept"
-        reason = "; ".join(filter(None, [reason, missing]))
+        missing = missing if change.images else "no picture of an adversarial is kept"
     return {
         **item.identity,
         "n": change.images,
@@ -105,7 +103,7 @@ def _row(change: Change) -> dict[str, Any]:
         "histogram": (counts / total).tolist() if total else None,
         **estimate_columns("mean_l2", l2),
         "coverage": item.coverage,
-        "reason": reason,
+        "reason": reasons(item.reason, missing),
     }
 
 

@@ -141,22 +141,24 @@ class Attacked:
     @property
     def reason(self) -> str | None:
         """Why a number is missing or rests on fewer cases than planned; None where nothing is amiss."""
-        told = []
-        if self.problem:
-            told.append(self.problem)
-        elif self.coverage is not None and self.coverage < 1:
-            told.append("not all planned cases have an outcome")
-        if self.coverage is not None and 0 < self.coverage < 1:
-            told.append(f"{len(self.cases):,} of {self.planned:,} planned cases have one")
+        coverage = 1.0 if self.coverage is None else self.coverage
+        counts = f"{len(self.cases):,} of {self.planned:,} planned cases have one"
+        nothing = None
         if self.cases.empty:
-            told.append("no case has an outcome")
+            nothing = "no case has an outcome"
         elif not self.cases["right"].any():
-            told.append("no case was right before the attack")
+            nothing = "no case was right before the attack"
         elif self.broken.empty:
-            told.append("no case that was right was broken")
+            nothing = "no case that was right was broken"
         elif len(self.broken) == 1:
-            told.append("one adversarial has no interval")
-        return "; ".join(told) or None
+            nothing = "one adversarial has no interval"
+        incomplete = "not all planned cases have an outcome" if coverage < 1 else None
+        return reasons(self.problem or incomplete, counts if 0 < coverage < 1 else None, nothing)
+
+
+def reasons(*told: str | None) -> str | None:
+    """Return reasons as one text; None where there is none."""
+    return "; ".join(filter(None, told)) or None
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,10 @@ from harness.analysis.claims import told
 from harness.analysis.reading import estimate_columns, typed
 from harness.errors import HarnessError
 from harness.metrics import Estimate, mean
+from harness.metrics.paired import correlation
 from harness.results import Results
 from harness_bayes.analyses.names import attack_text, data_text
-from harness_bayes.analyses.study import CLOSEST, OPTIMAL, Attacked, Study, read_study
+from harness_bayes.analyses.study import CLOSEST, OPTIMAL, Attacked, Study, read_study, reasons
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,9 +46,7 @@ class Halves:
     @property
     def correlation(self) -> float | None:
         """Pearson's, of L2 and distance over cases; None where fewer than three, or all alike."""
-        if len(self.cases) < 3 or min(np.ptp(self.cases["l2"]), np.ptp(self.cases["distance"])) == 0:
-            return None
-        return float(np.corrcoef(self.cases["l2"], self.cases["distance"])[0, 1])
+        return correlation(self.cases["l2"], self.cases["distance"])
 
 
 def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
@@ -118,11 +117,12 @@ def _halves(item: Attacked, known: pd.Series[float]) -> Halves:
 
 def _row(halves: Halves) -> dict[str, Any]:
     item, cases, far = halves.item, halves.cases, halves.distances
-    reasons = [item.reason] if item.reason else []
-    if len(cases) < len(item.broken):
-        reasons.append(f"the distance of {len(item.broken) - len(cases):,} adversarials is not known, or 0")
-    if halves.correlation is None:
-        reasons.append("a correlation needs three cases that differ")
+    unknown = len(item.broken) - len(cases)
+    told = [
+        item.reason,
+        f"the distance of {unknown:,} adversarials is not known, or 0" if unknown else None,
+        "a correlation needs three cases that differ" if halves.correlation is None else None,
+    ]
     return {
         **item.identity,
         "images": len(far),
@@ -134,7 +134,7 @@ def _row(halves: Halves) -> dict[str, Any]:
         "correlation": halves.correlation,
         **estimate_columns("success_rate", item.success),
         "coverage": item.coverage,
-        "reason": "; ".join(reasons) or None,
+        "reason": reasons(*told),
     }
 
 
