@@ -8,8 +8,8 @@ STAMP := $(VENV)/.installed
 run: $(STAMP)  ## the main job: suites/celeba.toml, on $$CELEBA_ROOT where that is set
 	$(VENV)/bin/harness run suites/celeba.toml
 
-test: $(STAMP)  ## all tests, a process per core; one thread each, or they wait for each other
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --ignore=tests/benchmarks -n auto --maxprocesses 8 --dist loadfile
+test: $(STAMP)  ## all tests, and each benchmark once at a tiny size; a process per core; one thread each, or they wait for each other
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --maxprocesses 8 --dist loadfile
 
 check: $(STAMP)  ## style, types, import contracts
 	$(VENV)/bin/ruff check .
@@ -17,9 +17,9 @@ check: $(STAMP)  ## style, types, import contracts
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: $(STAMP)  ## timings against peers and bare passes; torchattacks asks for a torchvision that it does not need
+bench: $(STAMP)  ## timings against peers and bare passes, with a table of all bars; torchattacks asks for a torchvision that it does not need
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps torchattacks
-	$(VENV)/bin/pytest tests/benchmarks --benchmark-only
+	$(VENV)/bin/pytest tests/benchmarks --benchmark-enable --continue-on-collection-errors
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 from typing import Any, Generic, TypeVar
 
 from harness.errors import CatalogError, nearest
+from harness.parameters import Parameter, arguments, keyword_parameters
 from harness.specs import (
     AnalysisSpec,
     AttackSpec,
@@ -93,6 +94,22 @@ class Entry(Generic[S_co]):
                 f"{target} cannot be loaded: {type(error).__name__}: {error}"
             ) from error
         return found
+
+    def parameters(self) -> dict[str, Parameter]:
+        """The manifest's keys for it: the keyword parameters of all functions that its spec names."""
+        targets = (getattr(self.spec, name) for name in self.spec.functions)
+        found: dict[str, Parameter] = {}
+        for target in filter(None, targets):
+            found |= keyword_parameters(self.load(target), self.spec.given)
+        return found
+
+    def arguments(self, target: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Of resolved parameters the keyword arguments of one function."""
+        return arguments(self.load(target), values)
+
+    def call(self, target: str, *given: Any, values: Mapping[str, Any]) -> Any:
+        """What one function returns for positional arguments and for those of the values that it takes."""
+        return self.load(target)(*given, **self.arguments(target, values))
 
 
 @cache

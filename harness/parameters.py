@@ -7,7 +7,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -54,24 +54,82 @@ class Parameter:
 def keyword_parameters(function: Callable[..., Any], given: tuple[str, ...] = ()) -> dict[str, Parameter]:
     """The keyword parameters of a function, less those that the harness itself gives.
 
-    Positional parameters are the harness's; ``**kwargs`` is refused, for nothing could be checked.
+    Positional parameters are the harness's; ``**kwargs`` is refused, for nothing could be checked. Where a
+    keyword parameter is a group, a frozen dataclass, its fields are parameters in its place.
     """
+    found: dict[str, Parameter] = {}
+    for keyword in _keywords(function).values():
+        if keyword.name in given:
+            continue
+        for parameter in _fields(keyword) if _is_group(keyword) else (keyword,):
+            if parameter.name in found:
+                raise CatalogError(
+                    f'{_where(function)} takes "{parameter.name}" twice; rename one of the two'
+                )
+            found[parameter.name] = parameter
+    return found
+
+
+def arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a function: those of the values that it takes, groups put together again."""
+    taken: dict[str, Any] = {}
+    for name, keyword in _keywords(function).items():
+        if not _is_group(keyword):
+            taken |= {name: values[name]} if name in values else {}
+            continue
+        own = {field.name: values[field.name] for field in _fields(keyword) if field.name in values}
+        taken[name] = keyword.annotation(**own) if keyword.required else replace(keyword.default, **own)
+    return taken
+
+
+@cache
+def _keywords(function: Callable[..., Any]) -> dict[str, Parameter]:
+    """The keyword parameters of a function as they stand in its signature."""
     if not callable(function):
         raise CatalogError(f"{function!r} is no function, and a plugin names it as one")
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)  # with the bounds of Annotated
-    except (NameError, TypeError, AttributeError) as error:
-        where = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
-        raise CatalogError(f"the annotations of {where} cannot be read: {error}") from error
+    hints = _hints(function)
     found = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
-            raise CatalogError(
-                f"{function.__module__}.{function.__qualname__} takes **{name}: parameters must be named"
-            )
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in given:
+            raise CatalogError(f"{_where(function)} takes **{name}: parameters must be named")
+        if parameter.kind is parameter.KEYWORD_ONLY:
             found[name] = Parameter(name, hints.get(name, Any), parameter.default)
     return found
+
+
+def _is_group(keyword: Parameter) -> bool:
+    """Whether a parameter is a frozen dataclass, whose fields a manifest gives one by one."""
+    options = getattr(keyword.annotation, "__dataclass_params__", None)
+    return isinstance(keyword.annotation, type) and options is not None and options.frozen
+
+
+def _fields(group: Parameter) -> list[Parameter]:
+    """The fields of a group as parameters; their defaults are the values of the group's own default."""
+
+    def default_of(field: Field[Any]) -> Any:
+        if not group.required:
+            return getattr(group.default, field.name)
+        if field.default_factory is not MISSING:
+            return field.default_factory()
+        return REQUIRED if field.default is MISSING else field.default
+
+    hints = _hints(group.annotation)
+    return [
+        Parameter(field.name, hints[field.name], default_of(field))
+        for field in fields(group.annotation)
+        if field.init
+    ]
+
+
+def _hints(annotated: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(annotated, include_extras=True)  # with the bounds of Annotated
+    except (NameError, TypeError, AttributeError) as error:
+        raise CatalogError(f"the annotations of {_where(annotated)} cannot be read: {error}") from error
+
+
+def _where(named: Any) -> str:
+    return f"{named.__module__}.{getattr(named, '__qualname__', named)}"
 
 
 def check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 HeadKind = Literal["attributes", "classes", "embedding"]
 Access = Literal["gradients", "scores", "decisions"]
@@ -23,6 +23,11 @@ ACCESS_ORDER: tuple[Access, ...] = ("decisions", "scores", "gradients")
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """What all specs have in common."""
+
+    functions: ClassVar[tuple[str, ...]] = ("run",)
+    """The fields that name functions whose keyword parameters are the manifest's keys."""
+    given: ClassVar[tuple[str, ...]] = ()
+    """Keyword arguments of theirs that the harness gives; no manifest can."""
 
     name: str
     """Lower case, words joined by hyphens, or as another library calls it; unique in plugin and kind."""
@@ -47,6 +52,8 @@ class DatasetSpec(Spec):
     first positional argument of ``load``, and of ``fit``.
     """
 
+    functions: ClassVar[tuple[str, ...]] = ("load", "fit")
+
     load: str
     derived: bool = False
     fit: str | None = None
@@ -66,6 +73,8 @@ class ModelSpec(Spec):
     takes ``attributes``), ``training_loss(scores, labels)``, ``logits(x)`` and ``select(x, columns)``:
     see ``harness.model``.
     """
+
+    functions: ClassVar[tuple[str, ...]] = ("build", "train")
 
     build: str
     train: str | None = None
@@ -97,6 +106,9 @@ class AttackSpec(Spec):
     "universal" is also given ``fit`` (B,) bool, the images that it may learn on, and all cases of a target at
     once; it returns images for all, and is judged on the others.
     """
+
+    functions: ClassVar[tuple[str, ...]] = ("region", "run")
+    given: ClassVar[tuple[str, ...]] = ("rng", "fit")
 
     run: str
     heads: frozenset[HeadKind] = frozenset({"attributes", "classes", "embedding"})
@@ -137,6 +149,8 @@ class MetricSpec(Spec):
     ``run`` names a function ``(records: pandas.DataFrame) -> harness.metrics.Estimate``; ``columns`` are the
     record columns that it reads.
     """
+
+    functions: ClassVar[tuple[str, ...]] = ()
 
     run: str
     columns: tuple[str, ...]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from harness.dataset import Dataset
 from harness.errors import DatasetError
-from harness.goals import FlipAttribute, Goal, Untargeted
+from harness.goals import Goal
 from harness.plan.cells import Cell
 from harness.randomness import derived_seed
+
+Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,42 +73,45 @@ class Cases:
             tuple(self.keys[case] for case in chosen),
         )
 
-    def as_goal(self) -> Goal:
-        """The goal of these cases, as attacks and the judge see it."""
-        if self.goal == "flip":
-            return FlipAttribute(torch.from_numpy(self.columns), torch.from_numpy(self.labels) > 0)
-        return Untargeted(torch.from_numpy(self.labels))
+
+class SuiteGoal(Protocol):
+    """A goal that a suite can pursue: a module of ``harness.cases`` with these four functions."""
+
+    def enumerate(self, cell: Cell, dataset: Dataset, rows: Rows, names: tuple[str, ...]) -> Cases:
+        """Return all cases of a cell.
+
+        Args:
+            rows: the attacked rows of the data set.
+            names: of the model's outputs, or of the data set's attributes.
+
+        Raises:
+            DatasetError: the data set lacks what the goal needs.
+        """
+
+    def count(self, cell: Cell, dataset: Dataset, images: int) -> int:
+        """Return how many cases a cell will have, for the forecast, without the model."""
+
+    def as_goal(self, cases: Cases) -> Goal:
+        """Return the goal of some cases, as attacks and the judge see it."""
+
+    def for_victim(self, cases: Cases, names: tuple[str, ...]) -> Cases:
+        """Return those of the cases that a model with these outputs can judge, with its output columns."""
 
 
-def enumerate_cases(
-    cell: Cell, dataset: Dataset, rows: npt.NDArray[np.intp], names: tuple[str, ...]
+def make_cases(
+    cell: Cell,
+    dataset: Dataset,
+    rows: npt.NDArray[np.intp],
+    targets: tuple[str | None, ...],
+    columns: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
 ) -> Cases:
-    """All cases of a cell. Attribute by attribute, so that a batch mostly asks about one attribute.
-
-    Args:
-        names: of the model's outputs, where it answers attributes.
-
-    Raises:
-        DatasetError: the data set lacks what the goal needs.
-    """
-    if cell.goal == "flip":
-        if dataset.attributes is None:
-            raise DatasetError(f"{cell.dataset.label} has no attributes to flip")
-        chosen = _attributes(cell, dataset, names)
-        width = len(rows)
-        index = [dataset.attribute_names.index(name) for name in chosen]
-        return _cases(
-            cell,
-            dataset,
-            np.tile(rows, len(chosen)),
-            tuple(name for name in chosen for _ in range(width)),
-            np.repeat(np.array([names.index(name) for name in chosen], np.int64), width),
-            dataset.attributes[rows][:, index].T.reshape(-1).astype(np.int64),
-        )
-    if dataset.labels is None:
-        raise DatasetError(f"{cell.dataset.label} has no classes, which {cell.model.label} is to tell apart")
-    nothing = np.full(len(rows), -1, np.int64)
-    return _cases(cell, dataset, rows, (None,) * len(rows), nothing, dataset.labels[rows])
+    """Build the cases of a cell, each with the key that its random numbers depend on."""
+    keys = tuple(
+        f"{dataset.ids[row]}\x1f{cell.goal}\x1f{target or ''}"
+        for row, target in zip(rows, targets, strict=True)
+    )
+    return Cases(cell.goal, rows, targets, columns, labels, keys)
 
 
 def by_target(cases: Cases) -> list[Cases]:
@@ -133,26 +138,3 @@ def divided(cases: Cases, dataset: Dataset, share: float, seed: int) -> tuple[Ca
             "take a larger sample"
         )
     return cases.select(np.flatnonzero(fit)), cases.select(np.flatnonzero(~fit))
-
-
-def _attributes(cell: Cell, dataset: Dataset, names: tuple[str, ...]) -> list[str]:
-    wanted = cell.attack.attributes
-    foreign = [name for name in names if name not in dataset.attribute_names]
-    if foreign:
-        raise DatasetError(f'{cell.dataset.label} has no attribute "{foreign[0]}", which the model answers')
-    return [name for name in names if wanted is None or name in wanted]
-
-
-def _cases(
-    cell: Cell,
-    dataset: Dataset,
-    rows: npt.NDArray[np.intp],
-    targets: tuple[str | None, ...],
-    columns: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-) -> Cases:
-    keys = tuple(
-        f"{dataset.ids[row]}\x1f{cell.goal}\x1f{target or ''}"
-        for row, target in zip(rows, targets, strict=True)
-    )
-    return Cases(cell.goal, rows, targets, columns, labels, keys)

@@ -24,7 +24,7 @@ Learn = Callable[[DatasetChoice, Dataset | None], StateDict | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class OpenedDataset:
     """A data set of the plan, opened, and the rows of it that are attacked."""
 
     choice: DatasetChoice
@@ -96,7 +96,7 @@ def open_dataset(
 
 def open_datasets(
     planned: Plan, limit: int | None, learn: Learn | None = None
-) -> dict[DatasetChoice, Loaded]:
+) -> dict[DatasetChoice, OpenedDataset]:
     """Open every data set of the plan, and draw what is attacked.
 
     Args:
@@ -110,7 +110,7 @@ def open_datasets(
     opened: dict[DatasetChoice, Dataset] = {}
     for choice in planned.datasets:
         dataset = open_dataset(choice, learn, opened)
-        loaded[choice] = Loaded(choice, dataset, draw(choice, dataset, planned.suite.seed, limit))
+        loaded[choice] = OpenedDataset(choice, dataset, draw(choice, dataset, planned.suite.seed, limit))
     for choice, attack in dict.fromkeys((cell.dataset, cell.attack) for cell in planned.cells):
         check_attributes(attack, loaded[choice].dataset)
     return loaded

@@ -28,9 +28,8 @@ def handle(given: argparse.Namespace) -> int:
     from harness.cli.memory import keep_freed_memory
     from harness.session.device import device_of
     from harness.session.progress import Reporter
-    from harness.session.session import learning, make_plan
+    from harness.session.session import fitting, make_plan, obtaining
     from harness.zoo.cards import read_card
-    from harness.zoo.trained import obtain
 
     keep_freed_memory()
     chosen = options_of(given)
@@ -42,20 +41,19 @@ def handle(given: argparse.Namespace) -> int:
     device = device_of(chosen.device or planned.suite.device)
     status = 0
     with Reporter() as shown:
-        learn = learning(planned, device, shown)
-        for choice, data in open_datasets(planned, chosen.limit, learn).items():
+        fit, train = fitting(planned, device, shown), obtaining(planned, device, shown)
+        for choice, data in open_datasets(planned, chosen.limit, fit).items():
             for model in (model for dataset, model in planned.trainings if dataset is choice):
                 if given.models and model.label not in given.models:
                     continue
                 had = read_card(model, data.dataset, planned.suite.seed) is not None
                 try:
-                    with shown.training(model.label) as report:
-                        specimen = obtain(model, data.dataset, planned.suite.seed, device, report)
+                    trained = train(model, data.dataset)
                 except ModelError as error:
                     print(f"{model.label} on {choice.label}: failed: {error}")
                     status = 1
                     continue
-                print(f"{model.label} on {choice.label}: {_scored(specimen.card, had)}")
+                print(f"{model.label} on {choice.label}: {_scored(trained.card, had)}")
     return status
 
 

@@ -13,9 +13,11 @@ from harness.judge.region import attack_parameters
 from harness.manifest import Suite
 from harness.parameters import Parameter, check
 from harness.plan.tables import crossed, each, entry_of, no_unset, preset_values, split
-from harness.specs import AttackSpec, Compute
+from harness.specs import AttackSpec, Compute, HeadKind
 from harness.threat import LARGEST_EPS, Threat
 
+GOALS: Mapping[HeadKind, str] = {"attributes": "flip", "classes": "untargeted"}
+"""The goal that a suite pursues, by the type of a model's outputs; each is a module of ``harness.cases``."""
 _ATTACK_KEYS = {
     parameter.name: parameter
     for parameter in (

@@ -11,7 +11,7 @@ from harness.errors import CatalogError, ManifestError
 from harness.manifest import Suite, Table
 from harness.parameters import Parameter, check
 from harness.plan.analyses import analyses_of
-from harness.plan.attacks import AttackChoice, attacks_of
+from harness.plan.attacks import GOALS, AttackChoice, attacks_of
 from harness.plan.cells import Cell, Plan, Skipped
 from harness.plan.datasets import DatasetChoice, datasets_of, sources_of
 from harness.plan.labels import labelled, meant
@@ -19,9 +19,6 @@ from harness.plan.measures import measures_of
 from harness.plan.models import ModelChoice, models_of
 from harness.plan.transfers import with_transfers
 from harness.specs import ACCESS_ORDER, AttackSpec, ModelSpec
-
-GOALS = {"attributes": "flip", "classes": "untargeted"}
-"""The goal that a suite pursues by head; Impersonate and Evade need pairs, which no data set offers yet."""
 
 _EXCLUDE_KEYS = {
     kind: Parameter(kind, str | list[str] | None, None) for kind in ("dataset", "model", "attack")

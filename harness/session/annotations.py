@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.cases.datasets import Loaded
+from harness.cases.datasets import OpenedDataset
 from harness.errors import DatasetError, HarnessError
 from harness.files import write_whole
 from harness.store.schema import ANNOTATION_SCHEMA
@@ -18,7 +18,7 @@ from harness.store.schema import ANNOTATION_SCHEMA
 FILE = "annotations.parquet"
 
 
-def keep_annotations(folder: Path, loaded: Iterable[Loaded]) -> None:
+def keep_annotations(folder: Path, loaded: Iterable[OpenedDataset]) -> None:
     """Write annotations.parquet: a row per attacked image and number that its data set knows of it.
 
     Raises:
@@ -32,7 +32,7 @@ def keep_annotations(folder: Path, loaded: Iterable[Loaded]) -> None:
     write_whole(file, lambda aside: pq.write_table(pa.concat_tables(tables), aside, compression="zstd"))
 
 
-def _tables(data: Loaded) -> Iterable[pa.Table]:
+def _tables(data: OpenedDataset) -> Iterable[pa.Table]:
     if data.dataset.annotations is None:
         return
     name = data.dataset.name

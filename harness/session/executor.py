@@ -1,15 +1,67 @@
-"""An executor runs shards of jobs and returns the numbers of those that are finished."""
+"""An executor runs shards of jobs, here or elsewhere, and yields those that are finished."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from harness.shards.jobs import Job
+from harness.shards.shard import run_shard
+from harness.shards.transfer import judge_shard
+from harness.store import Store
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """Shards of a job that are still to be run."""
+
+    job: Job
+    shards: tuple[int, ...]
+    advance: Callable[[int], None]
+    """Told how many more cases are done, for the progress shown."""
+
+
+Executor = Callable[[Iterable[Work]], Iterator[tuple[Job, int]]]
+"""Takes work as it becomes ready, writes the records of its shards, and yields each finished shard.
+
+It may take more work before earlier work is finished. A job holds a model and cannot travel: another process
+makes it again, with ``harness.shards.preparation.rebuilt`` and the cell's position in the plan.
+"""
+
+
+def in_process(store: Store) -> Executor:
+    """Return the executor that runs shards one after the other in this process."""
+
+    def execute(works: Iterable[Work]) -> Iterator[tuple[Job, int]]:
+        for work in works:
+            for shard in work.shards:
+                store.write_part(work.job.id, shard, records(work.job, shard, store, work.advance))
+                yield work.job, shard
+
+    return execute
+
+
+def records(job: Job, shard: int, store: Store, advance: Callable[[int], None]) -> pa.Table:
+    """Attack and judge the cases of a shard; of a transfer, judge what its source's shard holds."""
+    cases = job.parts[shard]
+    if job.source is None:
+        learning = job.learning[shard] if job.learning else None
+        return run_shard(job.context, cases, learning=learning, advance=advance)
+    table = judge_shard(job.context, cases, store.part(job.source, shard))
+    advance(len(cases))
+    return table
+
 
 class Turn:
-    """Deals the shards of all cells to the processes in turn, the same way in each of them."""
+    """Deals the shards of all cells to the processes of ``--shard i/n``, the same way in each of them."""
 
     def __init__(self, share: int, shares: int) -> None:
         self._share, self._shares, self._dealt = share - 1, shares, 0
 
     def mine(self, shards: range) -> list[int]:
+        """Return those of a job's shards that fall to this process."""
         chosen = [shard for shard in shards if (self._dealt + shard) % self._shares == self._share]
         self._dealt += len(shards)
         return chosen

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.cases.datasets import Loaded, open_datasets
+from harness.cases import GOALS
+from harness.cases.datasets import OpenedDataset, open_datasets
 from harness.dataset import Dataset
 from harness.options import Options
 from harness.parameters import jsonable
@@ -125,7 +126,7 @@ def forecast(planned: Plan, options: Options) -> Forecast:
     return Forecast(planned.suite.name, cells, skipped, tuple(models), tuple(unfitted))
 
 
-def _model(choice: ModelChoice, data: Loaded, seed: int) -> dict[str, Any]:
+def _model(choice: ModelChoice, data: OpenedDataset, seed: int) -> dict[str, Any]:
     spec = choice.entry.spec
     card = read_card(choice, data.dataset, seed)
     trained = card is not None or choice.weights is not None or spec.train is None
@@ -154,14 +155,8 @@ def _forward_flops(choice: ModelChoice, dataset: Dataset, seed: int) -> float | 
     return float(counter.get_total_flops())
 
 
-def _cell(cell: Cell, data: Loaded, model: Mapping[str, Any]) -> dict[str, Any]:
-    cases, answered = len(data.rows), 1
-    if cell.goal == "flip":
-        names = cell.model.attributes or data.dataset.attribute_names
-        answered = len(names)
-        flipped = cell.source.model.attributes if cell.source else None
-        allowed = (cell.attack.attributes, flipped)
-        cases *= sum(all(chosen is None or name in chosen for chosen in allowed) for name in names)
+def _cell(cell: Cell, data: OpenedDataset, model: Mapping[str, Any]) -> dict[str, Any]:
+    cases = GOALS[cell.goal].count(cell, data.dataset, len(data.rows))
     forwards, backwards = _passes(cell)
     if cell.attack.fit is not None:
         # Those that it learns on have no records, and their passes are booked on the others.
@@ -170,7 +165,9 @@ def _cell(cell: Cell, data: Loaded, model: Mapping[str, Any]) -> dict[str, Any]:
     known = forwards < inf
     card, flops = model["card"], model["forward_flops"]
     # Many equal networks are asked one at a time by attacks, and all by the judge.
-    networks = answered if cell.model.entry.spec.counted_per == "attribute" else 1
+    networks = 1
+    if cell.model.entry.spec.counted_per == "attribute":
+        networks = len(cell.model.attributes or data.dataset.attribute_names)
 
     def cost(forward: float, backward: float) -> float:
         return cases * ((forwards * forward + backwards * backward) / networks + forward)

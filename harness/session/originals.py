@@ -16,7 +16,7 @@ from harness.store.png import encode
 from harness.store.schema import ORIGINAL_SCHEMA
 
 if TYPE_CHECKING:
-    from harness.cases.datasets import Loaded
+    from harness.cases.datasets import OpenedDataset
     from harness.plan.datasets import DatasetChoice
 
 _CHUNK = 256
@@ -24,7 +24,7 @@ _IDENTITY = b"identity"
 """Metadata of originals.parquet: which data sets and samples it holds."""
 
 
-def keep_originals(folder: Path, loaded: Mapping[DatasetChoice, Loaded]) -> None:
+def keep_originals(folder: Path, loaded: Mapping[DatasetChoice, OpenedDataset]) -> None:
     """Write originals.parquet: the attacked images of these data sets, once each.
 
     Raises:
@@ -48,7 +48,7 @@ def keep_originals(folder: Path, loaded: Mapping[DatasetChoice, Loaded]) -> None
     write_whole(file, fill)
 
 
-def _table(data: Loaded, start: int, schema: pa.Schema) -> pa.Table:
+def _table(data: OpenedDataset, start: int, schema: pa.Schema) -> pa.Table:
     rows = data.rows[start : start + _CHUNK]
     columns: dict[str, Any] = {
         "dataset": [data.choice.label] * len(rows),

@@ -5,39 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness import analysis, leaderboard
-from harness.cases.datasets import Learn, Loaded, open_datasets
+from harness.cases.datasets import Learn, open_datasets
 from harness.catalog import Catalog, catalog
 from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
 from harness.files import lock
-from harness.judge.batching import BatchSize, fitting
 from harness.manifest import read_suite
 from harness.options import Options
-from harness.plan.cells import Cell, Plan
+from harness.plan import Cell, Plan, plan
 from harness.plan.datasets import DatasetChoice
 from harness.plan.models import ModelChoice
-from harness.plan.planner import plan
 from harness.session.annotations import keep_annotations
 from harness.session.device import device_of
-from harness.session.executor import Turn
+from harness.session.executor import Executor, Turn, Work, in_process
 from harness.session.originals import keep_originals
 from harness.session.progress import Reporter
 from harness.session.provenance import describe
-from harness.session.rows import model_row, planned_row, skipped_row, state_of
-from harness.shards.bench import CleanAnswers, images
-from harness.shards.jobs import Job, make_job, transfer_job
-from harness.shards.shard import run_shard
-from harness.shards.transfer import judge_shard
-from harness.store.folder import Store
+from harness.session.rows import model_row, of_job, of_model, planned_row, skipped_row, state_of
+from harness.shards.jobs import Job
+from harness.shards.preparation import Obtain, Preparation
+from harness.store import Store
 from harness.training import StateDict
+from harness.zoo import TrainedModel, obtain
 from harness.zoo.fits import obtain_fit
-from harness.zoo.trained import Specimen, obtain
 
 
 @dataclass
@@ -85,19 +82,19 @@ def run_suite(
         lock(store.folder / f".lock-{share}-of-{shares}", busy),
         reporter or Reporter() as shown,
     ):
-        loaded = open_datasets(planned, options.limit, learning(planned, device, shown))
+        opened = open_datasets(planned, options.limit, fitting(planned, device, shown))
         store.write_suite(describe(planned, options, device))
-        keep_annotations(store.folder, loaded.values())
+        keep_annotations(store.folder, opened.values())
         keep_originals(
-            store.folder, {cell.dataset: loaded[cell.dataset] for cell in planned.cells if cell.keep}
+            store.folder, {cell.dataset: opened[cell.dataset] for cell in planned.cells if cell.keep}
         )
-        run = _Run(planned, options, store, device, shown, loaded)
+        prepared = Preparation(planned, opened, obtaining(planned, device, shown))
+        run = _Run(prepared, options, store, shown)
         try:
-            run.attacks()
-            run.transfers()
+            run.cells(in_process(store))
         except BaseException:
             run.publish()
-            with suppress(HarnessError):  # what went wrong first is what is told
+            with suppress(HarnessError):  # the first error is the one to show
                 leaderboard.write(store.folder)
             raise
         run.publish()
@@ -106,70 +103,46 @@ def run_suite(
     return run.summary
 
 
-def learning(planned: Plan, device: torch.device, shown: Reporter) -> Learn:
-    """What gives data sets that are fitted to others what was learned there, or learns it now."""
+def fitting(planned: Plan, device: torch.device, shown: Reporter) -> Learn:
+    """Return what fits a data set to another one, or finds in the cache what was learned there."""
 
-    def learn(choice: DatasetChoice, source: Dataset | None) -> StateDict:
+    def fit(choice: DatasetChoice, source: Dataset | None) -> StateDict:
         with shown.training(choice.label) as report:
             return obtain_fit(choice, source, planned.suite.seed, device, report)
 
-    return learn
+    return fit
+
+
+def obtaining(planned: Plan, device: torch.device, shown: Reporter) -> Obtain:
+    """Return what trains a model, or loads it from the cache."""
+
+    def train(choice: ModelChoice, dataset: Dataset) -> TrainedModel:
+        with shown.training(choice.label) as report:
+            return obtain(choice, dataset, planned.suite.seed, device, report)
+
+    return train
 
 
 class _Run:
-    """The state of one run: what is ready, and the rows of cells.parquet as they fill."""
+    """The state of one run: the rows of cells.parquet and models.json as they fill."""
 
-    def __init__(
-        self,
-        planned: Plan,
-        options: Options,
-        store: Store,
-        device: torch.device,
-        shown: Reporter,
-        loaded: Mapping[DatasetChoice, Loaded],
-    ) -> None:
-        self.planned, self.options, self.store = planned, options, store
-        self.device, self.shown, self.loaded = device, shown, loaded
+    def __init__(self, prepared: Preparation, options: Options, store: Store, shown: Reporter) -> None:
+        self.prepared, self.options, self.store, self.shown = prepared, options, store, shown
+        planned = prepared.planned
         self.summary = Summary(store.folder, len(planned.cells), len(planned.skipped))
-        self.rows = {cell: planned_row(cell, planned) for cell in planned.cells}
-        self.skipped = [skipped_row(item, planned) for item in planned.skipped]
+        self.rows = {cell: planned_row(cell, planned.suite.seed) for cell in planned.cells}
+        self.skipped = [skipped_row(item, planned.suite.seed) for item in planned.skipped]
         self.models: dict[tuple[DatasetChoice, ModelChoice], dict[str, Any]] = {}
         self.jobs: dict[Cell, Job] = {}
         self.mine: dict[str, list[int]] = {}  # shards of each job that fall to this process
         self.turn = Turn(*options.shard)
 
-    def attacks(self) -> None:
-        """Every cell in which the model itself is attacked."""
-        for (dataset, model), cells in _by_model(cell for cell in self.planned.cells if not cell.source):
-            size: BatchSize | None = None
-            for cell, specimen, clean in self._ready(dataset, model, cells):
-                # One for all attacks on the model: what did not fit once is not tried again.
-                size = size or self._batch_size(specimen, self.loaded[dataset])
-                try:
-                    job = make_job(self.planned, cell, self.loaded[dataset], specimen, clean, size)
-                except HarnessError as error:
-                    self._fail(cell, error)
-                    continue
-                self.mine[job.id] = self.turn.mine(job.shards)
-                self._run(cell, job, specimen)
-            self.publish()
-
-    def transfers(self) -> None:
-        """Every cell in which a model judges what was made on another; that has run by now."""
-        for (dataset, model), cells in _by_model(cell for cell in self.planned.cells if cell.source):
-            for cell, specimen, clean in self._ready(dataset, model, cells):
-                source = self.jobs.get(cell.source) if cell.source else None
-                try:
-                    if source is None or cell.source is None:
-                        raise ModelError(f"its surrogate failed: {self.rows[cell.source]['error']}")  # type: ignore[index]
-                    job = transfer_job(self.planned, cell, self.loaded[dataset], specimen, clean, source)
-                except HarnessError as error:
-                    self._fail(cell, error)
-                    continue
-                # The process that made a shard's adversarials judges them too.
-                self.mine[job.id] = self.mine[source.id]
-                self._run(cell, job, specimen)
-            self.publish()
+    def cells(self, execute: Executor) -> None:
+        """Run every cell of the plan."""
+        # Transfers come last in a plan, and begin when all that they judge is there.
+        for _, cells in groupby(self.prepared.planned.cells, key=lambda cell: cell.source is None):
+            for job, shard in execute(self._works(cells)):
+                self.summary.cases_done += len(job.parts[shard])
 
     def publish(self) -> None:
         """Write cells.parquet and models.json as things stand."""
@@ -182,86 +155,51 @@ class _Run:
         self.store.write_cells(self.summary.rows)
         self.store.write_models(list(self.models.values()))
 
-    def _ready(
-        self, dataset: DatasetChoice, model: ModelChoice, cells: list[Cell]
-    ) -> Iterator[tuple[Cell, Specimen, CleanAnswers]]:
-        """The cells of a model with its weights; none where those cannot be had, which fails the cells."""
-        data = self.loaded[dataset]
-        try:
-            with self.shown.training(model.label) as report:
-                specimen = obtain(model, data.dataset, self.planned.suite.seed, self.device, report)
-        except ModelError as error:
-            for cell in cells:
-                self._fail(cell, error)
-            return
-        self.models[dataset, model] = model_row(dataset, model, data, specimen)
-        clean = CleanAnswers(specimen.model, data.dataset, data.rows)
-        randomised = _randomised(specimen, data)
-        for cell in cells:
-            self.rows[cell] |= {
-                "randomised": randomised,
-                "weights": specimen.digest,
-                "dataset_fingerprint": data.dataset.fingerprint,
-            }
-            yield cell, specimen, clean
+    def _works(self, cells: Iterable[Cell]) -> Iterator[Work]:
+        """Yield what is left of each cell, and publish after each model."""
+        for _, same in groupby(cells, key=lambda cell: (cell.dataset, cell.model)):
+            for cell in same:
+                job = self._job(cell)
+                if job is None:
+                    continue
+                left = self._left(job)
+                label = f"{cell.model.label} x {cell.attack_label} {cell.attack.threat.label}"
+                with self.shown.attacking(label, sum(len(job.parts[shard]) for shard in left)) as advance:
+                    yield Work(job, left, advance)
+                self.rows[cell] |= state_of(self.store.tally(job.id), len(job.shards))
+            self.publish()
 
-    def _batch_size(self, specimen: Specimen, data: Loaded) -> BatchSize:
-        wanted = self.planned.suite.batch_size
-        return fitting(specimen.model, data.dataset.shape) if wanted == "auto" else BatchSize(wanted)
+    def _job(self, cell: Cell) -> Job | None:
+        """Return a cell's job, or None where it cannot be had, which fails the cell."""
+        place = cell.dataset, cell.model
+        try:
+            ready = self.prepared.model(*place)
+        except ModelError as error:
+            self._fail(cell, error)
+            return None
+        if place not in self.models:
+            self.models[place] = model_row(*place, ready)
+        self.rows[cell] |= of_model(ready)
+        try:
+            job = self.prepared.job(cell)
+        except HarnessError as error:
+            self._fail(cell, error)
+            return None
+        self.jobs[cell] = job
+        # The process that made a shard's adversarials judges them on other models too.
+        self.mine[job.id] = self.mine[job.source] if job.source else self.turn.mine(job.shards)
+        self.rows[cell] |= of_job(job)
+        return job
 
     def _fail(self, cell: Cell, error: HarnessError) -> None:
         self.rows[cell] |= {"status": "failed", "error": str(error)}
 
-    def _run(self, cell: Cell, job: Job, specimen: Specimen) -> None:
-        """Do what is left of a job's shards that fall to this process."""
-        self.jobs[cell] = job
-        self.rows[cell] |= {
-            "cell": job.id,
-            "cases": job.cases,
-            "shards": len(job.shards),
-            "source": job.source,
-        }
-        store, mine = self.store, self.mine[job.id]
+    def _left(self, job: Job) -> tuple[int, ...]:
+        """Return the shards of a job that this process is still to run."""
+        mine = self.mine[job.id]
         if self.options.overwrite == "all":
-            store.discard(job.id, mine)
+            self.store.discard(job.id, mine)
         elif self.options.overwrite == "failed":
-            store.discard(job.id, store.failed(job.id) & set(mine))
-        left = sorted(set(mine) - store.finished(job.id))
-        if job.source:
-            left = sorted(set(left) & store.finished(job.source))
-        label = f"{cell.model.label} x {cell.attack_label} {cell.attack.threat.label}"
-        with self.shown.attacking(label, sum(len(job.parts[shard]) for shard in left)) as advance:
-            for shard in left:
-                cases = job.parts[shard]
-                if job.source:
-                    table = judge_shard(job.bench, cases, store.part(job.source, shard))
-                    advance(len(cases))
-                else:
-                    table = run_shard(
-                        job.bench,
-                        cases,
-                        learning=job.learning[shard] if job.learning else None,
-                        advance=advance,
-                        repair=specimen.restore,
-                    )
-                store.write_part(job.id, shard, table)
-                self.summary.cases_done += len(cases)
-        self.rows[cell] |= state_of(store.tally(job.id), len(job.shards))
-
-
-def _by_model(cells: Iterable[Cell]) -> Iterator[tuple[tuple[DatasetChoice, ModelChoice], list[Cell]]]:
-    groups: dict[tuple[DatasetChoice, ModelChoice], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.dataset, cell.model), []).append(cell)
-    yield from groups.items()
-
-
-def _randomised(specimen: Specimen, data: Loaded) -> bool | None:
-    """Whether the model answers the same images in two ways; None where it does not answer."""
-    x = images(data.dataset, data.rows[:32], specimen.model.device)
-    try:
-        one, other = specimen.model.scores(x), specimen.model.scores(x)
-    except Exception:  # whatever a model raises; its cells will say so
-        return None
-    # Some kernels add in an order of their own; noise that is meant to confuse an attacker is far larger.
-    return not torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
+            self.store.discard(job.id, self.store.failed(job.id) & set(mine))
+        left = set(mine) - self.store.finished(job.id)
+        return tuple(sorted(left & self.store.finished(job.source) if job.source else left))

@@ -8,29 +8,19 @@ from typing import Any
 
 import torch
 
+from harness.cases import GOALS
 from harness.cases.cases import Cases
-from harness.cases.datasets import Learn, Loaded, open_datasets
-from harness.catalog import catalog
-from harness.dataset import Dataset
 from harness.errors import ResultsError
-from harness.judge.batching import BatchSize
 from harness.judge.region import with_region
 from harness.judge.verdict import judge
-from harness.manifest import read_suite
-from harness.plan.cells import Cell, Plan
-from harness.plan.datasets import DatasetChoice
-from harness.plan.planner import plan
 from harness.results import read_results
 from harness.session.device import device_of
-from harness.shards.bench import CleanAnswers, images
-from harness.shards.jobs import Job, make_job, transfer_job
+from harness.shards.context import images
+from harness.shards.jobs import Job
+from harness.shards.preparation import rebuilt
 from harness.shards.records import decode
 from harness.store.folder import Store
 from harness.store.parquet import read_parquet
-from harness.training import StateDict
-from harness.zoo.cards import read_card
-from harness.zoo.fits import known_fit
-from harness.zoo.trained import Specimen, obtain
 
 TOLERANCE = 1e-4
 """Of distances: float32 arithmetic on another machine."""
@@ -51,27 +41,14 @@ def verify(folder: Path, device_name: str) -> Report:
     Raises:
         ResultsError: the folder holds no results or no adversarials, or a model's weights are not there.
     """
-    results = read_results(folder)
-    if not isinstance(results.suite.get("suite"), dict):
-        raise ResultsError(f"{folder / 'suite.json'} holds no resolved suite")
-    known = set(results.cells()["cell"])
-    planned = plan(read_suite(results.suite["suite"]), catalog())
-    loaded = open_datasets(planned, results.suite.get("limit"), _learned(planned))
-    device = device_of(device_name)
+    prepared = rebuilt(folder, device_of(device_name))
+    known = set(read_results(folder).cells()["cell"])
     store = Store(folder)
     compared, without, differences = 0, 0, []
-    jobs: dict[Cell, Job] = {}
-    for cell in planned.cells:  # transfers come after their sources
+    for cell in prepared.planned.cells:
         if not cell.keep and not cell.source:
             continue
-        data = loaded[cell.dataset]
-        specimen = _specimen(planned, cell, data, device)
-        clean = CleanAnswers(specimen.model, data.dataset, data.rows)
-        if cell.source:
-            job = transfer_job(planned, cell, data, specimen, clean, jobs[cell.source])
-        else:
-            size = BatchSize(64)  # nothing is attacked here
-            job = jobs[cell] = make_job(planned, cell, data, specimen, clean, size)
+        job = prepared.job(cell)
         if job.id not in known:
             raise ResultsError(
                 f"{folder}: no cell is {job.id} ({cell.model.label} x {cell.attack_label}): data, weights or "
@@ -103,30 +80,11 @@ def _lend_pictures(records: list[dict[str, Any]], source: Path) -> None:
             record["adversarial"] = pictures.get((record["sample_id"], record["target"]))
 
 
-def _learned(planned: Plan) -> Learn:
-    """What data sets learned from others, where that is still there; nothing is learned anew."""
-
-    def learned(choice: DatasetChoice, source: Dataset | None) -> StateDict:
-        found = known_fit(choice, source, planned.suite.seed)
-        if found is None:
-            raise ResultsError(f"the fit of {choice.label} is not in the cache; nothing can be judged")
-        return found
-
-    return learned
-
-
-def _specimen(planned: Plan, cell: Cell, data: Loaded, device: torch.device) -> Specimen:
-    trained = cell.model.entry.spec.train is not None and cell.model.weights is None
-    if trained and read_card(cell.model, data.dataset, planned.suite.seed) is None:
-        raise ResultsError(f"the weights of {cell.model.label} are not in the cache; nothing can be judged")
-    return obtain(cell.model, data.dataset, planned.suite.seed, device)
-
-
 def _compare(
     job: Job, records: list[dict[str, Any]], cases: Cases, stored: list[int], path: Path
 ) -> list[str]:
-    bench = job.bench
-    cell, dataset, model = bench.cell, bench.dataset, bench.model
+    context = job.context
+    cell, dataset, model = context.cell, context.dataset, context.model
     place = f"{path.name} of {cell.model.label} x {cell.attack_label}"
     lines, pictures = [], {}
     for row in stored:
@@ -139,7 +97,7 @@ def _compare(
         return lines
     chosen = torch.tensor(stored)
     x = images(dataset, cases.rows[stored], model.device)
-    objective = cases.as_goal().objective(model, bench.clean.at(cases.rows)).take(chosen)
+    objective = GOALS[cases.goal].as_goal(cases).objective(model, context.clean.at(cases.rows)).take(chosen)
     attack = cell.attack
     threat = with_region(attack.entry, attack.parameters, attack.threat, dataset.shape[1:])
     verdict = judge(model, objective, threat, x, torch.stack(list(pictures.values())))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from harness.cases.cases import Cases, by_target, divided, enumerate_cases
-from harness.cases.datasets import Loaded
+from harness.cases import GOALS
+from harness.cases.cases import Cases, by_target, divided
+from harness.cases.datasets import OpenedDataset
 from harness.errors import DatasetError
 from harness.judge.batching import BatchSize
-from harness.parameters import jsonable
+from harness.parameters import digest_of, jsonable
 from harness.plan.cells import Cell, Plan
-from harness.shards.bench import Bench, CleanAnswers
-from harness.zoo.trained import Specimen
+from harness.shards.context import CellContext, ReadyModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +20,7 @@ class Job:
     """A cell that is ready to run."""
 
     id: str
-    bench: Bench
+    context: CellContext
     parts: tuple[Cases, ...]
     """The cases of each shard."""
     source: str | None = None
@@ -43,22 +39,16 @@ class Job:
         return sum(map(len, self.parts))
 
 
-def make_job(
-    planned: Plan,
-    cell: Cell,
-    data: Loaded,
-    specimen: Specimen,
-    clean: CleanAnswers,
-    batch_size: BatchSize,
-) -> Job:
-    """The job of a cell in which the model itself is attacked.
+def make_job(planned: Plan, cell: Cell, ready: ReadyModel) -> Job:
+    """Make the job of a cell in which the model itself is attacked.
 
     An attack that learns one change for many images has a shard per target, since it needs all its cases.
 
     Raises:
         DatasetError: the data set lacks what the goal needs.
     """
-    cases = enumerate_cases(cell, data.dataset, data.rows, _names(data, specimen))
+    data = ready.data
+    cases = GOALS[cell.goal].enumerate(cell, data.dataset, data.rows, ready.names)
     learning: tuple[Cases, ...] = ()
     if cell.attack.fit is None:
         size = shard_size(planned, len(cases))
@@ -67,33 +57,27 @@ def make_job(
         share, seed = cell.attack.fit, planned.suite.seed
         halves = [divided(group, data.dataset, share, seed) for group in by_target(cases)]
         learning, parts = tuple(one for one, _ in halves), tuple(other for _, other in halves)
-    bench = _bench(planned, cell, data, specimen, clean, batch_size)
-    return Job(cell_id(planned, cell, data, specimen.digest), bench, parts, learning=learning)
+    context = _context(planned, cell, ready, ready.batch_size)
+    return Job(cell_id(planned, cell, data, ready.trained.digest), context, parts, learning=learning)
 
 
-def transfer_job(
-    planned: Plan, cell: Cell, data: Loaded, specimen: Specimen, clean: CleanAnswers, source: Job
-) -> Job:
-    """The job of a cell in which the model judges what was made on another: shard by shard the same cases.
+def transfer_job(planned: Plan, cell: Cell, ready: ReadyModel, source: Job) -> Job:
+    """Make the job of a cell in which a model judges what was made on another, with the same shards.
 
-    Cases about attributes that the victim does not answer are left out.
+    Cases that the victim cannot judge, such as attributes that it does not answer, are left out.
 
     Raises:
         DatasetError: nothing is left.
     """
-    names = _names(data, specimen)
-    parts = tuple(_asked_of(part, names) for part in source.parts)
+    parts = tuple(GOALS[cell.goal].for_victim(part, ready.names) for part in source.parts)
     if not any(map(len, parts)):
         raise DatasetError(f"{cell.model.label} answers no attribute that was flipped")
-    identity = {
-        "source": source.id,
-        **_victim(planned, cell, specimen.digest),
-    }
-    bench = _bench(planned, cell, data, specimen, clean, source.bench.batch_size)
-    return Job(_digest(identity), bench, parts, source.id)
+    identity = {"source": source.id, **_victim(planned, cell, ready.trained.digest)}
+    context = _context(planned, cell, ready, source.context.batch_size)
+    return Job(digest_of(identity), context, parts, source.id)
 
 
-def cell_id(planned: Plan, cell: Cell, data: Loaded, weights: str) -> str:
+def cell_id(planned: Plan, cell: Cell, data: OpenedDataset, weights: str) -> str:
     """Digest of everything that a cell's records depend on, as 16 hexadecimal digits."""
     attack, threat = cell.attack, cell.attack.threat
     identity = {
@@ -108,7 +92,7 @@ def cell_id(planned: Plan, cell: Cell, data: Loaded, weights: str) -> str:
         "shard_size": planned.suite.shard_size,
         **_victim(planned, cell, weights),
     }
-    return _digest(identity)
+    return digest_of(identity)
 
 
 def shard_size(planned: Plan, cases: int) -> int:
@@ -139,29 +123,15 @@ def _victim(planned: Plan, cell: Cell, weights: str) -> dict[str, Any]:
     }
 
 
-def _bench(
-    planned: Plan,
-    cell: Cell,
-    data: Loaded,
-    specimen: Specimen,
-    clean: CleanAnswers,
-    batch_size: BatchSize,
-) -> Bench:
-    seed = planned.suite.seed
-    return Bench(cell, data.dataset, specimen.model, clean, planned.measures, seed, batch_size)
-
-
-def _names(data: Loaded, specimen: Specimen) -> tuple[str, ...]:
-    return specimen.model.names or data.dataset.attribute_names
-
-
-def _asked_of(cases: Cases, names: tuple[str, ...]) -> Cases:
-    """The cases that a model with these outputs can judge, with their columns of it."""
-    if cases.goal != "flip":
-        return cases
-    columns = np.array([names.index(name) if name in names else -1 for name in cases.targets], np.int64)
-    return cases.among(np.flatnonzero(columns >= 0), columns)
-
-
-def _digest(identity: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+def _context(planned: Plan, cell: Cell, ready: ReadyModel, batch_size: BatchSize) -> CellContext:
+    trained, seed = ready.trained, planned.suite.seed
+    return CellContext(
+        cell,
+        ready.data.dataset,
+        trained.model,
+        ready.clean,
+        planned.measures,
+        seed,
+        batch_size,
+        trained.restore,
+    )

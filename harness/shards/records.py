@@ -14,7 +14,7 @@ from harness.judge.trial import Trial
 from harness.judge.verdict import Verdict
 from harness.parameters import keyword_parameters
 from harness.plan.measures import MeasureChoice
-from harness.shards.bench import Bench
+from harness.shards.context import CellContext
 from harness.store import png
 
 
@@ -23,9 +23,9 @@ def failure(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def columns_of(bench: Bench, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
+def columns_of(context: CellContext, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
     """The record columns of a batch that was judged, measures included."""
-    measures = {measure: measured(measure, trial) for measure in bench.measures}
+    measures = {measure: measured(measure, trial) for measure in context.measures}
     verdict, objective = _constrained(trial.verdict, measures), trial.objective
     failed = [bool(error) for error in verdict.errors]
 
@@ -56,10 +56,10 @@ def columns_of(bench: Bench, batch: Cases, trial: Trial) -> dict[str, list[Any]]
         "zero_gradients": trial.meter.zero_gradients.tolist(),
         "error": [error or None for error in verdict.errors],
     }
-    if bench.model.head == "attributes":
-        columns["decisions_clean"] = bench.model.decide(trial.clean).tolist()
-        columns["decisions_adv"] = outcome(bench.model.decide(verdict.outputs))
-    if bench.cell.keep:
+    if context.model.head == "attributes":
+        columns["decisions_clean"] = context.model.decide(trial.clean).tolist()
+        columns["decisions_adv"] = outcome(context.model.decide(verdict.outputs))
+    if context.cell.keep:
         kept = [encode(image) for image in verdict.adversarials.cpu()]
         columns["adversarial"] = [None if bad else picture for bad, picture in zip(failed, kept, strict=True)]
     for measure, values in measures.items():

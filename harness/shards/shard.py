@@ -8,23 +8,23 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from harness.cases import GOALS
 from harness.cases.cases import Cases
 from harness.errors import ContractError, DatasetError
 from harness.judge.batching import BatchSize, in_batches, out_of_memory
 from harness.judge.region import run_parameters, with_region
 from harness.judge.trial import attempt
-from harness.shards.bench import Bench, images
+from harness.shards.context import CellContext, images
 from harness.shards.records import columns_of, failure
 from harness.store.schema import record_schema
 
 
 def run_shard(
-    bench: Bench,
+    context: CellContext,
     cases: Cases,
     *,
     learning: Cases | None = None,
     advance: Callable[[int], None] = lambda cases: None,
-    repair: Callable[[], None] = lambda: None,
 ) -> pa.Table:
     """Attack and judge some cases; one record each, in their order.
 
@@ -35,34 +35,33 @@ def run_shard(
         learning: of an attack that learns one change for many images, those that it learns on; it then gets
             all cases at once.
         advance: told the number of cases after each batch.
-        repair: called after a breach of contract, which may have cost the model its weights.
 
     Raises:
         DatasetError: an image cannot be read.
     """
-    schema = record_schema(tuple(measure.column for measure in bench.measures))
+    schema = record_schema(tuple(measure.column for measure in context.measures))
 
     def table(rows: slice) -> pa.Table:
         batch = cases.part(rows.start, rows.stop)
         try:
-            columns = _attacked(bench, batch, learning)
+            columns = _attacked(context, batch, learning)
         except DatasetError:
             raise
         except Exception as error:
-            if out_of_memory(error) and bench.batch_size.cases > 1 and learning is None:
+            if out_of_memory(error) and context.batch_size.cases > 1 and learning is None:
                 raise  # smaller batches may fit
             if isinstance(error, ContractError):
-                repair()
+                context.restore()  # it may have cost the model its weights
             columns = {"error": [failure(error)] * len(batch)}
         columns |= {
-            "sample_id": [bench.dataset.ids[row] for row in batch.rows],
+            "sample_id": [context.dataset.ids[row] for row in batch.rows],
             "goal": [batch.goal] * len(batch),
             "target": list(batch.targets),
         }
         empty = [None] * len(batch)
         return pa.table([columns.get(name, empty) for name in schema.names], schema=schema)
 
-    size = bench.batch_size if learning is None else BatchSize(max(len(cases), 1))
+    size = context.batch_size if learning is None else BatchSize(max(len(cases), 1))
     tables = []
     for made in in_batches(len(cases), size, table):
         tables.append(made)
@@ -70,22 +69,22 @@ def run_shard(
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _attacked(bench: Bench, batch: Cases, learning: Cases | None) -> dict[str, list[Any]]:
+def _attacked(context: CellContext, batch: Cases, learning: Cases | None) -> dict[str, list[Any]]:
     """The record columns of a batch, attacked and judged; ``learning`` is attacked beside it."""
-    attack = bench.cell.attack
+    attack = context.cell.attack
     entry = attack.entry
     every = batch if learning is None else learning.with_others(batch)
     trial = attempt(
-        bench.model,
+        context.model,
         entry.load(entry.spec.run),
-        images(bench.dataset, every.rows, bench.model.device),
-        every.as_goal(),
-        with_region(entry, attack.parameters, attack.threat, bench.dataset.shape[1:]),
-        seed=bench.seed,
+        images(context.dataset, every.rows, context.model.device),
+        GOALS[every.goal].as_goal(every),
+        with_region(entry, attack.parameters, attack.threat, context.dataset.shape[1:]),
+        seed=context.seed,
         keys=every.keys,
         parameters=run_parameters(entry, attack.parameters),
         compute=attack.compute,
-        clean=bench.clean.at(every.rows),
+        clean=context.clean.at(every.rows),
         fit=None if learning is None else torch.arange(len(every)) < len(learning),
     )
-    return columns_of(bench, batch, trial)
+    return columns_of(context, batch, trial)

@@ -8,12 +8,13 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from harness.cases import GOALS
 from harness.cases.cases import Cases
 from harness.errors import DatasetError
 from harness.handle import Meter
 from harness.judge.region import with_region
 from harness.judge.trial import Trial, judged
-from harness.shards.bench import Bench, images
+from harness.shards.context import CellContext, images
 from harness.shards.records import columns_of, decode, failure
 from harness.store.parquet import read_parquet
 from harness.store.schema import record_schema
@@ -21,7 +22,7 @@ from harness.store.schema import record_schema
 _NEEDED = {"sample_id", "target", "adversarial", "success", "valid", "fault", "error"}
 
 
-def judge_shard(bench: Bench, cases: Cases, source: Path) -> pa.Table:
+def judge_shard(context: CellContext, cases: Cases, source: Path) -> pa.Table:
     """Judge the adversarials of a shard of the surrogate; one record each, in the order of the cases.
 
     An image that broke a bound of the threat on the surrogate breaks it here too. A case that is an error
@@ -39,15 +40,15 @@ def judge_shard(bench: Bench, cases: Cases, source: Path) -> pa.Table:
         (record["sample_id"], record["target"]): record
         for record in read_parquet(source, _NEEDED).to_pylist()
     }
-    schema = record_schema(tuple(measure.column for measure in bench.measures))
+    schema = record_schema(tuple(measure.column for measure in context.measures))
     tables = []
-    size = bench.batch_size.cases
+    size = context.batch_size.cases
     for start in range(0, len(cases), size):
         batch = cases.part(start, start + size)
-        ids = [bench.dataset.ids[row] for row in batch.rows]
+        ids = [context.dataset.ids[row] for row in batch.rows]
         records = [made.get(key) for key in zip(ids, batch.targets, strict=True)]
         try:
-            columns = _judged(bench, batch, records)
+            columns = _judged(context, batch, records)
         except DatasetError:
             raise
         except Exception as error:
@@ -63,8 +64,8 @@ def judge_shard(bench: Bench, cases: Cases, source: Path) -> pa.Table:
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _judged(bench: Bench, batch: Cases, records: list[dict[str, Any] | None]) -> dict[str, list[Any]]:
-    x = images(bench.dataset, batch.rows, bench.model.device)
+def _judged(context: CellContext, batch: Cases, records: list[dict[str, Any] | None]) -> dict[str, list[Any]]:
+    x = images(context.dataset, batch.rows, context.model.device)
     x_adv = x.clone()
     missing: list[str] = []
     for case, record in enumerate(records):
@@ -74,11 +75,11 @@ def _judged(bench: Bench, batch: Cases, records: list[dict[str, Any] | None]) ->
             continue
         missing.append("")
         x_adv[case] = decode(record["adversarial"], x.shape[1]).to(x)
-    clean = bench.clean.at(batch.rows)
-    attack = bench.cell.attack
-    threat = with_region(attack.entry, attack.parameters, attack.threat, bench.dataset.shape[1:])
-    objective = batch.as_goal().objective(bench.model, clean)
-    verdict = judged(bench.model, objective, threat, x, x_adv, clean)
+    clean = context.clean.at(batch.rows)
+    attack = context.cell.attack
+    threat = with_region(attack.entry, attack.parameters, attack.threat, context.dataset.shape[1:])
+    objective = GOALS[batch.goal].as_goal(batch).objective(context.model, clean)
+    verdict = judged(context.model, objective, threat, x, x_adv, clean)
     # What broke a bound was the image as it was returned; what is stored is its rounding.
     faults = [(record or {}).get("fault") or "" for record in records]
     kept = torch.tensor([not fault for fault in faults], device=x.device)
@@ -87,4 +88,4 @@ def _judged(bench: Bench, batch: Cases, records: list[dict[str, Any] | None]) ->
         tuple(fault or own for fault, own in zip(faults, verdict.faults, strict=True)),
         tuple(one or other for one, other in zip(missing, verdict.errors, strict=True)),
     )
-    return columns_of(bench, batch, Trial(x, clean, objective, verdict, Meter(len(batch)), 0.0))
+    return columns_of(context, batch, Trial(x, clean, objective, verdict, Meter(len(batch)), 0.0))

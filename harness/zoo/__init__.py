@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from harness.zoo.cards import folder_of, identity, read_card, score
-from harness.zoo.trained import Specimen, obtain
+from harness.zoo.trained import TrainedModel, obtain
 from harness.zoo.weights import load_weights
 
 __all__ = [
-    "Specimen",
+    "TrainedModel",
     "folder_of",
     "identity",
     "load_weights",

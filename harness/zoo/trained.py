@@ -26,7 +26,7 @@ from harness.zoo.weights import digest_of_module, load_state, load_weights
 
 
 @dataclass(frozen=True, eq=False)
-class Specimen:
+class TrainedModel:
     """A model with its weights, ready to be attacked."""
 
     model: Model
@@ -39,7 +39,7 @@ class Specimen:
 
 def obtain(
     choice: ModelChoice, dataset: Dataset, seed: int, device: torch.device, report: Report = lambda *_: None
-) -> Specimen:
+) -> TrainedModel:
     """A model with its weights: the user's file, the zoo's, or freshly trained ones.
 
     Raises:
@@ -53,7 +53,7 @@ def obtain(
     elif spec.train is None:
         state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         model = ready(choice, module, device)
-        return Specimen(model, digest_of_module(module), {}, lambda: load_state(model, state))
+        return TrainedModel(model, digest_of_module(module), {}, lambda: load_state(model, state))
     else:
         folder = folder_of(choice, dataset, seed)
         source = folder / "weights.safetensors"
@@ -64,7 +64,7 @@ def obtain(
         load_weights(module, source, choice.place)
         card = json.loads((folder / "card.json").read_text())
     model = ready(choice, module, device)
-    return Specimen(
+    return TrainedModel(
         model,
         digest_of_file(source),
         card,

@@ -11,17 +11,11 @@ from torch import Tensor, nn
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.training import Context, StateDict, Task
-from harness_attributes.recipe import (
-    Optimizer,
-    Precision,
-    Recipe,
-    Schedule,
-    attribute_columns,
-    balancing_weights,
-    fit,
-)
+from harness_attributes.recipe import Recipe, attribute_columns, balancing_weights, fit
 from harness_attributes.state import Checkpoint, train_part
 from harness_attributes.vgg import FACE_MEAN, Architecture, build_vgg
+
+QUICK = Recipe(epochs=8, batch_size=64)
 
 
 class Moon(nn.Module):
@@ -83,21 +77,10 @@ def train(
     *,
     balanced: bool = False,
     target_rate: float = 0.5,
-    optimizer: Optimizer = "adamw",
-    schedule: Schedule = "one-cycle",
-    learning_rate: float = 3e-3,
-    weight_decay: float = 0.05,
-    epochs: int = 8,
-    patience: int | None = None,
-    batch_size: int = 64,
-    flip: bool = True,
-    precision: Precision = "mixed",
-    rms_decay: float = 0.98,
-    decay_gamma: float = 1e-4,
-    decay_power: float = 0.75,
+    recipe: Recipe = QUICK,
     checkpoint: Checkpoint = "converged",
 ) -> None:
-    """Train all attributes at once, in place; the parameters not named here are those of ``Recipe``.
+    """Train all attributes at once, in place.
 
     Args:
         balanced: weigh the loss of each attribute's more frequent side down, as Rudd et al. 2016 do; the
@@ -106,20 +89,6 @@ def train(
         checkpoint: the weights after so many epochs of the very training that "converged" finishes; of a
             training that converged before, the converged ones.
     """
-    recipe = Recipe(
-        optimizer=optimizer,
-        schedule=schedule,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        epochs=epochs,
-        patience=patience,
-        batch_size=batch_size,
-        flip=flip,
-        precision=precision,
-        rms_decay=rms_decay,
-        decay_gamma=decay_gamma,
-        decay_power=decay_power,
-    )
     columns = attribute_columns(dataset, module.attribute_names)
     weights = None
     if balanced and dataset.attributes is not None:
@@ -132,9 +101,7 @@ def train(
             dataset,
             columns,
             recipe,
-            seed=context.seed,
-            device=context.device,
-            report=context.report,
+            context,
             weights=weights,
             checkpoint=checkpoint,
             state=state,

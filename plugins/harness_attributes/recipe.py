@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Literal
@@ -18,33 +19,40 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from harness.dataset import Dataset
 from harness.errors import ModelError, nearest
 from harness.randomness import derived_seed
+from harness.training import Context
 from harness_attributes.state import Checkpoint, Training, keep, resume
 
 Optimizer = Literal["adamw", "rmsprop"]
 Schedule = Literal["one-cycle", "inverse-decay"]
 Precision = Literal["mixed", "float32"]
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Of a network's outputs (B, …) and labels (B, K), -1 or +1: elementwise (B, K); training sums it over K."""
+Report = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What decides the weights that training arrives at, beside the network, the data and the seed."""
+    """What decides the weights that training arrives at, beside the network, the data and the seed.
 
-    optimizer: Optimizer
-    schedule: Schedule
+    The defaults are those of the quick presets.
+    """
+
+    optimizer: Optimizer = "adamw"
+    schedule: Schedule = "one-cycle"
     """"one-cycle" rises to the learning rate and falls to nothing; "inverse-decay" is Caffe's "inv"."""
-    learning_rate: float
+    learning_rate: float = 3e-3
     """The highest one."""
-    weight_decay: float
+    weight_decay: float = 0.05
     """Decoupled from the gradient with "adamw", part of the gradient with "rmsprop"."""
     epochs: int
     """At most."""
-    patience: int | None
+    patience: int | None = None
     """Stop after so many epochs without a smaller loss on the validation set, and keep the best epoch; None
     trains all epochs and keeps the last."""
     batch_size: int
-    flip: bool
+    flip: bool = True
     """Whether half of the training images, drawn anew in each epoch, are mirrored left to right."""
-    precision: Precision
+    precision: Precision = "mixed"
     """"mixed" computes the passes in bfloat16 where the processor has it, and keeps weights and optimiser in
     float32; it takes half the time."""
     rms_decay: float = 0.98
@@ -60,17 +68,19 @@ class Recipe:
             if value is not None and value < 1:
                 raise ModelError(f"{name} = {value} must be at least 1")
 
+    def steps(self, images: int) -> int:
+        """Steps of an epoch over so many images."""
+        return -(-images // self.batch_size)
+
 
 def fit(
     network: nn.Module,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Loss,
     dataset: Dataset,
     columns: npt.NDArray[np.intp],
     recipe: Recipe,
+    context: Context,
     *,
-    seed: int,
-    device: torch.device,
-    report: Callable[[float, str], None],
     weights: Tensor | None = None,
     checkpoint: Checkpoint = "converged",
     state: Path | None = None,
@@ -81,10 +91,9 @@ def fit(
     same weights on the same machine with the same number of threads, however often training was interrupted.
 
     Args:
-        loss: of the network's outputs (B, …) and labels (B, K), -1 or +1: elementwise (B, K), summed over K.
         columns: (K,) attributes of the data set to learn.
-        seed: decides order, flips and dropout; no global generator is changed.
-        report: told the share done and where training stands, after every step.
+        context: its seed decides order, flips and dropout, and no global generator is changed; its report is
+            told the share done and where training stands, after every step.
         weights: (2, K) factors of the training loss where an attribute is absent and where it is present.
         checkpoint: after how many epochs of the whole training to stop with the weights of that epoch. A
             training that ``patience`` ends before has converged, and gives the weights that it ends with.
@@ -95,73 +104,101 @@ def fit(
         DatasetError: the data set has no training set, or no validation set where ``patience`` needs it.
         ModelError: the loss is no longer finite, or the training has no such checkpoint.
     """
-    last = _last_epoch(recipe, checkpoint)
+    last, device = _last_epoch(recipe, checkpoint), context.device
     rows = dataset.rows("train")
     validation = None if recipe.patience is None else dataset.rows("validation")
     labels = torch.from_numpy(_signs(dataset)[:, columns])  # (N, K)
-    steps = -(-len(rows) // recipe.batch_size)  # of an epoch
     network.to(device)
     factors = None if weights is None else weights.to(device)
-
-    def begin() -> Training:
-        torch.manual_seed(derived_seed(seed, "dropout"))
-        optimizer = _optimizer(network, recipe)
-        return Training(
-            network=network,
-            optimizer=optimizer,
-            scheduler=_scheduler(optimizer, recipe, recipe.epochs * steps),
-            draw=np.random.default_rng(derived_seed(seed, "order")),
-            device=device,
-        )
-
-    def losses(rows: npt.NDArray[np.intp], mirrored: npt.NDArray[np.bool_] | None = None) -> Iterator[Tensor]:
-        """Loss (B,) of each batch, with the network in the mode it is in."""
-        for batch, images in _batches(dataset, rows, recipe.batch_size, device, mirrored):
-            expected = labels[torch.from_numpy(batch)].to(device)  # (B, K)
-            with _passes(recipe.precision, device):
-                outputs = network(images)
-            each = loss(outputs.float(), expected)  # (B, K)
-            if factors is not None and network.training:
-                each = each * torch.where(expected > 0, factors[1], factors[0])
-            yield each.sum(1)
-
+    losses = _BatchLosses(network, loss, dataset, labels, factors, recipe, device)
+    begin = partial(_begin, network, recipe, recipe.steps(len(rows)), context.seed, device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        training, kept = (begin(), False) if state is None else resume(state, begin, last, report)
+        training, kept = (begin(), False) if state is None else resume(state, begin, last, context.report)
         if training.epoch:
-            report(training.epoch / last, f"goes on after epoch {training.epoch}/{last}")
+            context.report(training.epoch / last, f"goes on after epoch {training.epoch}/{last}")
         while training.epoch < last and training.waited != recipe.patience:
-            epoch, step = training.epoch + 1, training.epoch * steps
-            network.train()
-            order = training.draw.permutation(rows)
-            mirrored = training.draw.random(len(rows)) < 0.5 if recipe.flip else None
-            for each in losses(order, mirrored):
-                value = each.mean()
-                training.optimizer.zero_grad()
-                torch.autograd.backward(value)
-                training.optimizer.step()
-                training.scheduler.step()
-                step += 1
-                shown = value.item() / len(columns)
-                if not isfinite(shown):
-                    raise ModelError(
-                        f"training diverged in epoch {epoch}: the loss is {shown}; "
-                        f"give a lower learning_rate than {recipe.learning_rate:g}"
-                    )
-                report(step / (last * steps), f"epoch {epoch}/{last}, loss {shown:.3f}")
-            training.epoch = epoch
+            _train_epoch(training, losses, rows, last, context.report)
             if validation is not None:
-                network.eval()
-                with torch.no_grad():
-                    current = torch.cat(list(losses(validation))).mean().item()
-                training.waited += 1
-                if current < training.best_loss:
-                    training.best_loss, training.waited = current, 0
-                    training.best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+                _validate(training, losses, validation)
             if state is not None and kept:
                 keep(state, training)
     if training.best is not None and (checkpoint == "converged" or training.epoch < last):
         network.load_state_dict(training.best)
     network.eval()
+
+
+@dataclass(frozen=True, eq=False)
+class _BatchLosses:
+    """The losses of a network on images of a data set."""
+
+    network: nn.Module
+    loss: Loss
+    dataset: Dataset
+    labels: Tensor  # (N, K)
+    factors: Tensor | None  # (2, K)
+    recipe: Recipe
+    device: torch.device
+
+    def of(
+        self, rows: npt.NDArray[np.intp], mirrored: npt.NDArray[np.bool_] | None = None
+    ) -> Iterator[Tensor]:
+        """Loss (B,) of each batch of rows, with the network in the mode it is in."""
+        for batch, images in _batches(self.dataset, rows, self.recipe.batch_size, self.device, mirrored):
+            expected = self.labels[torch.from_numpy(batch)].to(self.device)  # (B, K)
+            with _passes(self.recipe.precision, self.device):
+                outputs = self.network(images)
+            each = self.loss(outputs.float(), expected)  # (B, K)
+            if self.factors is not None and self.network.training:
+                each = each * torch.where(expected > 0, self.factors[1], self.factors[0])
+            yield each.sum(1)
+
+
+def _begin(network: nn.Module, recipe: Recipe, steps: int, seed: int, device: torch.device) -> Training:
+    """The training before its first epoch; each epoch has so many steps."""
+    torch.manual_seed(derived_seed(seed, "dropout"))
+    optimizer = _optimizer(network, recipe)
+    return Training(
+        network=network,
+        optimizer=optimizer,
+        scheduler=_scheduler(optimizer, recipe, recipe.epochs * steps),
+        draw=np.random.default_rng(derived_seed(seed, "order")),
+        device=device,
+    )
+
+
+def _train_epoch(
+    training: Training, losses: _BatchLosses, rows: npt.NDArray[np.intp], last: int, report: Report
+) -> None:
+    recipe, epoch = losses.recipe, training.epoch + 1
+    steps = recipe.steps(len(rows))
+    training.network.train()
+    order = training.draw.permutation(rows)
+    mirrored = training.draw.random(len(rows)) < 0.5 if recipe.flip else None
+    for step, each in enumerate(losses.of(order, mirrored), training.epoch * steps + 1):
+        value = each.mean()
+        training.optimizer.zero_grad()
+        torch.autograd.backward(value)
+        training.optimizer.step()
+        training.scheduler.step()
+        shown = value.item() / losses.labels.shape[1]
+        if not isfinite(shown):
+            raise ModelError(
+                f"training diverged in epoch {epoch}: the loss is {shown}; "
+                f"give a lower learning_rate than {recipe.learning_rate:g}"
+            )
+        report(step / (last * steps), f"epoch {epoch}/{last}, loss {shown:.3f}")
+    training.epoch = epoch
+
+
+def _validate(training: Training, losses: _BatchLosses, rows: npt.NDArray[np.intp]) -> None:
+    """Keep the weights where their loss on the validation set is the smallest so far."""
+    training.network.eval()
+    with torch.no_grad():
+        current = torch.cat(list(losses.of(rows))).mean().item()
+    training.waited += 1
+    if current < training.best_loss:
+        training.best_loss, training.waited = current, 0
+        training.best = {name: tensor.clone() for name, tensor in training.network.state_dict().items()}
 
 
 def chosen_attributes(wanted: Sequence[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:

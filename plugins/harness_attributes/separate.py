@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
@@ -15,19 +17,12 @@ from torch.nn import functional as F  # noqa: N812  (the field's own abbreviatio
 from harness.dataset import Dataset
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict, Task
-from harness_attributes.recipe import (
-    Optimizer,
-    Precision,
-    Recipe,
-    Schedule,
-    attribute_columns,
-    chosen_attributes,
-    fit,
-)
+from harness_attributes.recipe import Recipe, attribute_columns, chosen_attributes, fit
 from harness_attributes.state import Checkpoint, train_part
 from harness_attributes.vgg import FACE_MEAN, Architecture, build_vgg
 
 Loss = Literal["euclidean", "softmax"]
+QUICK = Recipe(epochs=5, batch_size=32)
 
 
 class Separate(nn.Module):
@@ -127,21 +122,10 @@ def train(
     dataset: Dataset,
     context: Context,
     *,
-    optimizer: Optimizer = "adamw",
-    schedule: Schedule = "one-cycle",
-    learning_rate: float = 3e-3,
-    weight_decay: float = 0.05,
-    epochs: int = 5,
-    patience: int | None = None,
-    batch_size: int = 32,
-    flip: bool = True,
-    precision: Precision = "mixed",
-    rms_decay: float = 0.98,
-    decay_gamma: float = 1e-4,
-    decay_power: float = 0.75,
+    recipe: Recipe = QUICK,
     checkpoint: Checkpoint = "converged",
 ) -> None:
-    """Train each attribute's network on its own, in place; the other parameters are those of ``Recipe``.
+    """Train each attribute's network on its own, in place.
 
     Every network is a unit of its own, and depends on the seed and its attribute's name alone: training one
     attribute more changes none of the others.
@@ -150,54 +134,40 @@ def train(
         checkpoint: the weights after so many epochs of the very training that "converged" finishes (section
             3.3 compares two epochs with convergence); of a network that converged before, the converged ones.
     """
-    recipe = Recipe(
-        optimizer=optimizer,
-        schedule=schedule,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        epochs=epochs,
-        patience=patience,
-        batch_size=batch_size,
-        flip=flip,
-        precision=precision,
-        rms_decay=rms_decay,
-        decay_gamma=decay_gamma,
-        decay_power=decay_power,
-    )
     module.to(context.device)
     columns = attribute_columns(dataset, module.attribute_names)
-    count = len(columns)
     for position, name in enumerate(module.attribute_names):
 
         def report(share: float, word: str, position: int = position, name: str = name) -> None:
-            context.report((position + share) / count, f"{name}: {word}")
+            context.report((position + share) / len(columns), f"{name}: {word}")
 
-        def make(
-            state: Path | None, position: int = position, name: str = name, report: Any = report
-        ) -> StateDict:
-            seed = derived_seed(context.seed, name)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                network = module.make()
-
-            def loss(outputs: Tensor, labels: Tensor) -> Tensor:
-                return module.training_loss(module.score(outputs), labels)
-
-            fit(
-                network,
-                loss,
-                dataset,
-                columns[position : position + 1],
-                recipe,
-                seed=seed,
-                device=context.device,
-                report=report,
-                checkpoint=checkpoint,
-                state=state,
-            )
-            return dict(network.state_dict())
-
+        own = replace(context, seed=derived_seed(context.seed, name), report=report)
+        make = partial(
+            _trained, module, dataset, columns[position : position + 1], recipe, own, checkpoint=checkpoint
+        )
         identity = {"attribute": name, **module.design, **asdict(recipe)}
         module.networks[position].load_state_dict(train_part(context, identity, checkpoint, make))
         report(1.0, "done")
     module.eval()
+
+
+def _trained(
+    module: Separate,
+    dataset: Dataset,
+    columns: npt.NDArray[np.intp],
+    recipe: Recipe,
+    context: Context,
+    state: Path | None,
+    *,
+    checkpoint: Checkpoint,
+) -> StateDict:
+    """The weights of a new network of one attribute."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.seed)
+        network = module.make()
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        return module.training_loss(module.score(outputs), labels)
+
+    fit(network, loss, dataset, columns, recipe, context, checkpoint=checkpoint, state=state)
+    return dict(network.state_dict())

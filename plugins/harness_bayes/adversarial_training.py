@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -26,8 +26,7 @@ from harness.dataset import Dataset
 from harness.threat import Threat, l2, linf
 from harness.training import Context
 from harness_bayes.cnn import Cnn
-from harness_bayes.two_class_images import two_class_images
-from harness_bayes.two_class_recipe import Precision, Recipe, cross_entropy, fit
+from harness_bayes.two_class_recipe import DEFAULT, Recipe, cross_entropy, fit
 
 Norm = Literal["l2", "linf"]
 START = 1e-3
@@ -40,15 +39,23 @@ REACH = 2.5
 class Ball:
     """Where the worst image is looked for, and how."""
 
-    norm: Norm
-    eps: float
-    steps: int
-    step_size: float
+    norm: Norm = "l2"
+    eps: Annotated[float, Gt(0), Lt(1e6)]
+    """Its radius."""
+    steps: Annotated[int, Ge(1)] = 3
+    """Of the search."""
+    step_size: Annotated[float, Gt(0), Lt(1e6)] | None = None
+    """In the units of the norm; None: 2.5 eps / steps, so that the steps can cross the ball."""
 
-    @classmethod
-    def of(cls, norm: Norm, eps: float, steps: int, step_size: float | None) -> Ball:
-        """The default step can cross the ball."""
-        return cls(norm=norm, eps=eps, steps=steps, step_size=step_size or REACH * eps / max(steps, 1))
+    @property
+    def step(self) -> float:
+        """The step size that is used."""
+        return self.step_size or REACH * self.eps / max(self.steps, 1)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides where a search ends."""
+        return {**asdict(self), "step_size": self.step}
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """The images (B, C, H, W), moved into the ball around ``x`` and into [0, 1]."""
@@ -84,10 +91,10 @@ class Ball:
 
     def _step(self, slope: Tensor) -> Tensor:
         if self.norm == "linf":
-            return self.step_size * slope.sign()
+            return self.step * slope.sign()
         # Scaled first, for small gradients have squares that vanish; a zero gradient stays where it is.
         slope = slope / linf(slope).clamp_min(1e-30).view(-1, 1, 1, 1)
-        return slope * (self.step_size / l2(slope).clamp_min(1e-12)).view(-1, 1, 1, 1)
+        return slope * (self.step / l2(slope).clamp_min(1e-12)).view(-1, 1, 1, 1)
 
 
 def divergence(outputs: Tensor, others: Tensor) -> Tensor:
@@ -128,37 +135,24 @@ def train_trades(
     context: Context,
     *,
     beta: Annotated[float, Ge(0), Lt(1e6)] = 6.0,
-    norm: Norm = "l2",
-    eps: Annotated[float, Gt(0), Lt(1e6)] = 1.0,
-    steps: Annotated[int, Ge(1)] = 3,
-    step_size: Annotated[float, Gt(0), Lt(1e6)] | None = None,
-    images: Annotated[int, Ge(2)] | None = None,
-    epochs: Annotated[int, Ge(1)] = 6,
-    batch_size: Annotated[int, Ge(1)] = 128,
-    learning_rate: Annotated[float, Gt(0), Lt(1e6)] = 1e-3,
-    precision: Precision = "float32",
+    ball: Ball = Ball(eps=1.0),
+    recipe: Recipe = DEFAULT,
 ) -> None:
-    """Train in place by TRADES; the parameters not named here are those of the CNN's own training.
+    """Train in place by TRADES.
 
     Args:
         beta: how much equal answers near an image weigh; 0 is the CNN's own training.
-        norm: of the ball in which images should have equal answers.
-        eps: its radius.
-        steps: of the search for the most different answer.
-        step_size: in the units of the norm; 2.5 eps / steps by default.
+        ball: where images should have equal answers.
 
     Raises:
         DatasetError: there is no training set.
         ModelError: it has not two classes, or training diverged.
     """
-    recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, precision=precision)
-    ball = Ball.of(norm, eps, steps, step_size)
 
     def loss(network: nn.Module, x: Tensor, labels: Tensor, noise: torch.Generator) -> Tensor:
         return trades_loss(network, x, labels, noise, ball=ball, beta=beta)
 
-    identity = {**module.design, **asdict(ball), "beta": beta, "images": images}
-    fit(module, two_class_images(dataset, "train", images), loss, recipe, context, identity)
+    fit(module, dataset, loss, recipe, context, {**module.design, **ball.identity, "beta": beta})
 
 
 def train_pgd(
@@ -166,36 +160,24 @@ def train_pgd(
     dataset: Dataset,
     context: Context,
     *,
-    norm: Norm = "l2",
-    eps: Annotated[float, Gt(0), Lt(1e6)] = 0.5,
-    steps: Annotated[int, Ge(1)] = 3,
-    step_size: Annotated[float, Gt(0), Lt(1e6)] | None = None,
-    images: Annotated[int, Ge(2)] | None = None,
-    epochs: Annotated[int, Ge(1)] = 6,
-    batch_size: Annotated[int, Ge(1)] = 128,
-    learning_rate: Annotated[float, Gt(0), Lt(1e6)] = 1e-3,
-    precision: Precision = "float32",
+    ball: Ball = Ball(eps=0.5),
+    recipe: Recipe = DEFAULT,
 ) -> None:
-    """Train in place on PGD's images; the parameters are those of ``train_trades``.
+    """Train in place on PGD's images.
 
     Args:
-        norm: of the ball in which PGD searches.
-        eps: its radius. From scratch, six epochs in twice that leave a quick network of faces at chance.
-        steps: of the search, which begins anywhere in the ball.
-        step_size: in the units of the norm; 2.5 eps / steps by default.
+        ball: where PGD searches, from anywhere in it. From scratch, six epochs in one of twice the radius
+            leave a quick network of faces at chance.
 
     Raises:
         DatasetError: there is no training set.
         ModelError: it has not two classes, or training diverged.
     """
-    recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, precision=precision)
-    ball = Ball.of(norm, eps, steps, step_size)
 
     def loss(network: nn.Module, x: Tensor, labels: Tensor, noise: torch.Generator) -> Tensor:
         return pgd_loss(network, x, labels, noise, ball=ball)
 
-    identity = {**module.design, **asdict(ball), "images": images}
-    fit(module, two_class_images(dataset, "train", images), loss, recipe, context, identity)
+    fit(module, dataset, loss, recipe, context, {**module.design, **ball.identity})
 
 
 def _normal(shape: torch.Size, noise: torch.Generator, like: Tensor) -> Tensor:

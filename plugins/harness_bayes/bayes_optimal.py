@@ -6,22 +6,21 @@ fitted to images it is the classifier of a generative model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from math import prod
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from torch import Tensor
 
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict, Task
-from harness_bayes.fitting import QUICK, fit_mfa
+from harness_bayes.fitting import QUICK, MixtureRecipe, fit_mfa
 from harness_bayes.mfa import PARTS, Mfa
 from harness_bayes.mixture_data import MixtureDataset
 from harness_bayes.prepared import Prepared
@@ -117,26 +116,14 @@ def train_mfa(
     context: Context,
     *,
     images: Annotated[int, Ge(2)] | None = None,
-    components: Annotated[int, Ge(1)] | None = None,
-    samples_per_component: Annotated[int, Ge(1)] = 1000,
-    latent: Annotated[int, Ge(1)] = 10,
-    steps: Annotated[int, Ge(0)] = QUICK.steps,
-    learning_rate: Annotated[float, Gt(0)] = QUICK.learning_rate,
-    batch_size: Annotated[int, Ge(1)] = QUICK.batch_size,
-    decay: bool = QUICK.decay,
+    recipe: MixtureRecipe = QUICK,
     mirror: bool = False,
 ) -> None:
     """Fit a mixture of factor analysers to the training images of each class (appendix B.1).
 
     Args:
         images: of the training set that are used, the first of each class, at most; None: all.
-        components: of each class; None: as many as it has ``samples_per_component`` images, and one at least.
-        samples_per_component: images.
-        latent: factors of a component.
-        steps: of Adam, after k-means and a factor analysis of each cluster.
-        learning_rate: of Adam.
-        batch_size: images in a step.
-        decay: whether the learning rate falls to 0.
+        recipe: of each class.
         mirror: whether images are learned as they are and mirrored, as the study does with faces.
 
     Raises:
@@ -144,21 +131,15 @@ def train_mfa(
         ModelError: it has not two classes, or a class has too few images for such a mixture.
     """
     found = two_class_images(dataset, "train", images)
+    shape = dataset.shape if mirror else None
     densities = []
     for side in (0, 1):
         index = np.flatnonzero(found.labels == side)
-        recipe: dict[str, Any] = {
-            "components": components or max(1, len(index) // samples_per_component),
-            "latent": latent,
-            "steps": steps,
-            "learning_rate": learning_rate,
-            "batch_size": batch_size,
-            "decay": decay,
-            "mirror": dataset.shape if mirror else None,
-        }
-        make = partial(_fitted, found, index, side, recipe, context)
-        state = context.unit({"class": side, "count": len(index), **recipe}, make)
-        densities.append(Mfa.from_state(state, ""))
+        make = partial(_fitted, found, index, side, recipe, shape, context)
+        known = {**recipe.identity(len(index)), "mirror": shape}
+        densities.append(
+            Mfa.from_state(context.unit({"class": side, "count": len(index), **known}, make), "")
+        )
     _take(module, (densities[0], densities[1]))
     context.report(1.0, "densities of both classes")
 
@@ -167,17 +148,18 @@ def _fitted(
     found: TwoClassImages,
     index: npt.NDArray[np.intp],
     side: int,
-    recipe: Mapping[str, Any],
+    recipe: MixtureRecipe,
+    mirror: tuple[int, int, int] | None,
     context: Context,
 ) -> StateDict:
-    """The mixture of the images ``index`` (N,), all of one class."""
+    """The mixture of the images ``index`` (N,), all of one class; ``mirror`` as of ``fit_mfa``."""
 
     def report(share: float, word: str) -> None:
         context.report((side + share) / 2, f"class {side}: {word}")
 
     vectors = torch.from_numpy(found.read(index)).flatten(1).float() / 255  # (N, D)
     seed = derived_seed(context.seed, "mixture", side)
-    mixture = fit_mfa(vectors, seed=seed, device=context.device, report=report, **recipe)
+    mixture = fit_mfa(vectors, recipe, seed=seed, device=context.device, report=report, mirror=mirror)
     return mixture.to("cpu").state("")
 
 

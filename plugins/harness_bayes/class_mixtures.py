@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from annotated_types import Ge, Gt
 from torch import Tensor
 
 from harness.dataset import Dataset
@@ -21,7 +19,7 @@ from harness.errors import ModelError
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
 from harness_bayes.class_pair import ClassPair, Rows, class_pair
-from harness_bayes.fitting import QUICK, fit_mfa
+from harness_bayes.fitting import QUICK, MixtureRecipe, fit_mfa
 from harness_bayes.mfa import Mfa
 from harness_bayes.principal_axis import MOST_IMAGES, principal_axis
 
@@ -67,13 +65,7 @@ def fit(
     *,
     attribute: str | None = None,
     pair: list[str] | None = None,
-    components: Annotated[int, Ge(1)] | None = None,
-    samples_per_component: Annotated[int, Ge(1)] = 1000,
-    latent: Annotated[int, Ge(1)] = 10,
-    steps: Annotated[int, Ge(0)] = QUICK.steps,
-    learning_rate: Annotated[float, Gt(0)] = QUICK.learning_rate,
-    batch_size: Annotated[int, Ge(1)] = QUICK.batch_size,
-    decay: bool = QUICK.decay,
+    recipe: MixtureRecipe = QUICK,
     mirror: bool | None = None,
 ) -> StateDict:
     """Learn a mixture per class from the images of the partition "train", of all where there is none.
@@ -83,15 +75,7 @@ def fit(
         context: keeps each class when it is finished.
         attribute: class 0 are the images without it, class 1 those with it.
         pair: or the names of two of the source's classes.
-        components: of either mixture; where it is not given, a class has one per ``samples_per_component``
-            images, and at least one.
-        samples_per_component: images.
-        latent: factors of a component.
-        steps: of Adam, after k-means and a factor analysis of each cluster. The default takes seconds; the
-            published code makes 10,000.
-        learning_rate: of Adam; 5e-5 in the published code.
-        batch_size: images in a step.
-        decay: whether the learning rate falls to 0; not in the published code.
+        recipe: of either mixture.
         mirror: whether images are learned as they are and mirrored; where it is not given, classes by
             attribute are (faces), a pair of classes is not (digits).
 
@@ -100,21 +84,12 @@ def fit(
         ModelError: the images of a class are too few or too much alike for such a mixture.
     """
     classes = class_pair(source, attribute, pair)
-    channels, height, width = source.shape
     mirrored = attribute is not None if mirror is None else mirror
-    state: StateDict = {}
+    shape = source.shape if mirrored else None
     learned = (classes.learned(0), classes.learned(1))
+    state: StateDict = {}
     for side, rows in enumerate(learned):
-        recipe: dict[str, Any] = {
-            "components": components or max(1, len(rows) // samples_per_component),
-            "latent": latent,
-            "steps": steps,
-            "learning_rate": learning_rate,
-            "batch_size": batch_size,
-            "decay": decay,
-            "mirror": (channels, height, width) if mirrored else None,
-        }
-        part = _fitted(classes, side, rows, recipe, context)
+        part = _fitted(classes, side, rows, recipe, shape, context)
         state |= {f"class{side}.{name}": tensor for name, tensor in part.items()}
     context.report(2 * _SHARE, "axis of the outliers")
     # Whatever the attribute, its two classes are all images.
@@ -125,8 +100,14 @@ def fit(
 
 
 def _fitted(
-    classes: ClassPair, side: int, rows: Rows, recipe: Mapping[str, Any], context: Context
+    classes: ClassPair,
+    side: int,
+    rows: Rows,
+    recipe: MixtureRecipe,
+    mirror: tuple[int, int, int] | None,
+    context: Context,
 ) -> StateDict:
+    """The mixture of the images of one class; ``mirror`` as of ``fit_mfa``."""
     name = classes.names[side]
 
     def report(share: float, word: str) -> None:
@@ -137,13 +118,14 @@ def _fitted(
         images = torch.from_numpy(_vectors(classes.source, rows))
         seed = derived_seed(context.seed, "mixture", name)
         try:
-            mixture = fit_mfa(images, seed=seed, device=context.device, report=report, **recipe)
+            mixture = fit_mfa(images, recipe, seed=seed, device=context.device, report=report, mirror=mirror)
         except ModelError as error:
             raise ModelError(f'{classes.source.name}: class "{name}": {error}') from error
         return mixture.to("cpu").state("")
 
     # Nothing of the other class: "0" against "6" and "0" against "4" share the mixture of "0".
-    return context.unit({"mixture of": name, "kind": classes.kind, **recipe}, make)
+    known = {**recipe.identity(len(rows)), "mirror": mirror}
+    return context.unit({"mixture of": name, "kind": classes.kind, **known}, make)
 
 
 def _axis(source: Dataset, rows: Rows) -> StateDict:

@@ -7,14 +7,14 @@ from math import log2
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.training import Context, Task
-from harness_bayes.two_class_images import check_task, two_class_images
-from harness_bayes.two_class_recipe import Precision, Recipe, cross_entropy, fit
+from harness_bayes.two_class_images import check_task
+from harness_bayes.two_class_recipe import DEFAULT, Recipe, cross_entropy, fit
 
 SLOPE = 0.2
 """Of LeakyReLU where it is negative; not stated in the paper, and TensorFlow's default."""
@@ -86,29 +86,11 @@ def build(
     return Cnn(task.shape, {"width": width, "depth": depth, "halvings": halvings}, strides)
 
 
-def train(
-    module: Cnn,
-    dataset: Dataset,
-    context: Context,
-    *,
-    images: Annotated[int, Ge(2)] | None = None,
-    epochs: Annotated[int, Ge(1)] = 6,
-    batch_size: Annotated[int, Ge(1)] = 128,
-    learning_rate: Annotated[float, Gt(0), Lt(1e6)] = 1e-3,
-    precision: Precision = "float32",
-) -> None:
+def train(module: Cnn, dataset: Dataset, context: Context, *, recipe: Recipe = DEFAULT) -> None:
     """Train in place with Adam on the cross-entropy.
-
-    Args:
-        images: of the training set that are used, the first of each class, at most; None: all.
-        epochs: passes over them.
-        learning_rate: of Adam, the same throughout.
-        precision: "mixed" computes passes in bfloat16 where the processor has it.
 
     Raises:
         DatasetError: there is no training set.
         ModelError: it has not two classes, or training diverged.
     """
-    recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, precision=precision)
-    identity = {**module.design, "images": images}
-    fit(module, two_class_images(dataset, "train", images), cross_entropy, recipe, context, identity)
+    fit(module, dataset, cross_entropy, recipe, context, module.design)

@@ -7,10 +7,12 @@ appendix B.1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite, log, pi, prod
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from harness.errors import ModelError
@@ -26,35 +28,48 @@ JUDGEMENTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitRecipe:
-    """How long and how fast to train."""
+class MixtureRecipe:
+    """How large a mixture is, and how long and how fast to train it."""
 
-    steps: int
-    learning_rate: float
-    batch_size: int
-    mirrored: bool
-    decay: bool
+    components: Annotated[int, Ge(1)] | None = None
+    """None: one per ``samples_per_component`` images, and at least one."""
+    samples_per_component: Annotated[int, Ge(1)] = 1000
+    """Images."""
+    latent: Annotated[int, Ge(1)] = 10
+    """Factors of a component."""
+    steps: Annotated[int, Ge(0)] = 80
+    """Of Adam, after k-means and a factor analysis of each cluster. The default takes some seconds for some
+    thousand images of 64 x 64; the published code makes 10,000."""
+    learning_rate: Annotated[float, Gt(0)] = 2e-3
+    """Of Adam; 5e-5 in the published code."""
+    batch_size: Annotated[int, Ge(1)] = 256
+    """Images in a step."""
+    decay: bool = True
+    """Whether the learning rate falls to 0, along a line, so that the last steps no longer scatter; not in
+    the published code."""
+
+    def of(self, images: int) -> MixtureRecipe:
+        """The same with the number of components that so many images have."""
+        count = max(1, images // self.samples_per_component) if self.components is None else self.components
+        return replace(self, components=count)
+
+    def identity(self, images: int) -> dict[str, Any]:
+        """All that decides a mixture, beside the images and the seed."""
+        known = asdict(self.of(images))
+        return {name: value for name, value in known.items() if name != "samples_per_component"}
 
 
-PAPER = FitRecipe(steps=10_000, learning_rate=5e-5, batch_size=256, mirrored=True, decay=False)
-"""The defaults of the study's public code."""
-QUICK = FitRecipe(steps=80, learning_rate=2e-3, batch_size=256, mirrored=True, decay=True)
-"""Some seconds for some thousand images of 64 x 64."""
+QUICK = MixtureRecipe()
 
 
 def fit_mfa(
     images: Tensor,
+    recipe: MixtureRecipe,
     *,
-    components: int,
-    latent: int,
-    steps: int,
-    learning_rate: float,
-    batch_size: int,
     seed: int,
     device: torch.device,
     report: Callable[[float, str], None],
     mirror: tuple[int, int, int] | None = None,
-    decay: bool = True,
 ) -> Mfa:
     """The mixture with the greatest likelihood that was found.
 
@@ -63,50 +78,43 @@ def fit_mfa(
 
     Args:
         images: (N, D) float32, in [0, 1].
-        components: K.
-        latent: L, factors of each component.
-        steps: of Adam; 0 keeps the factor analyses of k-means' clusters.
-        learning_rate: of Adam.
-        batch_size: images in a step.
+        recipe: 0 steps keep the factor analyses of k-means' clusters.
         seed: decides the outcome, with the number of threads; no global generator is read or changed.
         device: where to compute; the mixture comes back on the CPU.
         report: told the share done, and the mean log-likelihood of the last batch, after every step.
         mirror: channels, height and width of D, to learn mirror images (left to right), too.
-        decay: whether the learning rate falls to 0, along a line, so that the last steps no longer scatter.
 
     Raises:
         ModelError: there are too few images, a pixel is not finite, a parameter is out of range, or the
             likelihood is no longer finite.
     """
-    _check(images, components, latent, steps, learning_rate, batch_size, mirror)
+    components = _checked(images, recipe, mirror)
     draws = torch.Generator().manual_seed(derived_seed(seed, "order"))
     samples = Images(images, mirror, device)
     report(0.0, "k-means and factor analyses")
-    start = clustered(samples, components, latent, draws, derived_seed(seed, "k-means") % 2**32)
-    if not steps:
+    start = clustered(samples, components, recipe.latent, draws, derived_seed(seed, "k-means") % 2**32)
+    if not recipe.steps:
         return _mixture(_parameters(start)).to("cpu")
-    return _trained(samples, start, draws, steps, learning_rate, batch_size, report, decay).to("cpu")
+    return _trained(samples, start, draws, recipe, report).to("cpu")
 
 
 def _trained(
     images: Images,
     start: Start,
     draws: torch.Generator,
-    steps: int,
-    learning_rate: float,
-    batch_size: int,
+    recipe: MixtureRecipe,
     report: Callable[[float, str], None],
-    decay: bool,
 ) -> Mfa:
     """The best of the mixtures on the way, by their likelihood of the same images."""
+    steps, batch_size = recipe.steps, recipe.batch_size
     judged = torch.randperm(len(images), generator=draws)[:JUDGED]
     parameters = _parameters(start)
     kept = _mixture(parameters)
     best = _judged(kept, images, judged, batch_size)
-    optimizer = torch.optim.Adam(parameters, learning_rate)
+    optimizer = torch.optim.Adam(parameters, recipe.learning_rate)
     for step, rows in zip(range(1, steps + 1), _batches(len(images), batch_size, draws), strict=False):
-        if decay:
-            optimizer.param_groups[0]["lr"] = learning_rate * (1 - (step - 1) / steps)
+        if recipe.decay:
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate * (1 - (step - 1) / steps)
         optimizer.zero_grad()
         likelihood = mean_log_likelihood(images.take(rows), *parameters)
         torch.autograd.backward(-likelihood)
@@ -117,7 +125,7 @@ def _trained(
         if not isfinite(shown) or not all(bool(parameter.isfinite().all()) for parameter in parameters):
             raise ModelError(
                 f"fitting a mixture diverged in step {step} of {steps}: the log-likelihood is {shown:g}; "
-                f"give a lower learning_rate than {learning_rate:g}"
+                f"give a lower learning_rate than {recipe.learning_rate:g}"
             )
         if step * JUDGEMENTS // steps > (step - 1) * JUDGEMENTS // steps:
             mixture = _mixture(parameters)
@@ -161,26 +169,14 @@ def _batches(number: int, size: int, draws: torch.Generator) -> Iterator[Tensor]
         yield from torch.split(torch.randperm(number, generator=draws), size)
 
 
-def _check(
-    images: Tensor,
-    components: int,
-    latent: int,
-    steps: int,
-    learning_rate: float,
-    batch_size: int,
-    mirror: tuple[int, int, int] | None,
-) -> None:
-    bounds = {
-        "components": (components, 1),
-        "latent": (latent, 0),
-        "steps": (steps, 0),
-        "batch_size": (batch_size, 1),
-    }
-    for name, (value, bound) in bounds.items():
-        if value < bound:
+def _checked(images: Tensor, recipe: MixtureRecipe, mirror: tuple[int, int, int] | None) -> int:
+    """The number of components, of parameters and images that a mixture can be learned with."""
+    for name, bound in {"components": 1, "latent": 0, "steps": 0, "batch_size": 1}.items():
+        value = getattr(recipe, name)
+        if value is not None and value < bound:
             raise ModelError(f"fitting a mixture: {name} = {value} must be at least {bound}")
-    if not 0 < learning_rate < float("inf"):
-        raise ModelError(f"fitting a mixture: learning_rate = {learning_rate} must be greater than 0")
+    if not 0 < recipe.learning_rate < float("inf"):
+        raise ModelError(f"fitting a mixture: learning_rate = {recipe.learning_rate} must be greater than 0")
     if images.ndim != 2 or not images.is_floating_point() or not images.shape[1]:
         raise ModelError(
             f"fitting a mixture: images are {images.dtype} {tuple(images.shape)}; expected float (N, D)"
@@ -188,14 +184,16 @@ def _check(
     number, dimension = images.shape
     if mirror is not None and prod(mirror) != dimension:
         raise ModelError(f"fitting a mixture: mirror = {mirror} has not the {dimension} numbers of an image")
-    least = max(components, latent + 1)
+    components = recipe.of(number).components or 1
+    least = max(components, recipe.latent + 1)
     if number < least:
         raise ModelError(
-            f"fitting a mixture: {number} images are few for {components} components of {latent} factors; "
-            f"give at least {least}, or fewer components and factors"
+            f"fitting a mixture: {number} images are few for {components} components of {recipe.latent} "
+            f"factors; give at least {least}, or fewer components and factors"
         )
-    for rows in torch.split(torch.arange(number), batch_size):
+    for rows in torch.split(torch.arange(number), recipe.batch_size):
         wrong = torch.nonzero(~images[rows].isfinite().all(1))
         if len(wrong):
             image = int(rows[wrong[0]])
             raise ModelError(f"fitting a mixture: image {image} has pixels that are not finite; leave it out")
+    return components

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt
 
 from harness.dataset import Dataset
 from harness.errors import DatasetError
@@ -20,6 +21,34 @@ from harness_bayes.sample_ids import SampleIds
 FORMAT = "mixtures 1"
 """Raised when the same parameters and mixtures begin to give other images; part of the fingerprint."""
 TestedOn = Literal["samples", "real"]
+Count = Annotated[int, Ge(0)]
+LARGEST_CLIP = 2.0
+"""Below the 2.6 at which outliers of fifty times the noise take over, and above what most images need."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Which images a data set has, and what is added to the mixtures that they are drawn from."""
+
+    attribute: str | None = None
+    """Class 0 are images without it, class 1 those with it."""
+    pair: list[str] | None = None
+    """Or the names of two of the source's classes."""
+    train: Count = 20_000
+    """Images to train on."""
+    validation: Count = 1000
+    """Images to validate on."""
+    test: Count = 1000
+    """Images to attack; where they are real, at most."""
+    tested_on: TestedOn = "samples"
+    """Whether these are drawn like the others, or are the source's own test images, as many of either
+    class."""
+    sigma: Annotated[float, Ge(1e-6)] = 0.01
+    """Deviation of the noise of every pixel, outliers excepted, images being in [0, 1]."""
+    largest_clip: Annotated[float, Gt(0)] = LARGEST_CLIP
+    """By how much clipping to [0, 1] may move a sample, outliers excepted, as the root mean square over its
+    pixels in units of ``sigma``; samples that lie further out are drawn again. inf takes all. Clipping that
+    moves a sample 2.6 times as far as its noise makes it an outlier's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,25 +61,26 @@ class ImagePlan:
     """How many are drawn, by partition."""
     real: Rows
     """(R,): rows of the source that follow as the partition "test"."""
+    sampling: Sampling
     parameters: Mapping[str, Any]
     """All that the data set was given."""
 
     @classmethod
-    def of(cls, name: str, source: Dataset, parameters: Mapping[str, Any]) -> ImagePlan:
-        """The images that parameters ask for.
+    def of(cls, name: str, source: Dataset, sampling: Sampling, **more: Any) -> ImagePlan:
+        """The images that parameters ask for; ``more`` are those beside ``sampling``.
 
         Raises:
             DatasetError: they name no two classes of images, or no image.
         """
-        classes = class_pair(source, parameters["attribute"], parameters["pair"])
-        counts = {partition: parameters[partition] for partition in ("train", "validation", "test")}
+        classes = class_pair(source, sampling.attribute, sampling.pair)
+        counts = {"train": sampling.train, "validation": sampling.validation, "test": sampling.test}
         real = np.empty(0, np.intp)
-        if parameters["tested_on"] == "real":
+        if sampling.tested_on == "real":
             real = _real(classes)[: counts.pop("test")]
         drawn = {partition: count for partition, count in counts.items() if count}
         if not drawn and not len(real):
             raise DatasetError(f"{name}: train, validation and test are all 0; ask for images")
-        return cls(name, classes, drawn, real, parameters)
+        return cls(name, classes, drawn, real, sampling, {**asdict(sampling), **more})
 
     def __len__(self) -> int:
         return sum(self.drawn.values()) + len(self.real)

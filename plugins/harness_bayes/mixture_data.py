@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import numpy as np
@@ -24,12 +24,10 @@ from harness.training import StateDict
 from harness_bayes.class_mixtures import ClassMixtures
 from harness_bayes.class_pair import Rows
 from harness_bayes.drawn_images import DrawnImages
-from harness_bayes.image_plan import ImagePlan, TestedOn
+from harness_bayes.image_plan import Count, ImagePlan, Sampling
 from harness_bayes.mfa import Mfa
 
-Count = Annotated[int, Ge(0)]
-LARGEST_CLIP = 2.0
-"""Below the 2.6 at which outliers of fifty times the noise take over, and above what most images need."""
+SAMPLING = Sampling()
 _AT_ONCE = 256  # images that are read for annotations
 
 
@@ -43,56 +41,49 @@ class MixtureDataset(Dataset):
     """The same without outliers."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outliers:
+    """The wide spherical Gaussian of each class."""
+
+    outlier_sigma: Annotated[float, Ge(1e-6)] = 0.5
+    """Deviation of the noise of its pixels."""
+    outlier_offset: Annotated[float, Gt(0)] = 2.0
+    """L2 distance of its mean from the mean of all images, along the axis of low variance; class 0 has the
+    positive side. Not published. Four outlier deviations tell the two outliers apart nearly always, and more
+    would only move images of noise away from the boundary."""
+    outlier_weight: Annotated[float, Gt(0), Lt(1)] | None = None
+    """Its share of its class. Not published; where it is not given, that of one component among equals,
+    1 / (K + 1), as in the premise of theorem 1."""
+
+    def join(self, mixture: Mfa, centre: Tensor) -> Mfa:
+        """A mixture and the outlier around ``centre`` (D,)."""
+        outlier = Mfa(
+            centre.new_zeros(1),
+            centre[None],
+            centre.new_zeros(1, len(centre), 0),
+            centre.new_full((1, len(centre)), self.outlier_sigma**2),
+        )
+        return mixture.joined(outlier, self.outlier_weight or 1 / (len(mixture.log_weights) + 1))
+
+
 def load_symmetric(
-    source: Dataset,
-    weights: StateDict | None,
-    *,
-    attribute: str | None = None,
-    pair: list[str] | None = None,
-    train: Count = 20_000,
-    validation: Count = 1000,
-    test: Count = 1000,
-    tested_on: TestedOn = "samples",
-    sigma: Annotated[float, Ge(1e-6)] = 0.01,
-    largest_clip: Annotated[float, Gt(0)] = LARGEST_CLIP,
-    seed: Count = 0,
+    source: Dataset, weights: StateDict | None, *, sampling: Sampling = SAMPLING, seed: Count = 0
 ) -> Dataset:
     """Two classes of images between which the optimal classifier is robust.
 
     Args:
         source: what the mixtures are learned from.
         weights: the mixtures.
-        attribute: class 0 are images without it, class 1 those with it.
-        pair: or the names of two of the source's classes.
-        train: images to train on.
-        validation: images to validate on.
-        test: images to attack; where they are real, at most.
-        tested_on: whether these are drawn like the others, or are the source's own test images, as many of
-            either class.
-        sigma: deviation of the noise of every pixel, images being in [0, 1].
-        largest_clip: by how much clipping to [0, 1] may move a sample, as the root mean square over its
-            pixels in units of ``sigma``; samples that lie further out are drawn again. inf takes all.
         seed: another seed, other images.
 
     Raises:
         DatasetError: the parameters name no two classes of images, or no image.
         ModelError: the weights are no such mixtures.
     """
-    parameters = {
-        "attribute": attribute,
-        "pair": pair,
-        "train": train,
-        "validation": validation,
-        "test": test,
-        "tested_on": tested_on,
-        "sigma": sigma,
-        "largest_clip": largest_clip,
-        "seed": seed,
-    }
-    plan = ImagePlan.of("mfa-symmetric", source, parameters)
+    plan = ImagePlan.of("mfa-symmetric", source, sampling, seed=seed)
     if weights is None:
         return _unfitted(plan)
-    both = _symmetric(ClassMixtures.from_state(weights, int(np.prod(source.shape))), sigma)
+    both = _symmetric(ClassMixtures.from_state(weights, int(np.prod(source.shape))), sampling.sigma)
     return _drawn(plan, weights, both, both)
 
 
@@ -100,68 +91,23 @@ def load_asymmetric(
     source: Dataset,
     weights: StateDict | None,
     *,
-    attribute: str | None = None,
-    pair: list[str] | None = None,
-    train: Count = 20_000,
-    validation: Count = 1000,
-    test: Count = 1000,
-    tested_on: TestedOn = "samples",
-    sigma: Annotated[float, Ge(1e-6)] = 0.01,
-    largest_clip: Annotated[float, Gt(0)] = LARGEST_CLIP,
-    outlier_sigma: Annotated[float, Ge(1e-6)] = 0.5,
-    outlier_offset: Annotated[float, Gt(0)] = 2.0,
-    outlier_weight: Annotated[float, Gt(0), Lt(1)] | None = None,
+    sampling: Sampling = SAMPLING,
+    outliers: Outliers = Outliers(),
     seed: Count = 0,
 ) -> Dataset:
     """Two classes of images between which the optimal classifier is vulnerable.
 
-    Args:
-        source: as of ``load_symmetric``, like all that is not here.
-        weights: the mixtures.
-        attribute: class 0 are images without it, class 1 those with it.
-        pair: or the names of two of the source's classes.
-        train: images to train on.
-        validation: images to validate on.
-        test: images to attack; where they are real, at most.
-        tested_on: "samples" or "real".
-        sigma: deviation of the noise of every pixel, outliers excepted.
-        largest_clip: as of ``load_symmetric``, outliers excepted. Clipping that moves a sample 2.6 times as
-            far as its noise makes it an outlier's.
-        outlier_sigma: deviation of the noise of an outlier's pixels.
-        outlier_offset: L2 distance of the outliers' means from the mean of all images, along the axis of low
-            variance; class 0 has the positive side. Not published. Four outlier deviations tell the two
-            outliers apart nearly always, and more would only move images of noise away from the boundary.
-        outlier_weight: share of an outlier in its class. Not published; where it is not given, that of one
-            component among equals, 1 / (K + 1), as in the premise of theorem 1.
-        seed: another seed, other images.
-
-    Raises:
-        DatasetError: the parameters name no two classes of images, or no image.
-        ModelError: the weights are no such mixtures.
+    Arguments and errors are those of ``load_symmetric``; of each class, some images are ``outliers``.
     """
-    parameters = {
-        "attribute": attribute,
-        "pair": pair,
-        "train": train,
-        "validation": validation,
-        "test": test,
-        "tested_on": tested_on,
-        "sigma": sigma,
-        "largest_clip": largest_clip,
-        "outlier_sigma": outlier_sigma,
-        "outlier_offset": outlier_offset,
-        "outlier_weight": outlier_weight,
-        "seed": seed,
-    }
-    plan = ImagePlan.of("mfa-asymmetric", source, parameters)
+    plan = ImagePlan.of("mfa-asymmetric", source, sampling, **asdict(outliers), seed=seed)
     if weights is None:
         return _unfitted(plan)
     learned = ClassMixtures.from_state(weights, int(np.prod(source.shape)))
-    manifolds = _symmetric(learned, sigma)
-    offset = outlier_offset * learned.axis
+    manifolds = _symmetric(learned, sampling.sigma)
+    offset = outliers.outlier_offset * learned.axis
     densities = (
-        _with_outlier(manifolds[0], learned.mean + offset, outlier_sigma, outlier_weight),
-        _with_outlier(manifolds[1], learned.mean - offset, outlier_sigma, outlier_weight),
+        outliers.join(manifolds[0], learned.mean + offset),
+        outliers.join(manifolds[1], learned.mean - offset),
     )
     return _drawn(plan, weights, densities, manifolds)
 
@@ -172,17 +118,6 @@ def _symmetric(learned: ClassMixtures, sigma: float) -> tuple[Mfa, Mfa]:
         for one in learned.mixtures
     )
     return first, second
-
-
-def _with_outlier(mixture: Mfa, mean: Tensor, sigma: float, weight: float | None) -> Mfa:
-    """A mixture and a spherical Gaussian around ``mean`` (D,)."""
-    outlier = Mfa(
-        mean.new_zeros(1),
-        mean[None],
-        mean.new_zeros(1, len(mean), 0),
-        mean.new_full((1, len(mean)), sigma**2),
-    )
-    return mixture.joined(outlier, weight or 1 / (len(mixture.log_weights) + 1))
 
 
 def _unfitted(plan: ImagePlan) -> Dataset:
@@ -197,7 +132,7 @@ def _unfitted(plan: ImagePlan) -> Dataset:
 def _drawn(
     plan: ImagePlan, weights: StateDict, densities: tuple[Mfa, Mfa], manifolds: tuple[Mfa, Mfa]
 ) -> MixtureDataset:
-    limit = plan.parameters["largest_clip"] * plan.parameters["sigma"] * math.sqrt(np.prod(plan.source.shape))
+    limit = plan.sampling.largest_clip * plan.sampling.sigma * math.sqrt(np.prod(plan.source.shape))
     outliers = len(densities[0].log_weights) - len(manifolds[0].log_weights)
     images = DrawnImages(densities, plan.source.shape, plan.parameters["seed"], limit, outliers)
     fields = plan.fields()

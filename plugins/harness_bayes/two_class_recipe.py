@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
+from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
-from harness_bayes.two_class_images import TwoClassImages
+from harness_bayes.two_class_images import TwoClassImages, two_class_images
 
 LARGEST_LOSS = 1e9
 """Beyond it nothing is learned any more, although leaky networks can stay finite for long."""
@@ -25,14 +27,20 @@ Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What decides the weights, beside network, images, loss and seed."""
+    """What decides the weights, beside network, data set, loss and seed."""
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
+    images: Annotated[int, Ge(2)] | None = None
+    """Of the training set that are used, the first of each class, at most; None: all."""
+    epochs: Annotated[int, Ge(1)] = 6
+    """Passes over them."""
+    batch_size: Annotated[int, Ge(1)] = 128
+    learning_rate: Annotated[float, Gt(0), Lt(1e6)] = 1e-3
     """Adam's, the same throughout."""
-    precision: Precision
+    precision: Precision = "float32"
     """"mixed" computes passes in bfloat16 where the processor has it, and keeps weights in float32."""
+
+
+DEFAULT = Recipe()
 
 
 def cross_entropy(network: nn.Module, x: Tensor, labels: Tensor, noise: torch.Generator) -> Tensor:
@@ -42,7 +50,7 @@ def cross_entropy(network: nn.Module, x: Tensor, labels: Tensor, noise: torch.Ge
 
 def fit(
     network: nn.Module,
-    images: TwoClassImages,
+    dataset: Dataset,
     loss: Loss,
     recipe: Recipe,
     context: Context,
@@ -58,8 +66,10 @@ def fit(
         identity: of the training, less ``recipe`` and what the zoo adds to it.
 
     Raises:
-        ModelError: the loss is beyond all bounds.
+        DatasetError: there is no training set.
+        ModelError: it has not two classes, or the loss is beyond all bounds.
     """
+    images = two_class_images(dataset, "train", recipe.images)
     network.to(context.device)
     named = dict(network.named_parameters())
     optimizer = torch.optim.Adam(named.values(), lr=recipe.learning_rate)

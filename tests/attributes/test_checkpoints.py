@@ -24,6 +24,8 @@ from harness.training import Task
 from harness_attributes import PAPER, moon, separate
 from harness_attributes.recipe import Recipe, fit
 
+from .conftest import Surroundings, trained_with
+
 QUICK: dict[str, Any] = {"width": 4, "epochs": 4, "batch_size": 16}
 """The quick presets: AdamW, one cycle, mirrored images, mixed precision, batch normalisation."""
 PUBLISHED: dict[str, Any] = {
@@ -54,7 +56,7 @@ def trained(
     torch.manual_seed(seed)
     module = kind.build(Task.of(dataset), **{name: design[name] for name in build if name in design})
     recipe = {name: design[name] for name in train if name in design}
-    kind.train(module, dataset, surroundings.context(seed), **recipe)
+    trained_with(kind.train, module, dataset, surroundings.context(seed), **recipe)
     assert not any(part.training for part in module.modules())
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
@@ -115,7 +117,7 @@ def test_a_checkpoint_is_the_converged_training_so_far(
     surroundings.told = told
     names = keyword_parameters(moon.train)
     recipe = {name: design[name] for name in names if name in design}
-    moon.train(module, dataset, surroundings.context(), **recipe)
+    trained_with(moon.train, module, dataset, surroundings.context(), **recipe)
     surroundings.told = lambda word: None
     assert list(passed) == [1, 2, 3, 4]
     for epoch, weights in passed.items():
@@ -173,7 +175,7 @@ def test_kept_weights_of_a_moon_are_not_trained_again(dataset: Dataset, surround
     context = surroundings.context()
     object.__setattr__(context, "unit", lambda identity, make: weights)
     module = moon.build(Task.of(dataset), width=4)
-    moon.train(module, dataset, context, epochs=1, batch_size=16)
+    trained_with(moon.train, module, dataset, context, epochs=1, batch_size=16)
     assert same(module.state_dict(), weights)
     assert not module.training
     assert not surroundings.reports
@@ -243,9 +245,7 @@ def fitted(dataset: Dataset, state: Path | None = None, **wanted: Any) -> tuple[
         dataset,
         np.array([0]),
         recipe,
-        seed=0,
-        device=torch.device("cpu"),
-        report=lambda share, word: words.append(word),
+        Surroundings(told=words.append).context(),
         state=state,
         **wanted,
     )

@@ -16,6 +16,8 @@ from harness.errors import ModelError
 from harness_attributes import PAPER, harness_models, training_passes
 from harness_attributes.recipe import Recipe, balancing_weights, fit, inverse_decay
 
+from .conftest import Surroundings
+
 
 def recipe(**changes: Any) -> Recipe:
     design = ("architecture", "width", "depth", "dropout")
@@ -51,9 +53,7 @@ def fitted(
         dataset,
         np.array([0]),
         how,
-        seed=seed,
-        device=torch.device("cpu"),
-        report=lambda share, word: words.append(word),
+        Surroundings(told=words.append).context(seed),
         weights=weights,
     )
     return spy, words

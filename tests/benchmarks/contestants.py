@@ -1,7 +1,7 @@
 """PGD and CW-L2 as this project and its peers make them, on one network, one batch and one budget.
 
-Each gives the adversarials (B, 3, 64, 64), not rounded to 8 bits. Peers are left out where they are not
-installed; torchattacks asks for a torchvision that it does not need here: pip install --no-deps torchattacks.
+Each gives the adversarials (B, 3, 64, 64), not rounded to 8 bits. A peer is imported where it is used:
+torchattacks asks for a torchvision that it does not need here, and only `make bench` installs it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -21,18 +20,18 @@ import harness
 from harness.goals import Untargeted
 from harness.specs import Compute
 from harness.threat import Linf, Minimal
-from tests.benchmarks.quarter_vgg import CASES, CLASSES, SIDE, Setting
+from tests.benchmarks.quarter_vgg import CLASSES, SIDE, Setting
 
 Work = Callable[[], Tensor]
-STEPS, EPS, STEP = 40, 1 / 255, 0.25 / 255
-SEARCHES, ITERATIONS, RATE, CONSTANT = 3, 100, 0.01, 0.01
+EPS, STEP = 1 / 255, 0.25 / 255
+RATE, CONSTANT = 0.01, 0.01
 
 
 def bare_passes(setting: Setting) -> Work:
     """What PGD cannot do without: a forward and a backward pass per step, and the last image's forward."""
 
     def work() -> Tensor:
-        for _ in range(STEPS):
+        for _ in range(setting.sizes.steps):
             start = setting.x.detach().requires_grad_()
             outputs = setting.module(start)
             torch.autograd.grad(F.cross_entropy(outputs, setting.labels, reduction="sum"), start)
@@ -52,7 +51,7 @@ def our_pgd(setting: Setting, compute: Compute = "float32") -> Work:
 def pgd_outcome(setting: Setting, compute: Compute = "float32") -> Callable[[], harness.Outcome]:
     """The whole outcome; its ``seconds`` are of the attack alone."""
     model, goal = harness.wrap_model(setting.module, "classes"), Untargeted(setting.labels)
-    settings: dict[str, Any] = {"steps": STEPS, "step_size": STEP, "early_stop": False}
+    settings: dict[str, Any] = {"steps": setting.sizes.steps, "step_size": STEP, "early_stop": False}
     threat = Linf(EPS, levels=None)
     return lambda: harness.attack(
         "pgd", model, setting.x, goal=goal, threat=threat, compute=compute, **settings
@@ -62,8 +61,8 @@ def pgd_outcome(setting: Setting, compute: Compute = "float32") -> Callable[[], 
 def our_cw(setting: Setting, compute: Compute = "float32") -> Work:
     model, goal = harness.wrap_model(setting.module, "classes"), Untargeted(setting.labels)
     settings: dict[str, Any] = {
-        "searches": SEARCHES,
-        "iterations": ITERATIONS,
+        "searches": setting.sizes.searches,
+        "iterations": setting.sizes.iterations,
         "learning_rate": RATE,
         "initial_constant": CONSTANT,
         "rescues": 0,
@@ -78,27 +77,33 @@ def our_cw(setting: Setting, compute: Compute = "float32") -> Work:
 
 def _foolbox(module: nn.Module) -> tuple[Any, Any]:
     with _quiet():
-        foolbox = pytest.importorskip("foolbox")
+        import foolbox
+
         return foolbox, foolbox.PyTorchModel(module, bounds=(0, 1), device="cpu")
 
 
 def foolbox_pgd(setting: Setting) -> Work:
     foolbox, model = _foolbox(setting.module)
-    attack = foolbox.attacks.LinfProjectedGradientDescentAttack(abs_stepsize=STEP, steps=STEPS)
+    steps = setting.sizes.steps
+    attack = foolbox.attacks.LinfProjectedGradientDescentAttack(abs_stepsize=STEP, steps=steps)
     return lambda: attack(model, setting.x, setting.labels, epsilons=EPS)[1]
 
 
 def foolbox_cw(setting: Setting) -> Work:
     foolbox, model = _foolbox(setting.module)
     attack = foolbox.attacks.L2CarliniWagnerAttack(
-        binary_search_steps=SEARCHES, steps=ITERATIONS, stepsize=RATE, initial_const=CONSTANT
+        binary_search_steps=setting.sizes.searches,
+        steps=setting.sizes.iterations,
+        stepsize=RATE,
+        initial_const=CONSTANT,
     )
     return lambda: attack(model, setting.x, setting.labels, epsilons=None)[1]
 
 
 def _art(module: nn.Module) -> Any:
-    estimators = pytest.importorskip("art.estimators.classification")
-    return estimators.PyTorchClassifier(
+    from art.estimators.classification import PyTorchClassifier
+
+    return PyTorchClassifier(
         model=module,
         loss=nn.CrossEntropyLoss(),
         input_shape=(3, SIDE, SIDE),
@@ -109,31 +114,31 @@ def _art(module: nn.Module) -> Any:
 
 
 def art_pgd(setting: Setting) -> Work:
-    classifier = _art(setting.module)
-    attacks = pytest.importorskip(
-        "art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_pytorch"
-    )
+    from art.attacks.evasion.projected_gradient_descent import projected_gradient_descent_pytorch as attacks
+
     attack = attacks.ProjectedGradientDescentPyTorch(
-        classifier,
+        _art(setting.module),
         norm=np.inf,
         eps=EPS,
         eps_step=STEP,
-        max_iter=STEPS,
+        max_iter=setting.sizes.steps,
         num_random_init=1,
-        batch_size=CASES,
+        batch_size=setting.sizes.cases,
         verbose=False,
     )
     return _from_arrays(attack, setting)
 
 
 def art_cw(setting: Setting) -> Work:
-    attack = pytest.importorskip("art.attacks.evasion").CarliniL2Method(
+    from art.attacks.evasion import CarliniL2Method
+
+    attack = CarliniL2Method(
         _art(setting.module),
-        binary_search_steps=SEARCHES,
-        max_iter=ITERATIONS,
+        binary_search_steps=setting.sizes.searches,
+        max_iter=setting.sizes.iterations,
         learning_rate=RATE,
         initial_const=CONSTANT,
-        batch_size=CASES,
+        batch_size=setting.sizes.cases,
         verbose=False,
     )
     return _from_arrays(attack, setting)
@@ -145,15 +150,18 @@ def _from_arrays(attack: Any, setting: Setting) -> Work:
 
 
 def torchattacks_pgd(setting: Setting) -> Work:
-    peers = pytest.importorskip("torchattacks", reason="pip install --no-deps torchattacks")
-    attack = peers.PGD(setting.module, eps=EPS, alpha=STEP, steps=STEPS, random_start=True)
+    import torchattacks
+
+    steps = setting.sizes.steps
+    attack = torchattacks.PGD(setting.module, eps=EPS, alpha=STEP, steps=steps, random_start=True)
     return lambda: attack(setting.x, setting.labels)
 
 
 def torchattacks_cw(setting: Setting) -> Work:
     """It has one constant, and no search for it: a third of the work of the others."""
-    peers = pytest.importorskip("torchattacks", reason="pip install --no-deps torchattacks")
-    attack = peers.CW(setting.module, c=1, kappa=0, steps=ITERATIONS, lr=RATE)
+    import torchattacks
+
+    attack = torchattacks.CW(setting.module, c=1, kappa=0, steps=setting.sizes.iterations, lr=RATE)
     return lambda: attack(setting.x, setting.labels)
 
 

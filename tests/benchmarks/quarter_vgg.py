@@ -9,8 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-CASES, SIDE, CLASSES = 64, 64, 10
-TRAINING = 120
+SIDE, CLASSES = 64, 10
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much there is to learn, to attack and to compare with."""
+
+    training: int  # batches of 32 images
+    drawn: int  # images, among which are the cases
+    cases: int
+    steps: int  # of PGD
+    searches: int  # of CW-L2, each with so many iterations
+    iterations: int
+    peers: tuple[str, ...]
+    alone: tuple[str, ...]
+    """The peers that run once more in processes of their own."""
 
 
 class QuarterVgg(nn.Sequential):
@@ -35,8 +49,9 @@ class Setting:
     """What all attacks are given."""
 
     module: nn.Module
-    x: Tensor  # (CASES, 3, SIDE, SIDE)
-    labels: Tensor  # (CASES,) the truth; the network is right about all of them
+    x: Tensor  # (B, 3, SIDE, SIDE)
+    labels: Tensor  # (B,) the truth; the network is right about all of them
+    sizes: Sizes
 
 
 def drawn(cases: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -50,20 +65,20 @@ def drawn(cases: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def setting() -> Setting:
+def setting(sizes: Sizes) -> Setting:
     """The trained network, and images that it classifies correctly."""
     torch.manual_seed(0)
     module = QuarterVgg()
     optimizer = torch.optim.Adam(module.parameters(), 5e-4)
     draws = torch.Generator().manual_seed(1)
-    for _ in range(TRAINING):
+    for _ in range(sizes.training):
         x, labels = drawn(32, draws)
         optimizer.zero_grad()
         F.cross_entropy(module(x), labels).backward()
         optimizer.step()
     module.eval().requires_grad_(False)
-    x, labels = drawn(4 * CASES, torch.Generator().manual_seed(2))
+    x, labels = drawn(sizes.drawn, torch.Generator().manual_seed(2))
     with torch.no_grad():
-        right = torch.nonzero(module(x).argmax(1) == labels).flatten()[:CASES]
-    assert len(right) == CASES, "the network did not learn its classes"
-    return Setting(module, x[right], labels[right])
+        right = torch.nonzero(module(x).argmax(1) == labels).flatten()[: sizes.cases]
+    assert len(right) == sizes.cases, "the network did not learn its classes"
+    return Setting(module, x[right], labels[right], sizes)

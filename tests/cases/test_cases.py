@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from harness.cases.cases import Cases, divided, enumerate_cases
+from harness.cases import GOALS, classes, flip
+from harness.cases.cases import Cases, divided
 from harness.cases.datasets import draw
 from harness.dataset import Dataset
 from harness.errors import DatasetError
@@ -47,11 +48,11 @@ def test_a_sample_larger_than_the_partition_is_refused() -> None:
 
 def test_classes_give_one_untargeted_case_an_image() -> None:
     labels = np.arange(10) % 3
-    cases = enumerate_cases(cell("untargeted"), dataset(labels=labels), np.array([4, 9]), ())
+    cases = classes.enumerate(cell("untargeted"), dataset(labels=labels), np.array([4, 9]), ())
     assert len(cases) == 2
     assert cases.labels.tolist() == [1, 0]
     assert cases.targets == (None, None)
-    goal = cases.as_goal()
+    goal = GOALS[cases.goal].as_goal(cases)
     assert isinstance(goal, Untargeted)
     assert goal.labels.tolist() == [1, 0]
     assert len(set(cases.keys)) == 2
@@ -59,16 +60,16 @@ def test_classes_give_one_untargeted_case_an_image() -> None:
 
 def test_without_classes_there_is_nothing_to_tell_apart() -> None:
     with pytest.raises(DatasetError, match="has no classes"):
-        enumerate_cases(cell("untargeted"), dataset(), np.array([4]), ())
+        classes.enumerate(cell("untargeted"), dataset(), np.array([4]), ())
     with pytest.raises(DatasetError, match="has no attributes"):
-        enumerate_cases(cell("flip"), dataset(), np.array([4]), ("Smiling",))
+        flip.enumerate(cell("flip"), dataset(), np.array([4]), ("Smiling",))
 
 
 def test_flips_come_attribute_by_attribute() -> None:
     attributes = np.zeros((10, 2), bool)
     attributes[5, 1] = True
     known = dataset(attribute_names=("Smiling", "Young"), attributes=attributes)
-    cases = enumerate_cases(cell("flip"), known, np.array([4, 5]), ("Young", "Smiling"))
+    cases = flip.enumerate(cell("flip"), known, np.array([4, 5]), ("Young", "Smiling"))
     assert cases.targets == ("Young", "Young", "Smiling", "Smiling")
     assert cases.columns.tolist() == [0, 0, 1, 1]  # of the model's outputs, not of the data set
     assert cases.labels.tolist() == [0, 1, 0, 0]

@@ -12,7 +12,7 @@ import torch
 
 from harness.files import lock
 from harness.results import read_results
-from harness.session import session as harness_session
+from harness.session import executor
 
 from .conftest import CASES, SUITE, Command
 
@@ -105,17 +105,17 @@ def test_shards_are_dealt_over_all_cells(harness: Command, suite: Path) -> None:
 def test_the_last_of_several_processes_sees_what_the_others_did_meanwhile(
     harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = harness_session.run_shard
+    real = executor.run_shard
     calls = []
 
     def other_process_runs_first(*arguments: Any, **more: Any) -> Any:
         calls.append(arguments)
         if arguments[0].cell.attack.label == "still" and len(calls) < 10:
-            monkeypatch.setattr(harness_session, "run_shard", real)
+            monkeypatch.setattr(executor, "run_shard", real)
             assert harness("run", suite, "--shard", "1/2").status == 0
         return real(*arguments, **more)
 
-    monkeypatch.setattr(harness_session, "run_shard", other_process_runs_first)
+    monkeypatch.setattr(executor, "run_shard", other_process_runs_first)
     assert "still lack" not in harness("run", suite, "--shard", "2/2").out
     assert set(read_results("results/small").cells()["status"]) == {"done"}
 
@@ -401,7 +401,7 @@ def test_an_interruption_is_told(harness: Command, suite: Path, monkeypatch: pyt
     def interrupted(*arguments: Any, **more: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.session.session.run_shard", interrupted)
+    monkeypatch.setattr("harness.session.executor.run_shard", interrupted)
     ran = harness("run", suite)
     assert ran.status == 130
     assert ran.err == "harness: interrupted; what is finished is kept, run again to go on\n"

@@ -11,9 +11,22 @@ import harness
 from harness.catalog import GROUP, Catalog, Entry, Plugin, read_catalog
 from harness.errors import CatalogError, ManifestError
 from harness.manifest import read_suite
+from harness.parameters import Parameter, check
 from harness.plan.planner import plan
-from harness.specs import ModelSpec
+from harness.specs import (
+    AnalysisSpec,
+    AttackSpec,
+    ConverterSpec,
+    DatasetSpec,
+    MeasureSpec,
+    MetricSpec,
+    ModelSpec,
+    Spec,
+)
+from tests.front import grouped
 from tests.plan.conftest import Site
+
+FAKES = grouped.__name__
 
 HEADER = """\
 from harness import AttackSpec, ModelSpec, hookimpl
@@ -69,6 +82,53 @@ def test_code_that_cannot_be_imported_is_named(target: str, fault: str) -> None:
     entry = Entry(spec, Plugin("extras", "face-extras", "2.3"))
     with pytest.raises(CatalogError, match=f'^"extras/ridge" of face-extras 2.3: {target} .*{fault}'):
         entry.load(spec.build)
+
+
+# --- functions of an entry --------------------------------------------------------------------------------
+
+
+def of_fakes(spec: Spec) -> Entry[Spec]:
+    return Entry(spec, Plugin("extras", "face-extras", "2.3"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        (
+            ModelSpec(name="m", summary="", build=f"{FAKES}:build", train=f"{FAKES}:train", head="classes"),
+            ["width", "shared", "epochs", "rate"],
+        ),
+        (ModelSpec(name="m", summary="", build=f"{FAKES}:build", head="classes"), ["width", "shared"]),
+        (
+            DatasetSpec(name="d", summary="", load=f"{FAKES}:build", fit=f"{FAKES}:train"),
+            ["width", "shared", "epochs", "rate"],
+        ),
+        (
+            AttackSpec(name="a", summary="", run=f"{FAKES}:run", region=f"{FAKES}:region"),
+            ["border", "shared", "steps"],
+        ),
+        (MeasureSpec(name="s", summary="", run=f"{FAKES}:build"), ["width", "shared"]),
+        (AnalysisSpec(name="z", summary="", run=f"{FAKES}:build"), ["width", "shared"]),
+        (ConverterSpec(name="c", summary="", run=f"{FAKES}:build"), ["width", "shared"]),
+        (MetricSpec(name="t", summary="", run=f"{FAKES}:build", columns=()), []),
+    ],
+)
+def test_the_parameters_of_an_entry_are_those_of_all_its_functions(spec: Spec, names: list[str]) -> None:
+    assert list(of_fakes(spec).parameters()) == names
+
+
+def test_of_two_functions_with_one_parameter_the_later_says_what_it_is() -> None:
+    spec = ModelSpec(name="m", summary="", build=f"{FAKES}:build", train=f"{FAKES}:train", head="classes")
+    assert of_fakes(spec).parameters()["shared"] == Parameter("shared", float, 0.5)
+
+
+def test_each_function_is_called_with_what_it_takes() -> None:
+    spec = ModelSpec(name="m", summary="", build=f"{FAKES}:build", train=f"{FAKES}:train", head="classes")
+    entry = of_fakes(spec)
+    values = check("here", {"epochs": 3, "shared": 2}, entry.parameters(), ManifestError)
+    assert entry.call(spec.build, "task", values=values) == ("task", 4, 2.0)
+    found = entry.call(f"{FAKES}:train", "module", values=values)
+    assert found == ("module", 2.0, grouped.Recipe(epochs=3, rate=0.1))
 
 
 # --- broken plugins ---------------------------------------------------------------------------------------

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
+from annotated_types import Ge
 
 from harness.errors import AttackError, CatalogError, ManifestError
-from harness.parameters import Parameter, check, fraction, jsonable, keyword_parameters
+from harness.parameters import Parameter, arguments, check, fraction, jsonable, keyword_parameters
 
 
 def attack(
@@ -204,3 +206,113 @@ def test_values_as_digests_see_them() -> None:
     assert jsonable({"x": value}) == {
         "x": {"3": "/tmp", "a": ["x", "y"], "b": [1, 2.5, None], "c": [True, {"k": "v"}]}
     }
+
+
+# --- groups -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    rate: float
+    epochs: Annotated[int, Ge(1)]
+    flip: bool = True
+    names: tuple[str, ...] = ()
+    extra: list[int] = field(default_factory=lambda: [7])
+    made: int = field(init=False, default=9)
+
+    def __post_init__(self) -> None:
+        if self.epochs > 100:
+            raise AttackError("too many epochs")
+
+
+def train(
+    module: object, *, before: int = 1, recipe: Recipe = Recipe(rate=1, epochs=8), after: str = "a"
+) -> tuple[int, Recipe, str]:
+    return before, recipe, after
+
+
+def test_the_fields_of_a_group_are_parameters_in_its_place() -> None:
+    parameters = keyword_parameters(train)
+    assert list(parameters) == ["before", "rate", "epochs", "flip", "names", "extra", "after"]
+    assert parameters["epochs"] == Parameter("epochs", Annotated[int, Ge(1)], 8)
+    assert parameters["rate"] == Parameter("rate", float, 1)
+    assert parameters["names"].takes_list
+    values = check("here", {"epochs": 3, "rate": "1/2"}, parameters, ManifestError)
+    assert values == {
+        "before": 1,
+        "rate": 0.5,
+        "epochs": 3,
+        "flip": True,
+        "names": (),
+        "extra": [7],
+        "after": "a",
+    }
+    assert type(check("here", {}, parameters, ManifestError)["rate"]) is float
+    with pytest.raises(ManifestError, match=r"here.epochs = 0 must be int of at least 1"):
+        check("here", {"epochs": 0}, parameters, ManifestError)
+    with pytest.raises(ManifestError, match='"recipe" is unknown'):
+        check("here", {"recipe": 3}, parameters, ManifestError)
+
+
+def test_a_group_without_a_default_has_those_of_its_fields() -> None:
+    def needy(*, recipe: Recipe) -> Recipe:
+        return recipe
+
+    parameters = keyword_parameters(needy)
+    assert [name for name, parameter in parameters.items() if parameter.required] == ["rate", "epochs"]
+    assert (parameters["flip"].default, parameters["extra"].default) == (True, [7])
+    values = check("here", {"rate": 1, "epochs": 2}, parameters, ManifestError)
+    assert needy(**arguments(needy, values)) == Recipe(rate=1.0, epochs=2)
+
+
+def test_arguments_are_the_values_that_a_function_takes_with_groups_put_together() -> None:
+    values = {"before": 5, "epochs": 3, "flip": False, "after": "b", "of another": 1}
+    taken = arguments(train, values)
+    assert taken == {"before": 5, "recipe": Recipe(rate=1, epochs=3, flip=False), "after": "b"}
+    assert train(None, **taken) == (5, Recipe(rate=1, epochs=3, flip=False), "b")
+    assert arguments(train, {}) == {"recipe": Recipe(rate=1, epochs=8)}
+    with pytest.raises(AttackError, match="too many epochs"):
+        arguments(train, {"epochs": 101})
+
+
+def test_a_dataclass_that_can_change_is_no_group() -> None:
+    @dataclass
+    class Loose:
+        epochs: int = 3
+
+    def function(*, loose: Any = None) -> None: ...
+
+    function.__annotations__["loose"] = Loose
+    assert list(keyword_parameters(function)) == ["loose"]
+
+
+def two_groups(*, first: Recipe, second: Recipe) -> None: ...
+
+
+def group_after_keyword(*, epochs: int = 1, recipe: Recipe) -> None: ...
+
+
+def group_before_keyword(*, recipe: Recipe, flip: bool = True) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(two_groups, "rate"), (group_after_keyword, "epochs"), (group_before_keyword, "flip")],
+)
+def test_one_name_in_two_places_is_refused(function: Callable[..., Any], name: str) -> None:
+    with pytest.raises(
+        CatalogError, match=rf'{function.__name__} takes "{name}" twice; rename one of the two$'
+    ):
+        keyword_parameters(function)
+
+
+def test_a_group_whose_annotations_mean_nothing_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Odd:
+        size: Nowhere = 1  # type: ignore[name-defined]  # noqa: F821
+
+    def function(*, odd: Any = None) -> None: ...
+
+    function.__annotations__["odd"] = Odd
+    with pytest.raises(CatalogError, match=r"annotations of .*Odd cannot be read: name 'Nowhere'"):
+        keyword_parameters(function)

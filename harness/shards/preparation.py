@@ -1,0 +1,118 @@
+"""A plan's cells are made ready to run here, each model once: in a run, or again from its results folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from harness.cases.datasets import Learn, OpenedDataset, open_datasets
+from harness.catalog import catalog
+from harness.dataset import Dataset
+from harness.errors import HarnessError, ModelError, ResultsError
+from harness.manifest import read_suite
+from harness.plan import Cell, Plan, plan
+from harness.plan.datasets import DatasetChoice
+from harness.plan.models import ModelChoice
+from harness.results import read_results
+from harness.shards.context import CleanAnswers, ReadyModel
+from harness.shards.jobs import Job, make_job, transfer_job
+from harness.training import StateDict
+from harness.zoo import TrainedModel, obtain, read_card
+from harness.zoo.fits import known_fit
+
+Obtain = Callable[[ModelChoice, Dataset], TrainedModel]
+Made = TypeVar("Made")
+
+
+class Preparation:
+    """The models and jobs of a plan, made when they are first asked for and kept.
+
+    What fails once fails with the same error whenever it is asked for again.
+    """
+
+    def __init__(
+        self, planned: Plan, opened: Mapping[DatasetChoice, OpenedDataset], obtain_model: Obtain
+    ) -> None:
+        self.planned, self.opened, self._obtain = planned, opened, obtain_model
+        self._kept: dict[Any, Any] = {}
+
+    def model(self, dataset: DatasetChoice, model: ModelChoice) -> ReadyModel:
+        """Return a model of the plan, trained on one of its data sets.
+
+        Raises:
+            ModelError: it cannot be built, trained or loaded.
+        """
+
+        def make() -> ReadyModel:
+            data = self.opened[dataset]
+            trained = self._obtain(model, data.dataset)
+            clean = CleanAnswers(trained.model, data.dataset, data.rows)
+            return ReadyModel(trained, data, clean, self.planned.suite.batch_size)
+
+        return self._once((dataset, model), make)
+
+    def job(self, cell: Cell) -> Job:
+        """Return the job of a cell; of a transfer, after that of the cell whose adversarials it judges.
+
+        Raises:
+            HarnessError: the model cannot be had, or the data set lacks what the goal needs.
+        """
+
+        def make() -> Job:
+            ready = self.model(cell.dataset, cell.model)
+            if cell.source is None:
+                return make_job(self.planned, cell, ready)
+            try:
+                source = self.job(cell.source)
+            except HarnessError as error:
+                raise ModelError(f"its surrogate failed: {error}") from error
+            return transfer_job(self.planned, cell, ready, source)
+
+        return self._once(cell, make)
+
+    def _once(self, key: Any, make: Callable[[], Made]) -> Made:
+        if key not in self._kept:
+            try:
+                self._kept[key] = make()
+            except HarnessError as error:
+                self._kept[key] = error
+        made: Made | HarnessError = self._kept[key]
+        if isinstance(made, HarnessError):
+            raise made
+        return made
+
+
+def rebuilt(folder: Path, device: torch.device) -> Preparation:
+    """Prepare the cells of a run again, from its resolved suite and the cache: in any process the same jobs.
+
+    ``planned.cells`` are those of the run, in the same order. Nothing is trained or fitted.
+
+    Raises:
+        ResultsError: the folder holds no resolved suite, or what a model or data set learned is not there.
+    """
+    described = read_results(folder).suite
+    if not isinstance(described.get("suite"), dict):
+        raise ResultsError(f"{folder / 'suite.json'} holds no resolved suite")
+    planned = plan(read_suite(described["suite"]), catalog())
+    opened = open_datasets(planned, described.get("limit"), _known_fits(planned.suite.seed))
+
+    def known(choice: ModelChoice, dataset: Dataset) -> TrainedModel:
+        learns = choice.entry.spec.train is not None and choice.weights is None
+        if learns and read_card(choice, dataset, planned.suite.seed) is None:
+            raise ResultsError(f"the weights of {choice.label} are not in the cache; nothing can be judged")
+        return obtain(choice, dataset, planned.suite.seed, device)
+
+    return Preparation(planned, opened, known)
+
+
+def _known_fits(seed: int) -> Learn:
+    def known(choice: DatasetChoice, source: Dataset | None) -> StateDict:
+        found = known_fit(choice, source, seed)
+        if found is None:
+            raise ResultsError(f"the fit of {choice.label} is not in the cache; nothing can be judged")
+        return found
+
+    return known
