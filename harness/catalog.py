@@ -112,6 +112,19 @@ class Entry(Generic[S_co]):
         return self.load(target)(*given, **self.arguments(target, values))
 
 
+@dataclass(frozen=True, eq=False)
+class Choice(Generic[S_co]):
+    """An entry that a suite asks for, with its parameters."""
+
+    label: str
+    """Its id, or its name; what tells it apart from others of that name is added."""
+    entry: Entry[S_co]
+    parameters: Mapping[str, Any]
+    """Resolved: checked, converted and complete."""
+    place: str
+    """Where the suite asks for it; errors begin with it."""
+
+
 @cache
 def _version(distribution: str) -> str:
     try:
@@ -263,14 +276,3 @@ def _provided(manager: Any, point: EntryPoint, plugin: Plugin) -> dict[str, list
             raise CatalogError(f'harness_{kind} returned "{twice[0]}" twice')
         provided[kind] = entries
     return provided
-
-
-@dataclass(frozen=True, eq=False)
-class AnalysisChoice:
-    """An analysis that a suite asks for, with its parameters."""
-
-    label: str
-    """Its id, or its name: what its files are called."""
-    entry: Entry[AnalysisSpec]
-    parameters: Mapping[str, Any]
-    place: str

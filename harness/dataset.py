@@ -1,4 +1,4 @@
-"""Dataset: sample ids, 8-bit images, and what is known of each image; NumPy only, no torch."""
+"""A Dataset holds sample ids, 8-bit images and the annotations of each image; it needs NumPy, not torch."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ UInt8Images = npt.NDArray[np.uint8]  # (B, C, H, W), RGB where C is 3
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with stable string ids on one pixel grid, read on demand.
+    """A Dataset holds images with stable string ids on one pixel grid, and reads them on demand.
 
-    What a data set does not have is None. All arrays have N rows, in the order of ``ids``.
+    Annotations that a data set does not have are None. All arrays have N rows, in the order of ``ids``.
     """
 
     name: str
     ids: Sequence[str]
-    """N unique, stable sample ids (CelebA: the file name)."""
+    """N unique, stable sample ids (for CelebA, the file names)."""
     shape: tuple[int, int, int]
-    """Channels, height, width of every image."""
+    """The channels, height and width of every image."""
     read: Callable[[npt.NDArray[np.intp]], UInt8Images]
-    """Row numbers (B,) to uint8 images (B, C, H, W); may be called from several threads."""
+    """A function of row numbers (B,) that returns uint8 images (B, C, H, W); threads may call it at once."""
     fingerprint: str
-    """Digest of all that decides what ``read`` and the annotations return, the root's path excepted."""
+    """A digest of everything that decides what ``read`` and the annotations return, but not of the path."""
     attribute_names: tuple[str, ...] = ()
     attributes: npt.NDArray[np.bool_] | None = None
-    """(N, M): attribute present."""
+    """(N, M): whether each attribute is present."""
     labels: npt.NDArray[np.int64] | None = None
-    """(N,): class of each image, for data sets with classes."""
+    """(N,): the class of each image, for data sets with classes."""
     class_names: tuple[str, ...] = ()
     identities: npt.NDArray[np.int64] | None = None
-    """(N,): person of each image."""
+    """(N,): the person in each image."""
     partitions: npt.NDArray[np.str_] | None = None
     """(N,): one of "train", "validation", "test"."""
     landmarks: npt.NDArray[np.float32] | None = None
-    """(N, 5, 2): x, y in pixels of left eye, right eye, nose, left and right mouth corner, left as seen."""
+    """(N, 5, 2): x and y, in pixels, of the eyes, the nose and the mouth's corners, those on the left of
+    the image first."""
     landmark_names: tuple[str, ...] = ()
     annotations: Callable[[npt.NDArray[np.intp]], Mapping[str, npt.NDArray[np.float64]]] | None = None
-    """Row numbers (B,) to numbers (B,) by name that are known of these images, for analyses to read."""
+    """A function of row numbers (B,) that returns numbers (B,) by name, which are kept for analyses."""
 
     def __post_init__(self) -> None:
         count = len(self.ids)
@@ -72,11 +73,11 @@ class Dataset:
 
     @cached_property
     def row_of(self) -> dict[str, int]:
-        """Row number by sample id."""
+        """Return the row number of each sample id."""
         return {sample_id: row for row, sample_id in enumerate(self.ids)}
 
     def rows(self, partition: str | None = None) -> npt.NDArray[np.intp]:
-        """Row numbers of a partition ("train", "validation", "test"), or of all images for None or "all".
+        """Return the row numbers of a partition ("train", "validation", "test"), or all for None or "all".
 
         Raises:
             DatasetError: the partition is unknown, empty, or the data set has none.
@@ -95,7 +96,7 @@ class Dataset:
         return rows
 
     def images(self, rows: npt.NDArray[np.intp]) -> UInt8Images:
-        """uint8 images (B, C, H, W) of the given rows, checked against ``shape``."""
+        """Return the uint8 images (B, C, H, W) of the given rows, checked against ``shape``."""
         images = self.read(rows)
         if images.dtype != np.uint8 or images.shape != (len(rows), *self.shape):
             raise DatasetError(

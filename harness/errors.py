@@ -1,4 +1,4 @@
-"""What a user can put right: each error is one line that gives the place, the fault and the remedy."""
+"""Expected failures are errors of one line that gives the place, the fault and the remedy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class HarnessError(Exception):
-    """Base of all expected failures; the command line prints it as one line and exits with 2."""
+    """The base class of all expected failures; the command line prints its one line and exits with 2."""
 
     def __str__(self) -> str:
         return " ".join(super().__str__().split())
@@ -26,7 +26,7 @@ class DatasetError(HarnessError):
 
 
 class ModelError(HarnessError):
-    """A model cannot be built, trained, loaded or asked."""
+    """A model cannot be built, trained, loaded or run."""
 
 
 class AttackError(HarnessError):
@@ -34,7 +34,7 @@ class AttackError(HarnessError):
 
 
 class ContractError(HarnessError):
-    """A plugin broke the contract: an attack changed its input, a model answered in a wrong shape."""
+    """A plugin broke the contract: an attack changed its input, or a model's output has a wrong shape."""
 
 
 class ResultsError(HarnessError):
@@ -42,7 +42,7 @@ class ResultsError(HarnessError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A remedy to append to "… is unknown": the nearest valid name, or all of them where none is near."""
+    """Return a hint for an unknown name: the nearest valid name, or all valid names if none is near."""
     names = sorted(set(valid))
     folded = {candidate.casefold(): candidate for candidate in names}
     close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)

@@ -1,4 +1,4 @@
-"""Files that appear whole: written aside, flushed, then renamed; and locks that end with their holder."""
+"""Files are written to a temporary name, flushed and renamed; locks end when their process ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path``, then put it in place; nobody ever sees half of it."""
+    """Let ``write`` fill a temporary file and rename it to ``path``, so that no reader sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
@@ -27,7 +27,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes of this machine left half-written under ``folder``."""
+    """Remove temporary files under ``folder`` that killed processes of this machine left behind."""
     host = socket.gethostname()
     for left in folder.rglob(".*.tmp"):
         owner = left.name.rsplit(".", 3)
@@ -37,10 +37,10 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def lock(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file; the system releases it when the process ends, however it ends.
+    """Hold a lock on a file; the system releases it when the process ends, however it ends.
 
     Raises:
-        HarnessError: another process holds it and ``wait`` is false; ``busy`` says of what.
+        HarnessError: another process holds the lock and ``wait`` is false; ``busy`` begins its message.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as held:
@@ -56,7 +56,7 @@ def lock(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file that appears whole."""
+    """Write a text file that appears whole."""
 
     def fill(aside: Path) -> None:
         aside.write_text(text, encoding="utf-8")
@@ -65,7 +65,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def digest_of_file(path: Path) -> str:
-    """sha256 of a file's bytes, as 64 hexadecimal digits."""
+    """Return the sha256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 

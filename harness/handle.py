@@ -1,4 +1,4 @@
-"""Handle: what an attack receives of a model, metered, and no more than the threat's access shows."""
+"""An attack receives a Handle of the model: it counts the passes and shows only what the threat allows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Meter:
-    """Forward and backward passes per case (N,), whatever batches they came in."""
+    """A Meter counts the forward and backward passes of each case (N,), in whatever batches they are made."""
 
     def __init__(self, cases: int) -> None:
         self.forwards = torch.zeros(cases, dtype=torch.int64)
@@ -28,10 +28,10 @@ class Meter:
         self.zero_gradients = torch.zeros(cases, dtype=torch.int64)
         """Backward passes whose gradient at the image was zero everywhere, or not finite."""
         self.found = torch.full((cases,), -1, dtype=torch.int64)
-        """Forward passes made when the attack last found a better image; -1 where it never said so."""
+        """The forward passes made when the attack last found a better image; -1 if it never reported one."""
 
     def shared(self, rows: Tensor) -> Meter:
-        """The meter of some cases (K,), on which the cost of all the others is shared out, rounded up."""
+        """Return a meter of some cases (K,) to which the cost of all others is added in equal parts."""
         shared = Meter(len(rows))
         rows = rows.to(self.forwards.device)
         for name in ("forwards", "backwards"):
@@ -43,14 +43,14 @@ class Meter:
 
 
 class Handle:
-    """What an attack receives of a model: callable, counted, and no more than the threat's access shows.
+    """A Handle is the view of a model that an attack calls; it counts passes and restricts the access.
 
     Row b of a batch is case ``cases[b]``. An attack that lets finished cases leave the batch, or that tries
-    several candidates per case, says so with ``take``: ``model.take(active)(x[active])``. A batch whose
-    rows are not the handle's cases is refused, for its passes could not be booked on anybody.
+    several candidates per case, says so with ``take``: ``model.take(active)(x[active])``. A batch with
+    another number of rows is refused, because its passes could not be counted for any case.
 
-    Outputs are differentiable only where access is "gradients"; where it is "decisions", attribute scores
-    become -1 or +1 and class logits one-hot.
+    Outputs are differentiable only if access is "gradients"; if it is "decisions", attribute scores become
+    -1 or +1 and class logits one-hot.
     """
 
     def __init__(
@@ -72,42 +72,42 @@ class Handle:
 
     @property
     def head(self) -> HeadKind:
-        """One of "attributes", "classes", "embedding"."""
+        """Return the output type: "attributes", "classes" or "embedding"."""
         return self._model.head
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the outputs, where known."""
+        """Return the names of the outputs, if they are known."""
         return self._model.names
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """Return the device of the model."""
         return self._model.device
 
     @property
     def access(self) -> Access:
-        """What this handle shows: "gradients", "scores" or "decisions"."""
+        """Return the access that this handle gives: "gradients", "scores" or "decisions"."""
         return self._access
 
     @property
     def compute(self) -> Compute:
-        """In what precision this handle's passes are made."""
+        """Return the precision of this handle's passes."""
         return self._compute
 
     @property
     def has_logits(self) -> bool:
-        """Whether ``logits`` can be asked: two logits stand behind each attribute's score."""
+        """Tell whether ``logits`` can be called, because the model has two logits behind each score."""
         return self._access != "decisions" and callable(getattr(self._model.module, "logits", None))
 
     def __len__(self) -> int:
         return len(self._cases)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Outputs of the images (B, C, H, W): (B, M), (B, K) or (B, D), float32.
+        """Return the float32 outputs (B, M), (B, K) or (B, D) of the images (B, C, H, W).
 
         A focused handle of an attributes head computes one column per case; the others are NaN, so that
-        nobody takes them for scores.
+        they cannot be mistaken for scores.
         """
         module = self._model.module
         select = getattr(module, "select", None)
@@ -124,35 +124,35 @@ class Handle:
         return empty.scatter(1, columns, own)
 
     def logits(self, x: Tensor) -> Tensor:
-        """(B, 2) logits (absent, present) of the attribute that each case of a focused handle reads."""
+        """Return (B, 2) logits (absent, present) of the attribute that each case reads; focus it first."""
         logits = getattr(self._model.module, "logits", None)
         if not self.has_logits or self._columns is None or logits is None:
-            raise ContractError("logits need a model that has them, and a handle focused on one attribute")
+            raise ContractError("logits need a model that has them, and a handle focused on an objective")
         return self._run(logits, x, self._columns.to(x.device))
 
     @property
     def component_classes(self) -> Tensor:
-        """(P,) the class that each of ``components`` speaks for."""
+        """Return (P,) the class that each of ``components`` belongs to."""
         classes = getattr(self._model.module, "component_classes", None)
         if isinstance(classes, Tensor):
             return classes
-        raise ContractError(f"{type(self._model.module).__name__} is not made of components")
+        raise ContractError(f"{type(self._model.module).__name__} has no components")
 
     @property
     def has_components(self) -> bool:
-        """Whether ``components`` can be asked: the scores of classes are made of those of their parts."""
+        """Tell whether ``components`` can be called, because the scores of classes are made of parts."""
         asked = callable(getattr(self._model.module, "components", None))
         return asked and self.head == "classes" and self._access != "decisions"
 
     def components(self, x: Tensor) -> Tensor:
-        """(B, P) scores of the parts that classes consist of, such as log densities of a mixture's."""
+        """Return (B, P) the scores of the parts that the classes consist of, such as mixture components."""
         if not self.has_components:
             raise ContractError("components need a model of classes that has them, and access to its scores")
         components: Callable[..., Any] = self._model.module.components  # type: ignore[assignment]
         return self._run(components, x)
 
     def take(self, cases: Tensor) -> Handle:
-        """A handle of the given rows (K,) of this one; a row named twice is two candidates of one case."""
+        """Return a handle of the given rows (K,); a row that is given twice is two candidates of one case."""
         view = self._copy()
         view._cases = self._cases[cases.to(self._cases.device)]
         if self._columns is not None:
@@ -162,36 +162,38 @@ class Handle:
         return view
 
     def focus(self, objective: Objective) -> Handle:
-        """A handle that computes only the output column that each case's objective reads."""
+        """Return a handle that computes only the output column that each case's objective reads."""
         if len(objective) != len(self):
-            raise ContractError(f"an objective of {len(objective)} cases cannot focus one of {len(self)}")
+            raise ContractError(
+                f"an objective of {len(objective)} cases cannot focus a handle of {len(self)} cases"
+            )
         view = self._copy()
         view._columns, view._objective = objective.columns, objective
         return view
 
     def reaches(self, x: Tensor) -> Tensor:
-        """(B,) bool: whether each image (B, C, H, W) reaches the goal of its case; of a focused handle.
+        """Tell (B,) whether each image (B, C, H, W) reaches the goal of its case; focus the handle first.
 
-        It is all that an attacker learns who may see decisions only, and is defined for every head.
+        An attack with access "decisions" learns nothing else from a model; this works with every head.
         """
         if self._objective is None:
-            raise ContractError("a handle that is not focused knows no goal; model.focus(objective) first")
-        # A decision is the model's own, not that of an attack's reduced precision.
+            raise ContractError("the handle knows no goal yet; call model.focus(objective) first")
+        # Decisions are made in float32, whatever precision the attack's other passes have.
         view = self.precise()
         view._access = "scores"
         with torch.no_grad():
             return self._objective.reached(view(x))
 
     def found(self, rows: Tensor | None = None) -> None:
-        """Say that a better image than before was found just now, for all cases or some rows (K,).
+        """Report that a better image than before was found just now, for all cases or some rows (K,).
 
-        It changes no outcome: records tell how much of an attack's cost came before its best image.
+        This changes no outcome: records then say how much of an attack's cost came before its best image.
         """
         cases = self._cases if rows is None else self._cases[rows.to(self._cases.device)]
         self._meter.found[cases] = self._meter.forwards[cases]
 
     def precise(self) -> Handle:
-        """The same handle in float32, as the judge computes."""
+        """Return the same handle with passes in float32, as the judge computes."""
         view = self._copy()
         view._compute = "float32"
         return view
@@ -203,21 +205,21 @@ class Handle:
         *,
         outputs: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """``value`` (B,) of the outputs at ``x``, and its gradient (B, C, H, W): one forward, one backward.
+        """Return ``value`` (B,) of the outputs at ``x`` and its gradient (B, C, H, W), in one pass each way.
 
-        ``outputs`` is what is asked, such as ``self.logits``; the handle itself by default. No parameter
-        receives a gradient, and the graph is gone when this returns.
+        ``outputs`` is the function that is called, such as ``self.logits``; by default the handle itself. No
+        parameter receives a gradient, and the graph is freed when this returns.
         """
         if self._access != "gradients":
-            raise ContractError(f"the attack asked for gradients, and may see {self._access}")
+            raise ContractError(f"the attack asked for gradients, but may see only {self._access}")
         with torch.enable_grad():
             start = x.detach().requires_grad_()
             values = value(outputs(start) if outputs else self(start))
             if not values.requires_grad:
                 return values.detach(), torch.zeros_like(x)
-            (slope,) = torch.autograd.grad(values.sum(), start)
-        # In the layout of the images, for arithmetic on mixed layouts is slow.
-        return values.detach(), slope.contiguous()
+            (gradient,) = torch.autograd.grad(values.sum(), start)
+        # Contiguous like the images, because arithmetic on mixed memory layouts is slow.
+        return values.detach(), gradient.contiguous()
 
     def _copy(self) -> Handle:
         view = object.__new__(Handle)
@@ -247,15 +249,15 @@ class Handle:
             return torch.where(outputs > 0, 1.0, -1.0)
         if self.head == "classes":
             return F.one_hot(outputs.argmax(1), outputs.shape[1]).float()
-        raise ContractError("an embedding has no decisions to show without an anchor; ask model.reaches(x)")
+        raise ContractError("an embedding has no decisions without an anchor; call model.reaches(x) instead")
 
     def _arranged(
         self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int, coarse: bool
     ) -> Tensor:
-        """The answer to images in the layout that suits the precision.
+        """Run the model on images in the memory layout that suits the precision.
 
-        float32 is asked as the judge asks. In bfloat16 convolutions are much faster where channels come last;
-        a module that cannot take that, because it calls ``view``, is found out once.
+        In float32 the layout is that of the judge. In bfloat16, convolutions are much faster with channels
+        last; a module that fails on this layout because it calls ``view`` is remembered, and not tried again.
         """
         module = self._model.module
 
@@ -275,11 +277,11 @@ class Handle:
 
 
 _NEEDS_ROWS: WeakSet[nn.Module] = WeakSet()
-"""Modules that call ``view`` where only the usual layout of images allows it."""
+"""Modules that call ``view`` in a way that needs the usual memory layout (B, C, H, W)."""
 
 
 class _CountBackwards(torch.autograd.Function):
-    """The identity; each backward pass through it is booked on the batch's cases."""
+    """An identity function that counts each backward pass through it for the cases of the batch."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, meter: Meter, cases: Tensor) -> Tensor:
@@ -287,12 +289,12 @@ class _CountBackwards(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         ctx.meter.backwards.index_add_(0, ctx.cases, torch.ones_like(ctx.cases))
-        size = slope.flatten(1).abs().amax(1) if slope.numel() else slope.new_zeros(len(slope))
+        size = gradient.flatten(1).abs().amax(1) if gradient.numel() else gradient.new_zeros(len(gradient))
         lost = ~((size > 0) & size.isfinite())
         ctx.meter.zero_gradients.index_add_(0, ctx.cases, lost.long().to(ctx.cases.device))
-        return slope, None, None
+        return gradient, None, None
 
 
 AttackFunction = Callable[..., Tensor]

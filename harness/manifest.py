@@ -1,4 +1,4 @@
-"""Manifest: a suite as TOML, read strictly; every error names the file, the key and the remedy."""
+"""A manifest describes a suite in TOML and is read strictly; errors name the file, the key and the remedy."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from harness.specs import Compute
 
 SCHEMA = 1
 RESERVED = ("clean", "worst-case")
-"""Rows that boards add to those of the attacks."""
+"""Names of rows that leaderboards add to those of the attacks."""
 TABLES = ("source", "dataset", "model", "attack", "transfer", "measure", "exclude", "analysis")
 NAMELESS = ("transfer", "exclude")
-"""Tables that speak of others, and have neither `use` nor `id`."""
+"""Tables that refer to other tables, and have neither `use` nor `id`."""
 
 _TOP = {
     parameter.name: parameter
@@ -42,33 +42,33 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Table:
-    """One [[dataset]], [[model]], [[attack]], … of a manifest, not yet resolved."""
+    """A Table is one [[dataset]], [[model]], [[attack]], … of a manifest, before it is resolved."""
 
     kind: str
     place: str
-    """Where it stands, the beginning of every error: `suites/celeba.toml: attack "pgd"`."""
+    """The file and the table, with which every error begins: `suites/celeba.toml: attack "pgd"`."""
     values: Mapping[str, Any]
     unset: Mapping[str, str] = field(default_factory=dict)
-    """Keys whose environment variable is unset, and the variable."""
+    """For each key whose environment variable is unset, the name of that variable."""
 
     @property
     def use(self) -> str:
-        """The catalogue's name."""
+        """Return the name in the catalogue."""
         return str(self.values["use"])
 
     @property
     def id(self) -> str | None:
-        """The name that the manifest gives it."""
+        """Return the `id` that the manifest gives to the table, or None."""
         return self.values.get("id")
 
     def answers_to(self, name: str) -> bool:
-        """Whether --set or [[exclude]] mean this table by that name."""
+        """Tell whether a name in --set, [[exclude]] or [[transfer]] means this table."""
         return name in (self.id, self.use, self.use.rpartition("/")[2])
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A manifest, read and checked for form; names and parameters are resolved by the planner."""
+    """A Suite is a manifest that was read and checked for form; the planner resolves names and parameters."""
 
     place: str
     name: str
@@ -77,7 +77,7 @@ class Suite:
     models: tuple[Table, ...]
     attacks: tuple[Table, ...]
     sources: tuple[Table, ...] = ()
-    """Data sets that others are made from; they are not attacked themselves."""
+    """Data sets that other data sets are made from; they are not attacked themselves."""
     transfers: tuple[Table, ...] = ()
     measures: tuple[Table, ...] = ()
     excludes: tuple[Table, ...] = ()
@@ -96,11 +96,11 @@ def read_suite(
     overrides: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Suite:
-    """A suite from a TOML file, or from a mapping of the same form.
+    """Read a suite from a TOML file, or from a mapping of the same form.
 
     Args:
         overrides: values by "seed" or "dataset.celeba.root" (kind, `use` or `id`, key).
-        environment: for `$VARIABLES`; the process's own by default.
+        environment: the values of `$VARIABLES`; by default those of this process.
 
     Raises:
         ManifestError: the file is missing or malformed, or a key or value is wrong.
@@ -118,7 +118,7 @@ def read_suite(
             raise ManifestError(f'{place}: "{key}" is unknown; {nearest(key, (*_TOP, *TABLES))}')
     checked = check(place, top, _TOP, ManifestError)
     if checked.pop("schema") != SCHEMA:
-        raise ManifestError(f"{place}: schema = {top['schema']} is not known here; this version reads 1")
+        raise ManifestError(f"{place}: schema = {top['schema']} is unknown; this version reads schema = 1")
     if not 0 <= checked["seed"] < 2**63:
         raise ManifestError(f"{place}: seed = {checked['seed']} must be from 0 to 2**63 - 1")
     for key in ("batch_size", "shard_size"):
@@ -148,7 +148,7 @@ def read_suite(
 
 
 def parse_value(text: str) -> Any:
-    """A value as --set takes it: TOML where it is TOML ("3", "[88, 72]", "true"), else the text itself."""
+    """Parse a value of --set as TOML ("3", "[88, 72]", "true"); return the text itself if it is not TOML."""
     try:
         document = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
@@ -197,7 +197,7 @@ def _table(
                 raise ManifestError(f"{here}.{key} = {table[key]!r} must be a string")
         here = f'{place}: {kind} "{table.get("id", table["use"])}"'
         if kind == "attack" and table.get("id") in RESERVED:
-            raise ManifestError(f"{here}: boards have a row of that name for themselves; choose another id")
+            raise ManifestError(f"{here}: leaderboards add a row of that name themselves; choose another id")
     variables = os.environ if environment is None else environment
     values: dict[str, Any] = {}
     unset: dict[str, str] = {}
@@ -214,7 +214,7 @@ def _expand(key: str, value: Any, variables: Mapping[str, str], unset: dict[str,
 
     def replace(match: re.Match[str]) -> str:
         name = match[1] or match[2]
-        if not variables.get(name):  # an empty variable says as little as none
+        if not variables.get(name):  # an empty variable counts as unset
             unset[key] = name
             return match[0]
         return variables[name]

@@ -1,19 +1,20 @@
-"""Model: a module, its head and its decision rule. Attacks receive a handle of it (``harness.handle``).
+"""A Model is a module with its head (output type) and its decision rule; attacks receive a handle of it.
 
-A module takes float32 images (B, C, H, W) in [0, 1] on the data set's grid; resizing, cropping and
-normalisation are its own. By head it answers
+A module takes float32 images (B, C, H, W) in [0, 1] at the size of the data set's images; resizing, cropping
+and normalisation are part of the module. Its head says what it returns:
 
-- ``attributes``: scores (B, M), present where > 0 (a tie is absent);
-- ``classes``: logits (B, K), decided by argmax;
-- ``embedding``: (B, D), accepted where the distance to an anchor is below the threshold.
+- ``attributes``: scores (B, M); an attribute is present where its score is > 0, and absent at 0;
+- ``classes``: logits (B, K); the decision is the argmax;
+- ``embedding``: (B, D); an image is accepted as a person if its distance to the anchor, the embedding of
+  that person's reference (enrolled template) image, is below the threshold.
 
 A module may also have, and the harness then uses,
 
-- ``select(x, columns) -> (B,)``: the score of attribute ``columns[b]`` alone, where that is cheaper;
+- ``select(x, columns) -> (B,)``: the score of attribute ``columns[b]`` alone, if that is cheaper;
 - ``logits(x, columns) -> (B, 2)``: the two logits (absent, present) behind each of those scores;
-- ``training_loss(scores, labels)``, elementwise: its own loss (attributes: labels -1 or +1);
-- ``attribute_names``: what it answers, where that is fewer than the data set's;
-- ``threshold``: of an embedding, calibrated on a disjoint split.
+- ``training_loss(scores, labels)``: its own elementwise loss (labels of attributes are -1 or +1);
+- ``attribute_names``: the attributes that it has scores for, if they are fewer than the data set's;
+- ``threshold``: the threshold of an embedding, calibrated on a disjoint split.
 """
 
 from __future__ import annotations
@@ -34,44 +35,44 @@ from harness.specs import ACCESS_ORDER, Access, HeadKind
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A module with its head; made by ``wrap_model``."""
+    """A Model is a module with its head; ``wrap_model`` makes it."""
 
     module: nn.Module
     head: HeadKind
     names: tuple[str, ...] = ()
-    """Attribute or class names of the outputs, where known."""
+    """The attribute or class names of the outputs, if they are known."""
     threshold: float | None = None
     distance: Callable[[Tensor, Tensor], Tensor] = field(default=F.pairwise_distance)
-    """Between embeddings (B, D) and (B, D): (B,)."""
+    """The distance (B,) between embeddings (B, D) and (B, D)."""
     training_loss: Callable[[Tensor, Tensor], Tensor] = field(default=F.mse_loss)
-    """Elementwise loss of scores and labels."""
+    """The elementwise loss of scores and labels."""
     access: Access = "gradients"
 
     @property
     def device(self) -> torch.device:
-        """Where the module's first parameter or buffer lies; the CPU where it has none."""
+        """Return the device of the module's first parameter or buffer; the CPU if it has none."""
         for tensor in (*self.module.parameters(), *self.module.buffers()):
             return tensor.device
         return torch.device("cpu")
 
     def scores(self, x: Tensor, *, batch_size: int = 256) -> Tensor:
-        """Outputs (B, M), (B, K) or (B, D) in float32 and eval mode, without gradients."""
+        """Return the outputs (B, M), (B, K) or (B, D) in float32 and eval mode, without gradients."""
         with frozen(self.module), torch.no_grad(), exact(self.device):
             return torch.cat([self._outputs(part) for part in torch.split(x.to(self.device), batch_size)])
 
     def decide(self, outputs: Tensor) -> Tensor:
-        """Attributes: (B, M) bool, present; classes: (B,) argmax; an embedding decides nothing alone."""
+        """Return the decisions: attributes (B, M) bool, classes (B,) argmax; an embedding alone has none."""
         if self.head == "attributes":
             return outputs > 0
         if self.head == "classes":
             return outputs.argmax(1)
-        raise ModelError("an embedding decides only against an anchor")
+        raise ModelError("an embedding has no decision without an anchor to compare it with")
 
     def _outputs(self, x: Tensor) -> Tensor:
         outputs = self._answer(self.module, x)
         if self.names and self.head != "embedding" and outputs.shape[1] != len(self.names):
             width, names = outputs.shape[1], len(self.names)
-            raise ContractError(f"the model answered {width} {self.head}, and has {names} names")
+            raise ContractError(f"the model returned {width} {self.head}, but has {names} names")
         return outputs
 
     def _answer(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int = 2) -> Tensor:
@@ -79,7 +80,7 @@ class Model:
         if not isinstance(outputs, Tensor) or outputs.ndim != dimensions or len(outputs) != len(x):
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             wanted = "(B, outputs)" if dimensions == 2 else "(B,)"
-            raise ContractError(f"the model answered {shape} to a batch of {len(x)}; expected {wanted}")
+            raise ContractError(f"the model returned {shape} for a batch of {len(x)}; expected {wanted}")
         return outputs.float()
 
 
@@ -93,16 +94,16 @@ def wrap_model(
     training_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
     access: Access = "gradients",
 ) -> Model:
-    """A ``torch.nn.Module`` as the harness sees it; the module is not copied.
+    """Wrap a ``torch.nn.Module`` as a model of the harness; the module is not copied.
 
     Args:
-        module: takes (B, C, H, W) in [0, 1]; its normalisation is its own.
+        module: takes images (B, C, H, W) in [0, 1], and normalises them itself.
         head: "classes" (B, K), "attributes" (B, M) or "embedding" (B, D).
-        names: of the outputs; the module's ``attribute_names`` by default.
-        threshold: of an embedding's distance; the module's ``threshold`` by default.
-        distance: between embeddings; Euclidean by default.
-        training_loss: elementwise; by default the module's own, else logistic loss for attributes (labels
-            -1 or +1) and cross-entropy for classes.
+        names: the names of the outputs; by default the module's ``attribute_names``.
+        threshold: the threshold of an embedding's distance; by default the module's ``threshold``.
+        distance: the distance of two embeddings; by default the module's own, else the Euclidean distance.
+        training_loss: an elementwise loss; by default the module's own, else logistic loss for attributes
+            (labels -1 or +1) and cross-entropy for classes.
         access: the most that an attacker may see.
 
     Raises:
@@ -127,7 +128,7 @@ def wrap_model(
 
 
 def _euclidean(a: Tensor, b: Tensor) -> Tensor:
-    # The small constant keeps the gradient finite where an embedding meets its anchor.
+    # The small constant keeps the gradient finite where two embeddings are equal.
     return ((a - b).square().sum(1) + 1e-12).sqrt()
 
 
@@ -141,7 +142,7 @@ def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Eval mode and no parameter gradients inside; modes and flags as they were outside."""
+    """Put a module into eval mode without parameter gradients; restore its modes and flags afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     module.eval()
@@ -157,7 +158,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def exact(device: torch.device) -> Iterator[None]:
-    """float32 as it is written: no autocast that somebody left on, no convolutions in TF32."""
+    """Compute in true float32: without an autocast that is still on, and without convolutions in TF32."""
     convolutions = (
         cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
         if device.type == "cuda"

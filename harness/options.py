@@ -1,4 +1,4 @@
-"""Options of a run: flags beat HARNESS_* variables beat the manifest."""
+"""Options say how a suite is run: flags beat HARNESS_* variables, which beat the manifest."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Overwrite = Literal["never", "failed", "all"]
 
 @dataclass(frozen=True)
 class Options:
-    """How a suite is run; what it is stays in the manifest."""
+    """Options say how a suite is run; the manifest says what the suite is."""
 
     out: Path | None = None
-    """The results folder; results/<suite name> where None."""
+    """The results folder; None means results/<suite name>."""
     limit: int | None = None
-    """At most so many images per data set."""
+    """The largest number of images per data set; None means no limit."""
     device: str | None = None
-    """"cpu", "cuda", "cuda:1", or "auto"; the manifest's where None."""
+    """"cpu", "cuda", "cuda:1" or "auto"; None means the device that the manifest names."""
     shard: tuple[int, int] = (1, 1)
-    """i of n: this process does every n-th shard, beginning with the i-th."""
+    """(i, n): this process runs every n-th shard, beginning with the i-th."""
     overwrite: Overwrite = "never"
-    """Which finished shards are done again: none, those with errors, or all."""
+    """Which finished shards are run again: none, those with errors, or all."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Manifest values by "dataset.celeba.root"."""
+    """Manifest values that replace those of the file, by paths such as "dataset.celeba.root"."""
 
 
 def options(
@@ -42,7 +42,7 @@ def options(
     overrides: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Options:
-    """Options from flags, completed from HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, …
+    """Return the options that flags give, completed from HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, …
 
     Raises:
         ManifestError: a value is wrong.
@@ -56,7 +56,7 @@ def options(
 
     chosen_out, place = value(out, "out")
     if chosen_out == "":
-        raise ManifestError(f"{place} is empty; name a folder")
+        raise ManifestError(f"{place} is empty; give the path of a folder")
     chosen_device, _ = value(device, "device")
     return Options(
         None if chosen_out is None else Path(chosen_out),

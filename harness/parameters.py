@@ -14,8 +14,6 @@ from typing import Any
 from harness.errors import CatalogError, HarnessError, nearest
 
 REQUIRED = inspect.Parameter.empty
-GIVEN_TO_ATTACKS = ("rng", "fit")
-"""Keyword arguments that the harness gives to attacks; no manifest can."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Random numbers that belong to cases: the same whatever batch, shard or process a case is in."""
+"""Random numbers belong to cases: a case gets the same ones in whatever batch, shard or process it is."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 class CaseRandom:
-    """One independent stream of random numbers per case, counter-based (Philox, 128-bit keys).
+    """CaseRandom gives each case an independent stream of random numbers (Philox, with 128-bit keys).
 
-    Streams are drawn on the CPU, so that every device sees the same numbers. ``take`` keeps the streams, so
-    a case that leaves the batch changes nobody else's numbers.
+    The numbers are drawn on the CPU, so that every device sees the same ones. ``take`` keeps the streams, so
+    that a case which leaves the batch does not change the numbers of the others.
     """
 
     def __init__(self, seed: int, keys: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ class CaseRandom:
         return len(self._streams)
 
     def take(self, cases: Tensor) -> CaseRandom:
-        """The streams, shared with this object, of the given cases: (K,) numbers or (B,) bool."""
+        """Return the streams of the given cases, (K,) numbers or (B,) bool; they are shared, not copied."""
         if cases.dtype == torch.bool:
             cases = torch.nonzero(cases).flatten()
         view = CaseRandom(0, ())
@@ -32,17 +32,17 @@ class CaseRandom:
         return view
 
     def uniform(self, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Tensor:
-        """float32 (B, *shape), uniform in [low, high)."""
+        """Return float32 (B, *shape), uniform in [low, high)."""
         size = tuple(shape)
         draws = np.empty((len(self), *size), np.float32)
         for case, stream in enumerate(self._streams):
             draws[case] = stream.random(size, dtype=np.float32)
         draws = draws * np.float32(high - low) + np.float32(low)
-        # float32 rounds the largest draws up to ``high``
+        # float32 would round the largest of these numbers up to ``high``
         return torch.from_numpy(np.minimum(draws, np.nextafter(np.float32(high), np.float32(low))))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """float32 (B, *shape), standard normal."""
+        """Return float32 (B, *shape), standard normal."""
         size = tuple(shape)
         draws = np.empty((len(self), *size), np.float32)
         for case, stream in enumerate(self._streams):
@@ -50,7 +50,7 @@ class CaseRandom:
         return torch.from_numpy(draws)
 
     def integers(self, high: int, shape: Sequence[int] = ()) -> Tensor:
-        """int64 (B, *shape), uniform in [0, high)."""
+        """Return int64 (B, *shape), uniform in [0, high)."""
         size = tuple(shape)
         draws = [np.asarray(stream.integers(high, size=size)) for stream in self._streams]
         return torch.from_numpy(np.stack(draws).astype(np.int64)) if draws else torch.empty((0, *size)).long()
@@ -62,6 +62,6 @@ def _stream(seed: int, key: str) -> np.random.Generator:
 
 
 def derived_seed(*parts: object) -> int:
-    """A 63-bit seed that depends on all parts, equal on every machine."""
+    """Return a 63-bit seed that depends on all parts and is the same on every machine."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

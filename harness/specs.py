@@ -144,7 +144,7 @@ class MeasureSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec(Spec):
-    """A number per board row, of a table of records.
+    """A number per board row, of a table of records, and how boards show it.
 
     ``run`` names a function ``(records: pandas.DataFrame) -> harness.metrics.Estimate``; ``columns`` are the
     record columns that it reads.
@@ -156,6 +156,23 @@ class MetricSpec(Spec):
     columns: tuple[str, ...]
     unit: str = ""
     direction: Literal["higher is more robust", "lower is more robust", "neither"] = "neither"
+    interval: bool = True
+    """Whether the board has its 95 % interval, in two more columns that end in ``_low`` and ``_high``."""
+    heading: str = ""
+    """What tables for people call it; the name of its column on the board where empty."""
+    digits: int = 3
+    """How many decimals these tables show."""
+    scale: float = 1.0
+    """What they multiply the number by: 100 for percent."""
+    explanation: str = ""
+    """What it means, for the list below a table."""
+    term: str = ""
+    """What is explained there, where that is not the heading: metrics of one term share its explanation."""
+    shown: Literal["always", "where known", "never"] = "where known"
+    """Whether these tables have it: "always", and with its interval; where some row has a value; or "never",
+    so that it is in leaderboard.parquet, CSV and JSON alone."""
+    importance: int = 0
+    """What matters least leaves a narrow terminal first; the number of cases has 10, the coverage 12."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""Threat model: what an attacker may change, by how much, and what they may see.
+"""A threat model says what an attacker may change, by how much, and what they may see.
 
-Distances are between images in [0, 1]: ``linf`` and ``l2`` over all components, ``l0`` counts pixels
-(positions at which any channel changed).
+Distances are between images in [0, 1]: ``linf`` and ``l2`` are taken over all components, ``l0`` counts
+pixels (positions at which any channel changed).
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ Norm = Literal["linf", "l2"]
 NORMS: tuple[str, ...] = get_args(Norm)
 GREY_LEVELS = 255
 FLOAT_TOLERANCE = 1e-5
-"""Of norms and of the box: what float32 arithmetic may add; far below the rounding to 8 bits."""
+"""What float32 arithmetic may add to a norm or a pixel; it is far below the rounding to 8 bits."""
 LARGEST_EPS = 1e6
-"""No image of [0, 1] has room for more, and float32 has room for its square."""
+"""The largest eps: no change inside [0, 1] is larger, and float32 can still hold its square."""
 
 
 @dataclass(frozen=True)
 class Threat:
-    """A frozen threat model; ``Linf(8/255)``, ``L2(.5)``, ``Minimal("l2")`` and ``Region(mask)`` make it."""
+    """A Threat is a frozen value; make it with ``Linf``, ``L2``, ``Minimal`` or ``Region``."""
 
     norm: str | None = None
-    """The norm of the budget, or that a minimal attack makes small; None: only the region counts."""
+    """The norm of the budget, or the one that a minimum-norm attack minimises; None: only the mask counts."""
     eps: float | None = None
-    """Budget in the units of the norm; None: the smallest that works."""
+    """The budget in the units of the norm; None: the smallest change that works."""
     mask: Tensor | None = field(default=None, compare=False)
-    """True where pixels may change: (H, W); (B, 1, H, W), one mask per case; or (P, H, W), places of which
+    """True where pixels may change: (H, W); (B, 1, H, W), one mask per case; or (P, H, W), P places of which
     each case may use one. None: everywhere."""
     region: str = ""
-    """How boards name the mask: "eyeglasses"."""
+    """The name of the mask on leaderboards, such as "eyeglasses"."""
     access: Access = "gradients"
     levels: int | None = GREY_LEVELS
-    """Adversarials are judged on the grid k/levels; None: as they are."""
+    """Adversarials are rounded to k/levels before they are judged; None: they are not rounded."""
 
     def __post_init__(self) -> None:
         if self.norm is not None and self.norm not in NORMS:
@@ -55,44 +55,44 @@ class Threat:
 
     @property
     def label(self) -> str:
-        """How boards name it: "linf 8/255", "l2 0.5", "linf minimal", "eyeglasses", "region"."""
+        """Return the name on leaderboards: "linf 8/255", "l2 0.5", "linf minimal", "eyeglasses", "region"."""
         parts = [self.norm] if self.norm else []
         if self.norm:
-            parts.append("minimal" if self.eps is None else _spoken(self.eps, self.norm))
+            parts.append("minimal" if self.eps is None else _eps_label(self.eps, self.norm))
         if self.region or self.mask is not None:
             parts.append(self.region or "region")
         return " ".join(parts) or "unbounded"
 
     @property
     def places(self) -> int:
-        """Of how many masks each case may use one; 0 where there is no such choice."""
+        """Return the number of places of which each case may use one; 0 if the mask offers no choice."""
         return len(self.mask) if self.mask is not None and self.mask.ndim == 3 else 0
 
     def at(self, places: Tensor) -> Threat:
-        """The threat in which each case has the mask of its place (B,), out of (P, H, W)."""
+        """Return the threat in which each case has the mask of its place (B,), out of (P, H, W)."""
         if self.mask is None or not self.places:
             raise AttackError("there are no places to choose from; give a mask of shape (P, H, W)")
         return replace(self, mask=self.mask[places.to(self.mask.device)][:, None])
 
     def take(self, cases: Tensor) -> Threat:
-        """The threat of the given cases (K,): per-case masks follow."""
+        """Return the threat of the given cases (K,), with their masks if each case has its own."""
         if self.mask is None or self.mask.ndim != 4:
             return self
         return replace(self, mask=self.mask[cases.to(self.mask.device)])
 
     def part(self, rows: slice) -> Threat:
-        """The threat of some of the images: per-case masks are cut."""
+        """Return the threat of some of the images, with their masks if each case has its own."""
         if self.mask is None or self.mask.ndim != 4:
             return self
         return replace(self, mask=self.mask[rows])
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """The nearest images inside budget, region and box, all (B, C, H, W); differentiable nowhere needed.
+        """Bring ``x_adv`` (B, C, H, W) into the budget around ``x``, the region and the pixel range [0, 1].
 
-        The box is applied last: it can only bring pixels nearer to ``x``, which lies inside.
+        Pixels are clipped last: that can only bring them nearer to ``x``, which lies inside the range.
 
         Raises:
-            AttackError: the places of the mask are still to be chosen from, with ``at``.
+            AttackError: no place of the mask has been chosen yet, with ``at``.
         """
         if self.places:
             raise AttackError(f"choose one of the {self.places} places of the mask first: threat.at(places)")
@@ -107,26 +107,26 @@ class Threat:
         return (x + delta).clamp(0, 1)
 
     def round(self, x: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] rounded to the grid on which they are judged."""
+        """Round images (B, C, H, W) in [0, 1] to the grid on which they are judged."""
         return x if self.levels is None else torch.round(x.clamp(0, 1) * self.levels) / self.levels
 
     def rounding_slack(self, components: int) -> float:
-        """By how much, in units of the norm, rounding alone may lift an image of so many components.
+        """Return how much the rounding of so many components may add to a distance in this norm.
 
-        Half a grey level in L-infinity; in L2 the root mean square of a uniform rounding error.
+        In L-infinity this is half an 8-bit level, in L2 the root mean square of a uniform rounding error.
         """
         if self.levels is None:
             return 0.0
         return 0.5 / self.levels if self.norm == "linf" else (components / 12) ** 0.5 / self.levels
 
     def settle(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """Images on the grid (B, C, H, W), pulled towards ``x`` where rounding alone left the budget.
+        """Round images (B, C, H, W) to the grid, and pull back those that rounding took out of the budget.
 
         An attack keeps its real-valued perturbation inside the budget, and rounding can push it out (most
-        in L2). Then components that were rounded away from ``x``, which lies on the grid, go back by one
-        level: in L-infinity those over eps, in L2 as few and as cheap ones as will do. What is judged never
-        exceeds eps, and an honest attack does not become invalid by rounding, nor lose more than it must.
-        The region is not enforced.
+        often in L2). Components that were rounded away from ``x``, which lies on the grid, then move back by
+        one level: in L-infinity those over eps; in L2 only as many as are needed, first those for which this
+        adds least to the rounding error. So the judged image never exceeds eps, and an attack that kept to
+        the budget loses no more than it must. The region is not enforced.
         """
         rounded = self.round(x_adv)
         if self.eps is None or self.norm is None or self.levels is None:
@@ -141,15 +141,15 @@ class Threat:
         return rounded
 
     def _levels_inside(self, wanted: Tensor, eps: float) -> Tensor:
-        """Whole grey levels (B, C, H, W) near the ``wanted`` ones, inside the budget as those are."""
+        """Return whole levels (B, C, H, W) near ``wanted`` ones, which lie inside the budget; so do they."""
         rounded = wanted.round()
         back = rounded - rounded.sign()
         if self.norm == "linf":
             return torch.where(rounded.abs() > eps + FLOAT_TOLERANCE, back, rounded)
         saved = (rounded.square() - back.square()).flatten(1)  # (B, N) of the squared norm
         outward = (rounded.abs() - wanted.abs()).flatten(1)  # (B, N), up to half a level
-        # What a step back adds to the squared rounding error, per unit that it saves. Steps back of all
-        # that was rounded outward would leave no component larger than wanted, so that enough can be saved.
+        # What a step back adds to the squared rounding error, per unit of the squared norm that it saves. If
+        # all that was rounded outward went back, no component would exceed its wanted value: this is enough.
         price = torch.where(outward > 0, (1 - 2 * outward) / saved, torch.inf)
         order = price.argsort(dim=1, stable=True)
         before = saved.gather(1, order).cumsum(1) - saved.gather(1, order)
@@ -158,7 +158,7 @@ class Threat:
         return torch.where(chosen.view_as(wanted), back, rounded)
 
     def outside(self, delta: Tensor) -> Tensor:
-        """(B,) the largest change of perturbations (B, C, H, W) outside the region; of places, the least."""
+        """Return (B,) the largest change (B, C, H, W) outside the mask; with places, outside the best one."""
         if self.mask is None:
             return torch.zeros(len(delta), device=delta.device)
         mask = self.mask.to(delta.device)
@@ -171,22 +171,22 @@ class Threat:
         return found
 
     def distance(self, delta: Tensor) -> Tensor:
-        """(B,) norm of perturbations (B, C, H, W) in this threat's norm (L-infinity where it has none)."""
+        """Return (B,) the norm of perturbations (B, C, H, W); L-infinity if the threat names no norm."""
         return l2(delta) if self.norm == "l2" else linf(delta)
 
 
 def Linf(eps: float, *, access: Access = "gradients", levels: int | None = GREY_LEVELS) -> Threat:
-    """Every component may change by eps, in units of the [0, 1] range: ``Linf(8/255)``."""
+    """Return a threat in which every component may change by eps, on the scale of [0, 1]: ``Linf(8/255)``."""
     return Threat("linf", eps, access=access, levels=levels)
 
 
 def L2(eps: float, *, access: Access = "gradients", levels: int | None = GREY_LEVELS) -> Threat:
-    """The Euclidean norm of the whole perturbation may be eps."""
+    """Return a threat in which the Euclidean norm of the whole perturbation may be eps."""
     return Threat("l2", eps, access=access, levels=levels)
 
 
 def Minimal(norm: Norm = "l2", *, access: Access = "gradients", levels: int | None = GREY_LEVELS) -> Threat:
-    """No budget: the attack looks for the smallest perturbation in this norm."""
+    """Return a threat without a budget: the attack looks for the smallest perturbation in this norm."""
     return Threat(norm, None, access=access, levels=levels)
 
 
@@ -198,10 +198,10 @@ def Region(
     access: Access = "gradients",
     levels: int | None = GREY_LEVELS,
 ) -> Threat:
-    """Only pixels inside the mask may change.
+    """Return a threat in which only pixels inside the mask may change.
 
     Args:
-        mask: bool (H, W); (B, 1, H, W) with one mask per case; or (P, H, W), places of which each case may
+        mask: bool (H, W); (B, 1, H, W) with one mask per case; or (P, H, W), P places of which each case may
             use one.
     """
     if mask.ndim not in (2, 3, 4):
@@ -211,23 +211,23 @@ def Region(
 
 
 def linf(delta: Tensor) -> Tensor:
-    """(B,) largest absolute component of (B, ...)."""
+    """Return (B,) the largest absolute component of (B, ...)."""
     return delta.flatten(1).abs().amax(1)
 
 
 def l2(delta: Tensor) -> Tensor:
-    """(B,) Euclidean norm of (B, ...)."""
+    """Return (B,) the Euclidean norm of (B, ...)."""
     return torch.linalg.vector_norm(delta.flatten(1), dim=1)  # type: ignore[no-any-return]
 
 
 def l0(delta: Tensor) -> Tensor:
-    """(B,) number of pixels of (B, C, H, W) at which any channel differs from zero."""
+    """Return (B,) the number of pixels of (B, C, H, W) at which any channel differs from zero."""
     return (delta != 0).any(1).flatten(1).sum(1)
 
 
-def _spoken(eps: float, norm: str) -> str:
+def _eps_label(eps: float, norm: str) -> str:
     levels = eps * GREY_LEVELS
-    # only in L-infinity does a component's grey level mean something
+    # only in L-infinity is eps the change of one component, and so a number of 8-bit levels
     if norm == "linf" and 0 < eps < 1 and abs(levels - round(levels)) < 1e-6:
         return f"{round(levels)}/255"
     return f"{eps:g}"

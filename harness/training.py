@@ -1,4 +1,4 @@
-"""What the harness hands to a model's ``build`` and ``train`` functions."""
+"""A model's ``build`` function receives a ``Task``, and its ``train`` function a ``Context``."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ StateDict = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Task:
-    """What a model is built for: the data set's grid and what there is to answer."""
+    """A Task says what a model is built for: the size of the images, and the attributes and classes."""
 
     shape: tuple[int, int, int]
-    """Channels, height, width."""
+    """The channels, height and width of every image."""
     attribute_names: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset) -> Task:
-        """The task that a data set poses."""
+        """Return the task of a data set."""
         return cls(dataset.shape, dataset.attribute_names, dataset.class_names)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a training recipe needs from its surroundings."""
+    """A Context gives a training recipe its seed, its device, and places to report and to keep its work."""
 
     seed: int
-    """torch's global generators are seeded with it already, before ``build``."""
+    """The seed of the training; torch's global generators were seeded with it before ``build``."""
     device: torch.device
     report: Callable[[float, str], None]
-    """Tell the share that is done, in [0, 1], and a word on where it stands; cheap, call it every step."""
+    """Report the share that is done, in [0, 1], and a short text; it is cheap, so call it at every step."""
     unit: Callable[[Mapping[str, Any], Callable[[], StateDict]], StateDict]
-    """Train a part of the model once: ``unit({"attribute": name}, make)`` gives the cached weights of that
-    part, or those that ``make()`` returns, which are then kept. What is finished survives a kill. The
+    """Train a part of the model once: ``unit({"attribute": name}, make)`` returns the cached weights of the
+    part, or calls ``make()`` and caches its result. Finished parts are kept if the process is killed. The
     identity must hold every parameter that changes the part; data set, seed, model and versions are added."""
     state: Callable[[Mapping[str, Any]], Path] | None = None
-    """The file in the cache where a recipe may keep the state of a part whose training is not finished, by
-    the identity of ``unit`` without what says where training stops. It outlives this process: the recipe
-    writes it whole, judges what it finds there, and removes it once the part is kept."""
+    """Return the file in the cache where a recipe may keep the state of an unfinished part. Its identity is
+    that of ``unit`` without the parameters that say when training stops. The file outlives this process: the
+    recipe writes it whole, checks what it finds there, and removes it once the part is cached."""

@@ -51,10 +51,16 @@ def test_left_out():
 """
 
 
+@pytest.fixture(autouse=True)
+def _few_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run inside this one would import all plugins anew."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def run(pytester: pytest.Pytester, source: str, *options: str) -> pytest.RunResult:
     """The run of a benchmark file, by the fixtures and hooks of the benchmarks, in a folder of its own."""
     pytester.makepyfile(test_made=source)
-    return pytester.runpytest("-p", "tests.benchmarks.conftest", "-p", "no:cacheprovider", *options)
+    return pytester.runpytest("-p", "pytest_benchmark.plugin", "-p", "tests.benchmarks.conftest", *options)
 
 
 def rows(result: pytest.RunResult) -> list[list[str]]:

@@ -4,9 +4,4 @@ from __future__ import annotations
 
 from harness.analysis.analysis import FOLDER, Analysis, Written, write
 
-__all__ = [
-    "FOLDER",
-    "Analysis",
-    "Written",
-    "write",
-]
+__all__ = ["FOLDER", "Analysis", "Written", "write"]

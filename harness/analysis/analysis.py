@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from harness.catalog import AnalysisChoice
+from harness.catalog import Choice
 from harness.errors import HarnessError, ResultsError
 from harness.files import write_whole
 from harness.results import Results, read_results
+from harness.specs import AnalysisSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ class Written:
     error: str | None = None
 
 
-def write(folder: Path, choices: Iterable[AnalysisChoice]) -> list[Written]:
+def write(folder: Path, choices: Iterable[Choice[AnalysisSpec]]) -> list[Written]:
     """Run analyses on a results folder and write their tables and figures, each file whole or not at all.
 
     One that fails leaves the others alone: its error is told, and its files of an earlier run are removed,
@@ -65,10 +66,10 @@ def write(folder: Path, choices: Iterable[AnalysisChoice]) -> list[Written]:
     return [_written(results, place, choice) for choice in choices]
 
 
-def _written(results: Results, place: Path, choice: AnalysisChoice) -> Written:
+def _written(results: Results, place: Path, choice: Choice[AnalysisSpec]) -> Written:
     table, picture = place / f"{choice.label}.parquet", place / f"{choice.label}.svg"
     try:
-        found = choice.entry.load(choice.entry.spec.run)(results, **choice.parameters)
+        found = choice.entry.call(choice.entry.spec.run, results, values=choice.parameters)
         if not isinstance(found, Analysis):
             raise TypeError(f"it gave {type(found).__name__} instead of a harness.Analysis")
         write_whole(table, lambda aside: found.table.to_parquet(aside, index=False))

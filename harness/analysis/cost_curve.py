@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from harness.analysis import drawing
 from harness.analysis.analysis import Analysis
 from harness.errors import HarnessError
 from harness.metrics import rate
@@ -21,7 +22,6 @@ from harness.results import Results
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
     from matplotlib.ticker import LogLocator
 
     Numbers = npt.NDArray[np.floating[Any]]
@@ -29,11 +29,8 @@ if TYPE_CHECKING:
 CELL = ("dataset", "goal", "model", "attack", "threat", "stand_in_for")
 PANEL = ("dataset", "goal", "model", "stand_in_for")
 RECORD = ("sample_id", "clean_correct", "success", "error", "forwards", "backwards", "found", "seconds")
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-"""Told apart by colour-blind readers too (Okabe and Ito 2008); one for each attack."""
 LINES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
-"""One for each threat of an attack."""
-MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""One for each threat of an attack; its colour and marker are the attack's."""
 ACROSS = 3
 """Panels side by side."""
 
@@ -134,41 +131,30 @@ def curve(spent: Spent, points: int) -> list[dict[str, Any]]:
 
 def _figure(table: pd.DataFrame) -> Figure | None:
     """One panel per model, one line per attack and threat; None where no attack asked the model anything."""
-    from matplotlib.figure import Figure
-
     drawn = table[table.groupby(list(CELL), dropna=False)["passes"].transform("max") > 0]
     if drawn.empty:
         return None
     panels = list(drawn.groupby(list(PANEL), dropna=False))
-    places = [_place(dataset, goal, stand_in_for) for (dataset, goal, _, stand_in_for), _ in panels]
+    places = [f"{drawing.dataset_text(key[0], key[3])}, {key[1]}" for key, _ in panels]
     several = len(set(places)) > 1
     styles = _styles(drawn)
     across = 2 if len(panels) == 4 else min(ACROSS, len(panels))
-    down = -(-len(panels) // across)
     longest = max(len(f"{attack}, {threat}") for attack, threat in styles)
-    width, height = 4.4 * across + 0.9 + 0.075 * longest, max(3.5 * down + 0.5, 0.24 * len(styles) + 0.6)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_visible(False)
-    for at, (axes, (key, rows)) in enumerate(zip(grid.flat, panels, strict=False)):
+    height = max(3.5 * -(-len(panels) // across) + 0.5, 0.24 * len(styles) + 0.6)
+    figure = drawing.figure(4.4 * across + 0.9 + 0.075 * longest, height)
+    placed = drawing.panels(figure, panels, across, sharex=True, sharey=True)
+    for at, (axes, (key, rows)) in enumerate(placed):
         for (attack, threat), line in rows.groupby(["attack", "threat"]):
             _draw(axes, line, styles[str(attack), str(threat)])
         axes.set_title(f"{key[2]}\n{places[at]}" if several else str(key[2]), fontsize=10)
         _arrange(axes, left=at % across == 0, bottom=at + across >= len(panels))
         axes.xaxis.set_major_locator(_ticks(drawn["passes"]))
+    entries = {f"{attack}, {threat}": look for (attack, threat), look in styles.items()}
+    drawing.legend_beside(figure, entries, handlelength=3.5)
     # A single data set and goal stand above all panels.
-    title = ["Cases broken, of those right before", *([] if several else places[:1])]
-    # On the left, and in two lines above a single panel: on the right is the legend.
-    figure.suptitle((":\n" if across == 1 else ": ").join(title), x=0.01, ha="left", fontsize=11)
-    handles = [_handle(f"{attack}, {threat}", style) for (attack, threat), style in styles.items()]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9, handlelength=3.5)
+    told = ["Cases broken, of those right before", *([] if several else places[:1])]
+    drawing.title(figure, ": ".join(told))
     return figure
-
-
-def _place(dataset: object, goal: object, stand_in_for: object) -> str:
-    stands = f", a stand-in for {stand_in_for}" if isinstance(stand_in_for, str) else ""
-    return f"{dataset}{stands}, {goal}"
 
 
 def _styles(drawn: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
@@ -176,11 +162,8 @@ def _styles(drawn: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     styles = {}
     for place, (attack, rows) in enumerate(drawn.groupby("attack", sort=True)):
         for turn, threat in enumerate(sorted(rows["threat"].unique(), key=_by_number)):
-            styles[str(attack), str(threat)] = {
-                "color": COLOURS[place % len(COLOURS)],
-                "linestyle": LINES[turn % len(LINES)],
-                "marker": MARKS[(place + place // len(COLOURS)) % len(MARKS)],
-            }
+            line = {"linestyle": LINES[turn % len(LINES)], "linewidth": 1.5, "markersize": 5.5}
+            styles[str(attack), str(threat)] = drawing.style(place) | line
     return styles
 
 
@@ -199,16 +182,9 @@ def _draw(axes: Axes, line: pd.DataFrame, style: dict[str, Any]) -> None:
     # A logarithmic axis has no 0: what cost nothing stands at 1.
     passes = line["passes"].to_numpy(float).clip(1)
     shares = 100 * line["rate"].to_numpy(float)
-    first = passes[:1]
-    look = {name: style[name] for name in ("color", "linestyle")}
-    axes.plot(
-        np.concatenate([first, passes]),
-        np.concatenate([[0.0], shares]),
-        drawstyle="steps-post",
-        linewidth=1.5,
-        **look,
-    )
-    axes.plot(passes[-1:], shares[-1:], color=style["color"], marker=style["marker"], markersize=5.5)
+    steps = np.concatenate([passes[:1], passes]), np.concatenate([[0.0], shares])
+    axes.plot(*steps, drawstyle="steps-post", **(style | {"marker": None}))
+    axes.plot(passes[-1:], shares[-1:], **style)
 
 
 def _ticks(passes: pd.Series[int]) -> LogLocator:
@@ -225,18 +201,9 @@ def _arrange(axes: Axes, *, left: bool, bottom: bool) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(-3, 103)
-    axes.grid(color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    drawing.plain_axes(axes, "both")
     axes.tick_params(labelbottom=bottom, labelleft=left)
     if left:
         axes.set_ylabel("% broken")
     if bottom:
         axes.set_xlabel("passes per case, forward and backward")
-
-
-def _handle(label: str, style: dict[str, Any]) -> Line2D:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], label=label, linewidth=1.5, markersize=5.5, **style)

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ManifestError, nearest
-from harness.parameters import keyword_parameters
 from harness.plan.attacks import AttackChoice
 from harness.plan.cells import Plan
 from harness.plan.datasets import DatasetChoice
@@ -80,11 +79,8 @@ def open_dataset(
         given.append(opened[choice.source])
     if spec.fit:
         given.append(learn(choice, given[0] if given else None) if learn else None)
-    load = choice.entry.load(spec.load)
-    wanted = keyword_parameters(load)
-    parameters = {name: value for name, value in choice.parameters.items() if name in wanted}
     try:
-        dataset: Dataset = load(*given, **parameters)
+        dataset: Dataset = choice.entry.call(spec.load, *given, values=choice.parameters)
     except HarnessError as error:
         raise DatasetError(f"{choice.place}: {error}") from error
     except Exception as error:

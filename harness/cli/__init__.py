@@ -1,4 +1,4 @@
-"""Command line: one file per verb; nothing heavy is imported before a verb is known."""
+"""The command line has one file per verb, and imports nothing heavy before the verb is known."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from harness.errors import HarnessError
 VERBS = (run, plan, train, show, export, analyze, verify, ls, info, check)
 
 EPILOG = """exit status: 0 all cells done, 1 some failed, 2 the request was wrong.
-HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, HARNESS_SHARD and HARNESS_OVERWRITE stand for flags that are not
-given; HARNESS_CACHE is where trained weights are kept."""
+The variables HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, HARNESS_SHARD and HARNESS_OVERWRITE replace flags
+that are not given; HARNESS_CACHE names the folder of trained weights."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; the usage is for those who ask for it."""
+    """The parser says in one line what is wrong, and prints the usage only on request."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with 2."""
+        """Print the message and exit with 2."""
         self.exit(2, f"harness: {message}; see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all verbs."""
+    """Return the parser of all verbs."""
     top = Parser(
         prog="harness",
         description="How robust is this face model, and how good is this attack?",
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status."""
+    """Run a command and return its exit status."""
     top = parser()
     given = top.parse_args(arguments)
     if given.version:
@@ -60,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"harness: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("harness: interrupted; what is finished is kept, run again to go on", file=sys.stderr)
+        print("harness: interrupted; finished shards are kept, run it again to continue", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        # What is still in the buffer goes nowhere, or Python would complain as it ends.
+    except BrokenPipeError:  # the reader of the pipe, such as head, has closed it
+        # The rest of the buffer goes to /dev/null; otherwise Python prints an error when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # no permission, no space, a file where a folder should be

@@ -1,4 +1,4 @@
-"""`harness analyze DIR [ANALYSIS…]`: tables and figures from the records alone; nothing is attacked."""
+"""`harness analyze DIR [ANALYSIS…]` makes tables and figures from the records alone, without attacks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "analyze",
-        help="make the analyses of a suite again, or others, from the records alone",
-        description="Write analyses/NAME.parquet and .svg: those that the suite asks for, or those named.",
+        help="make tables and figures again, from the records alone",
+        description="Write analyses/NAME.parquet and .svg for the analyses of the suite, or for those named.",
     )
     parser.add_argument("folder", metavar="DIR", help="a results folder")
     parser.add_argument("names", metavar="ANALYSIS", nargs="*", help="names of `harness ls analyses`")
@@ -24,7 +24,7 @@ def add(verbs: Any) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    """Write the analyses and say where they lie."""
+    """Write the analyses and print the paths of their files."""
     from harness.analysis.analysis import write
 
     folder = Path(given.folder)
@@ -41,7 +41,7 @@ def handle(given: argparse.Namespace) -> int:
             if not one.error:
                 print(f"{one.label}: {', '.join(str(file) for file in one.files)}")
         if not written:
-            print(f"the suite of {folder} asks for no analysis; name one of `harness ls analyses`")
+            print(f"the suite of {folder} has no [[analysis]]; name one of `harness ls analyses`")
     for one in written:
         if one.error:
             print(f"failed: {one.error}", file=sys.stderr)
@@ -49,7 +49,7 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def _choices(folder: Path, names: list[str]) -> list[Any]:
-    """The analyses of the suite that wrote the folder, or the named ones."""
+    """Return the analyses of the suite that wrote the folder, or the named ones."""
     from harness.catalog import catalog
     from harness.errors import ResultsError
     from harness.manifest import read_suite

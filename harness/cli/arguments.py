@@ -1,4 +1,4 @@
-"""Arguments that several verbs share."""
+"""Several verbs share the arguments, and the ways to print, that are defined here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_suite(parser: argparse.ArgumentParser) -> None:
-    """SUITE, --set, --limit and --out."""
+    """Add SUITE, --set, --limit and --out."""
     parser.add_argument("suite", metavar="SUITE", help="a manifest, such as suites/celeba.toml")
     parser.add_argument(
         "--set",
@@ -21,24 +21,24 @@ def add_suite(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KIND.NAME.KEY=VALUE",
-        help="any manifest value, by use or id: dataset.celeba.root=PATH, attack.pgd.steps=10, seed=1",
+        help="change a manifest value, by use or id: dataset.celeba.root=PATH, attack.pgd.steps=10, seed=1",
     )
     parser.add_argument("--limit", metavar="N", help="at most N images per data set")
     parser.add_argument("--out", metavar="DIR", help="the results folder (results/<suite name>)")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """--device."""
+    """Add --device."""
     parser.add_argument("--device", metavar="NAME", help='"cpu", "cuda", "cuda:1" or "auto"')
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """--json."""
-    parser.add_argument("--json", action="store_true", help="for programs rather than people")
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
 def options_of(given: argparse.Namespace) -> Options:
-    """The options that flags and HARNESS_* variables come to."""
+    """Return the options that flags and HARNESS_* variables give."""
     from harness.options import options
 
     return options(
@@ -52,7 +52,7 @@ def options_of(given: argparse.Namespace) -> Options:
 
 
 def assignments(texts: list[str]) -> dict[str, Any]:
-    """ "key=value" texts as a mapping, the values read as TOML where they are TOML.
+    """Return "key=value" texts as a mapping; values that are TOML are parsed.
 
     Raises:
         ManifestError: a text has no "=".
@@ -69,5 +69,10 @@ def assignments(texts: list[str]) -> dict[str, Any]:
 
 
 def print_json(value: Any) -> None:
-    """A value on standard output as JSON."""
+    """Print a value on standard output as JSON."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, such as "1 cell" or "2 cells"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

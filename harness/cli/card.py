@@ -1,24 +1,24 @@
-"""A card shows what is known of one entry of the catalogue; for a model its parameter count per preset."""
+"""A card describes one entry of the catalogue; that of a model has its parameter count per preset."""
 
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from harness.catalog import Entry, catalog
 from harness.errors import HarnessError, ManifestError, ModelError, nearest
 from harness.parameters import Parameter, check, jsonable, keyword_parameters
-from harness.specs import AttackSpec, DatasetSpec, MeasureSpec, MetricSpec, ModelSpec
+from harness.specs import ModelSpec
 
 
 def card(kind: str, name: str, preset: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The card of an entry as JSON shows it.
+    """Return the card of an entry, as `harness info --json` prints it.
 
     Args:
         kind: "models", "attacks", …
-        preset: only this preset of a model or an attack.
-        overrides: parameters of a model with which its parameters are counted.
+        preset: the only preset of a model or an attack to show.
+        overrides: values of a model's options with which its parameters are counted.
 
     Raises:
         CatalogError, ManifestError: a name is unknown.
@@ -35,7 +35,7 @@ def card(kind: str, name: str, preset: str | None, overrides: Mapping[str, Any])
         "summary": spec.summary,
         "source": spec.source,
     }
-    parameters = _parameters(entry)
+    parameters = entry.parameters()
     for key in ("head", "heads", "access", "norms", "budget", "traits", "counted_per", "unit", "direction"):
         if hasattr(spec, key):
             shown[key] = jsonable(getattr(spec, key))
@@ -54,29 +54,8 @@ def card(kind: str, name: str, preset: str | None, overrides: Mapping[str, Any])
         elif not presets:
             shown |= _counts(entry, spec, "", parameters, overrides)
     elif overrides:
-        raise ManifestError("--set is for the parameters of a model")
+        raise ManifestError("--set counts the parameters of a model with other options; leave it out here")
     return shown
-
-
-def _parameters(entry: Entry[Any]) -> dict[str, Parameter]:
-    spec = entry.spec
-    if isinstance(spec, ModelSpec):
-        from harness.plan.models import model_parameters
-
-        return model_parameters(entry)
-    if isinstance(spec, AttackSpec):
-        from harness.judge.region import attack_parameters
-
-        return attack_parameters(entry)
-    if isinstance(spec, DatasetSpec):
-        from harness.plan.datasets import dataset_parameters
-
-        return dataset_parameters(entry)
-    if isinstance(spec, MeasureSpec):
-        return keyword_parameters(entry.load(spec.run))
-    if isinstance(spec, MetricSpec):
-        return {}
-    return keyword_parameters(entry.load(spec.run))
 
 
 def _option(parameter: Parameter) -> dict[str, Any]:
@@ -95,47 +74,43 @@ def _counts(
     parameters: Mapping[str, Parameter],
     overrides: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Parameter count of a preset, and of the variants that a choice among literals gives.
+    """Count the parameters of a preset, and of each other value of its options that are choices.
 
-    Nothing where a model cannot be built from its defaults alone.
+    Return nothing for a model that cannot be built from its defaults alone.
     """
-    build = entry.load(spec.build)
-    wanted = keyword_parameters(build)
     size = spec.card_size.get(preset, (218, 178))
     chosen = spec.presets.get(preset, {})
     try:
         values = check(f"{spec.name} {preset}".strip(), {**chosen, **overrides}, parameters, ManifestError)
-        given = {name: value for name, value in values.items() if name in wanted}
-        count = _count(build, spec, size, given)
+        count = _count(entry, size, values)
     except HarnessError:
         if overrides:
             raise
         return {}
     variants = {
         f"{name}={choice}": other
-        for name, parameter in wanted.items()
+        for name, parameter in keyword_parameters(entry.load(spec.build)).items()
         if typing.get_origin(parameter.annotation) is typing.Literal and name not in chosen
         for choice in typing.get_args(parameter.annotation)
-        if choice != given[name] and (other := _count(build, spec, size, given | {name: choice})) != count
+        if choice != values[name] and (other := _count(entry, size, values | {name: choice})) != count
     }
     return {"parameters": count, "size": list(size), "variants": variants}
 
 
-def _count(
-    build: Callable[..., Any], spec: ModelSpec, size: tuple[int, int], given: Mapping[str, Any]
-) -> int:
+def _count(entry: Entry[ModelSpec], size: tuple[int, int], values: Mapping[str, Any]) -> int:
     import torch
 
     from harness.training import Task
 
-    # Many equal networks are counted once.
+    spec = entry.spec
+    # Of many equal networks, only one is counted.
     attributes = 1 if spec.counted_per == "attribute" else spec.card_attributes
     names = tuple(f"attribute {number}" for number in range(attributes))
     try:
         with torch.device("meta"):
-            module = build(Task((3, *size), names), **given)
+            module = entry.call(spec.build, Task((3, *size), names), values=values)
     except Exception as error:
         raise ModelError(
-            f"{spec.name} cannot be built to be counted: {type(error).__name__}: {error}"
+            f"{spec.name} cannot be built to count its parameters: {type(error).__name__}: {error}"
         ) from error
     return sum(parameter.numel() for parameter in module.parameters())

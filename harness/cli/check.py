@@ -1,4 +1,4 @@
-"""`harness check PLUGIN`: whether what a plugin brings keeps the contract, told at once."""
+"""`harness check PLUGIN` runs the contract kit on the attacks, models, … of a plugin."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "check",
-        help="whether the attacks, models, … of a plugin keep the contract",
-        description="Run the contract kit on what a plugin brings; see docs/contract-kit.md.",
+        help="check that the attacks, models, … of a plugin keep the contract",
+        description="Run the contract kit on the attacks, models, … of a plugin; see docs/contract-kit.md.",
         epilog="exit status: 0 all checks passed, 1 some failed, 2 the request was wrong.",
     )
     parser.add_argument(
-        "plugin", metavar="PLUGIN", help="a plugin as its entry point names it, or PLUGIN/NAME of one thing"
+        "plugin", metavar="PLUGIN", help="the entry point of a plugin, or PLUGIN/NAME of one entry in it"
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help="only these attacks, models, …")
     for flag, text in (("--only", "only this check"), ("--skip", "all but this check")):
         parser.add_argument(
-            flag, action="append", default=[], metavar="CHECK", help=f"{text}; may be given again"
+            flag, action="append", default=[], metavar="CHECK", help=f"{text}; may be given several times"
         )
     parser.add_argument(
         "--set",
@@ -49,7 +49,7 @@ def add(verbs: Any) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    """Run the checks; 1 where one fails."""
+    """Run the checks; return 1 if one fails."""
     import torch
 
     from harness.catalog import catalog
@@ -85,7 +85,8 @@ def _run(cases: list[Case], shown: bool) -> list[Result]:
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     results: list[Result] = []
-    with Reporter() as reporter, reporter.attacking("checks", len(cases)) as advance:
+    with Reporter() as reporter:
+        advance = reporter.attacking("checks", len(cases))
         for subject, of_subject in groupby(cases, key=lambda case: case.subject.name):
             if shown:
                 console.print(subject, style="bold")
@@ -101,17 +102,17 @@ def _run(cases: list[Case], shown: bool) -> list[Result]:
 
 
 def _print(console: Console, results: list[Result]) -> None:
-    """One line per check, and one per head where it failed or was never promised."""
+    """Print one line per check, and one per head where the check failed or does not apply."""
     from rich.text import Text
 
     worst = min((result.status for result in results), key=("failed", "passed", "skipped").index)
     sign = Text(f"  {SIGNS[worst]} ", STYLES[worst])
     reasons = [result for result in results if result.status == worst and result.line]
     if worst == "skipped":
-        reasons = reasons[:1]  # the same for every head, but for words
+        reasons = reasons[:1]  # every head has the same reason
     check = results[0].check
     if not reasons:
         console.print(sign + Text(check))
     for result in reasons:
         head = f" {result.variant}:" if worst == "failed" and result.variant else ""
-        console.print(sign + Text(f"{check:<15}{head} {result.line}", "dim" if worst == "skipped" else ""))
+        console.print(sign + Text(f"{check:<18}{head} {result.line}", "dim" if worst == "skipped" else ""))

@@ -1,4 +1,4 @@
-"""`harness export DIR --format FORMAT`: the leaderboard for others."""
+"""`harness export DIR --format FORMAT` writes the leaderboard in a format for other programs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "export",
-        help="the leaderboard as CSV, Markdown, LaTeX, HTML or JSON",
-        description="Write a leaderboard for others.",
+        help="write the leaderboard as CSV, Markdown, LaTeX, HTML or JSON",
+        description="Write a leaderboard in a format for other programs.",
     )
     parser.add_argument("folder", metavar="DIR", help="a results folder, such as results/celeba")
-    parser.add_argument("--format", required=True, metavar="csv|md|latex|html|json", help="how")
-    parser.add_argument("-o", "--output", metavar="FILE", help="where (standard output)")
+    parser.add_argument("--format", required=True, metavar="csv|md|latex|html|json", help="the format")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the file (standard output)")
     parser.set_defaults(handle=handle)
 
 
 def handle(given: argparse.Namespace) -> int:
-    """Write the board."""
+    """Write the leaderboard."""
     from harness.errors import ResultsError
     from harness.export import export
     from harness.files import write_text

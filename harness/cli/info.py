@@ -1,4 +1,4 @@
-"""`harness info KIND NAME`: the card of one thing: source, parameters, presets, parameter counts."""
+"""`harness info KIND NAME` shows the card of one entry: source, options, presets, parameter counts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "info",
-        help="the card of a model, attack, dataset, …",
-        description="Show where a thing comes from, its parameters and presets.",
+        help="show the card of a model, attack, dataset, …",
+        description="Show the source, options and presets of a model, an attack, a data set, ….",
     )
     parser.add_argument("kind", metavar="KIND", help="model, attack, dataset, measure, metric or analysis")
-    parser.add_argument("name", metavar="NAME", help="as `harness ls` shows it")
+    parser.add_argument("name", metavar="NAME", help="a name of `harness ls`")
     parser.add_argument("--preset", metavar="NAME", help="only this preset")
     parser.add_argument(
         "--set",
@@ -25,7 +25,7 @@ def add(verbs: Any) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="count a model's parameters with another value",
+        help="count a model's parameters with another value of an option",
     )
     add_json(parser)
     parser.set_defaults(handle=handle)

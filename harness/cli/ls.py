@@ -1,4 +1,4 @@
-"""`harness ls KIND`: what there is, and which distribution brings it."""
+"""`harness ls KIND` lists models, attacks, … and the distributions that provide them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "ls",
-        help="the models, attacks, datasets, … there are, and who brings them",
-        description="List what the installed plugins provide, or the suites under suites/.",
+        help="list models, attacks, datasets, … and the packages that provide them",
+        description="List what the installed plugins provide, or the suites in suites/.",
     )
     parser.add_argument(
         "kind", metavar="KIND", help="models, attacks, datasets, measures, metrics, analyses or suites"
@@ -27,7 +27,7 @@ def add(verbs: Any) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    """Print the list; plugins that could not be loaded are listed with their reason."""
+    """Print the list; plugins that could not be loaded follow with the reason."""
     from harness.catalog import KINDS, catalog
 
     kind = given.kind if given.kind in (*KINDS, SUITES) else f"{given.kind}s"

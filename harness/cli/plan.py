@@ -1,25 +1,25 @@
-"""`harness plan SUITE`: the cells, what is skipped and why, the expected cost; runs nothing."""
+"""`harness plan SUITE` shows the cells, the skipped pairs with reasons, and the cost; it runs nothing."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.arguments import add_json, add_suite, options_of, print_json
+from harness.cli.arguments import add_json, add_suite, counted, options_of, print_json
 
 if TYPE_CHECKING:
     from harness.session.forecast import Forecast
 
 SHOWN = 60
-"""Cells that a terminal is shown; --json has them all."""
+"""The largest number of cells that are printed; --json has them all."""
 
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "plan",
-        help="the cells, what is skipped and why, the expected cost; runs nothing",
-        description="Show what a run would do.",
+        help="show the cells, the skipped pairs with reasons, and the expected cost; run nothing",
+        description="Show what a run would do, and run nothing.",
     )
     add_suite(parser)
     add_json(parser)
@@ -46,7 +46,7 @@ def _print(expected: Forecast) -> None:
     from rich.text import Text
 
     console = Console()
-    if not console.is_terminal:  # a pipe has no width
+    if not console.is_terminal:  # a pipe has no width of its own
         console = Console(width=150)
     table = Table(box=None, pad_edge=False)
     for column, justify in (
@@ -66,7 +66,7 @@ def _print(expected: Forecast) -> None:
         table.add_row(*names, str(cell["cases"]), *("?" if cost is None else f"{cost:.0f}" for cost in costs))
     console.print(table)
     if len(expected.cells) > SHOWN:
-        console.print(f"… and {len(expected.cells) - SHOWN} cells more; --json shows all")
+        console.print(f"… and {counted(len(expected.cells) - SHOWN, 'more cell')}; --json shows all")
     excluded = [item for item in expected.skipped if item["reason"].startswith("excluded by")]
     for item in expected.skipped:
         if item in excluded:
@@ -79,5 +79,6 @@ def _print(expected: Forecast) -> None:
             soft_wrap=True,
         )
     if excluded:
-        console.print(f"{len(excluded)} pairs {excluded[0]['reason']}; --json names them", soft_wrap=True)
+        pairs = counted(len(excluded), "pair")
+        console.print(f"{pairs} {excluded[0]['reason']}; --json names them", soft_wrap=True)
     console.print(expected.summary, markup=False, highlight=False, soft_wrap=True)

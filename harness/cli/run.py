@@ -1,4 +1,4 @@
-"""`harness run SUITE`: plan, train what is missing, attack, judge, write the results; resumes."""
+"""`harness run SUITE` plans, trains what is missing, attacks, judges and writes results; it resumes."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import argparse
 import sys
 from typing import Any
 
-from harness.cli.arguments import add_device, add_suite, options_of
+from harness.cli.arguments import add_device, add_suite, counted, options_of
 
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "run",
-        help="plan, train what is missing, attack, judge, write a leaderboard; resumes",
-        description="Run a suite. Run again, it goes on where it was.",
+        help="train what is missing, attack, judge and write a leaderboard; finished work is kept",
+        description="Run a suite. If a run was interrupted, the same command continues it.",
     )
     add_suite(parser)
     add_device(parser)
-    parser.add_argument("--shard", metavar="i/n", help="do every n-th shard, beginning with the i-th")
+    parser.add_argument("--shard", metavar="i/n", help="run every n-th shard, beginning with the i-th")
     parser.add_argument(
-        "--overwrite", metavar="never|failed|all", help="finished shards to be done again (never)"
+        "--overwrite", metavar="never|failed|all", help="which finished shards to run again (never)"
     )
     parser.set_defaults(handle=handle)
 
@@ -34,20 +34,24 @@ def handle(given: argparse.Namespace) -> int:
     keep_freed_memory()
     summary = run_suite(given.suite, options_of(given))
     print_board(summary.folder)
-    done = f"{summary.cases_done} cases attacked" if summary.cases_done else "nothing was left to do"
-    print(f"{done}; {summary.cells} cells, {summary.skipped} pairs skipped; results in {summary.folder}")
+    done = "no case was attacked" if summary.cells_failed else "nothing was left to do"
+    if summary.cases_done:
+        done = f"{counted(summary.cases_done, 'case')} attacked"
+    failed = f", {summary.cells_failed} failed" if summary.cells_failed else ""
+    skipped = f"{counted(summary.skipped, 'pair')} skipped"
+    print(f"{done}; {counted(summary.cells, 'cell')}{failed}, {skipped}; results in {summary.folder}")
     for written in summary.analyses:
         if written.error:
             print(f"failed: {written.error}", file=sys.stderr)
     if any(not written.error for written in summary.analyses):
         count = sum(not written.error for written in summary.analyses)
-        print(f"{count} analyses in {summary.folder / 'analyses'}")
+        print(f"{counted(count, 'analysis', 'analyses')} in {summary.folder / 'analyses'}")
     if summary.cells_open:
-        print(f"{summary.cells_open} cells still lack shards of other processes")
+        print(f"shards of other processes are still missing in {counted(summary.cells_open, 'cell')}")
     for row in summary.rows:
         if row["status"] == "failed":
-            failed, cases = row.get("cases_failed"), row.get("cases")
-            share = f"{failed} of {cases} cases: " if failed else ""
+            cases_failed, cases = row.get("cases_failed"), row.get("cases")
+            share = f"{cases_failed} of {cases} cases: " if cases_failed else ""
             print(
                 f"failed: {row['model']} x {row['attack']} {row['threat']}: {share}{row['error']}",
                 file=sys.stderr,

@@ -1,4 +1,4 @@
-"""`harness show DIR`: the leaderboard in the terminal."""
+"""`harness show DIR` prints the leaderboard in the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.cli.arguments import add_json
 def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
-        "show", help="the leaderboard in the terminal", description="Show a leaderboard."
+        "show", help="show the leaderboard in the terminal", description="Show a leaderboard."
     )
     parser.add_argument("folder", metavar="DIR", help="a results folder, such as results/celeba")
     add_json(parser)
@@ -20,7 +20,7 @@ def add(verbs: Any) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    """Print the board."""
+    """Print the leaderboard."""
     if given.json:
         from harness.export import export
 
@@ -31,7 +31,7 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def print_board(folder: Path) -> None:
-    """The leaderboard of a results folder as a table."""
+    """Print the leaderboard of a results folder as a table."""
     from rich.console import Console
 
     from harness.export.terminal import table
@@ -39,6 +39,6 @@ def print_board(folder: Path) -> None:
 
     results = read_results(folder)
     console = Console()
-    # A pipe has no width; a file is read with more than 80 columns.
+    # A pipe has no width of its own; people read files with more than 80 columns.
     width = console.width if console.is_terminal else max(console.width, 150)
     Console(width=width).print(table(results.leaderboard(), results.suite, width))

@@ -1,4 +1,4 @@
-"""`harness train SUITE [MODEL…]`: only the training."""
+"""`harness train SUITE [MODEL…]` trains the models of a suite and attacks nothing."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "train",
-        help="only the training",
+        help="train the models of a suite, and attack nothing",
         description="Train the models of a suite that have no weights yet.",
     )
     add_suite(parser)
-    parser.add_argument("models", metavar="MODEL", nargs="*", help="labels of models (all)")
+    parser.add_argument("models", metavar="MODEL", nargs="*", help="the models by label (all)")
     add_device(parser)
     parser.set_defaults(handle=handle)
 
 
 def handle(given: argparse.Namespace) -> int:
-    """Train, and print what each model scores."""
+    """Train the models, and print the accuracy of each."""
     from harness.cases.datasets import open_datasets
     from harness.cli.memory import keep_freed_memory
     from harness.session.device import device_of
@@ -63,5 +63,5 @@ def _scored(card: Any, had: bool) -> str:
     how = "was trained before" if had else f"trained in {card['training_seconds']} s"
     return (
         f"{how}; accuracy {card['accuracy']:.2%} on {card['scored_images']} {card['scored_on']} images "
-        f"(majority guess {card['majority']:.2%})"
+        f"(majority-class baseline {card['majority']:.2%})"
     )

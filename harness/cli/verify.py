@@ -1,4 +1,4 @@
-"""`harness verify DIR`: re-judge the stored adversarials from the files alone."""
+"""`harness verify DIR` judges the stored adversarials again, from the files alone."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.cli.arguments import add_device
+from harness.cli.arguments import add_device, counted
 
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "verify",
-        help="re-judge the stored adversarials from the files alone",
-        description="Judge stored adversarials again and compare with the records; runs no attack.",
+        help="judge the stored adversarials again, from the files alone",
+        description="Judge stored adversarials again and compare with the records; run no attack.",
     )
     parser.add_argument("folder", metavar="DIR", help="a results folder of a suite with keep = true")
     add_device(parser)
@@ -22,7 +22,7 @@ def add(verbs: Any) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    """Print what was compared, and every record that does not hold."""
+    """Print how many records were compared, and each difference."""
     from harness.cli.memory import keep_freed_memory
     from harness.options import options
     from harness.session.verification import verify
@@ -33,8 +33,11 @@ def handle(given: argparse.Namespace) -> int:
         print(line)
     if len(report.differences) > 20:
         print(f"… and {len(report.differences) - 20} more")
+    differ = f"{len(report.differences)} differ from their records"
+    if len(report.differences) == 1:
+        differ = "1 differs from its record"
     print(
-        f"{report.compared} adversarials judged again, {len(report.differences)} differ from their records"
-        + (f"; {report.without} records keep no adversarial" if report.without else "")
+        f"{counted(report.compared, 'adversarial')} judged again, {differ}"
+        + (f"; {counted(report.without, 'record')} without a stored adversarial" if report.without else "")
     )
     return 1 if report.differences else 0

@@ -1,4 +1,4 @@
-"""Exports: a leaderboard for others, one file per format."""
+"""Exports write a leaderboard for others; each format has a file of its own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FORMATS: Mapping[str, str] = {
     "html": "harness.export.html",
     "json": "harness.export.json",
 }
-"""The module of each format: its ``render(board, suite)`` gives the text."""
+"""The module of each format; its ``render(board, suite)`` returns the text."""
 
 
 def export(folder: str | os.PathLike[str], format: str) -> str:
-    """The leaderboard of a folder of results, as text in one of FORMATS.
+    """Return the leaderboard of a folder of results, as text in one of FORMATS.
 
     Raises:
         ResultsError: the format is unknown, or the folder cannot be read.

@@ -1,4 +1,4 @@
-"""CSV: every column at full precision; null is an empty field."""
+"""The CSV export has every column at full precision; null is an empty field."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 
 
 def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
-    """The board as comma-separated values with a line of column names."""
+    """Return the board as comma-separated values, with a line of column names first."""
     return board.to_csv(index=False, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""HTML: one page with a table, no script, nothing loaded from elsewhere."""
+"""The HTML export is one page with a table: no script, nothing loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 
 from harness.export.columns import (
-    EXPLANATIONS,
     columns_of,
+    explanations,
     flag_text,
     flags_of,
     flags_on,
@@ -63,8 +63,8 @@ dd { margin: 0 0 .3rem 0; }
 <tbody>
 {% for row in rows -%}
 <tr{% if row.attack in special %} class="{{ row.attack }}"{% endif %}>{% for column in columns -%}
-<td{% if column.is_number %} class="number"{% elif column.needs == "flags" %} class="flags"{% endif %}>
-{%- if column.needs == "flags" -%}
+<td{% if column.is_number %} class="number"{% elif column.name == "flags" %} class="flags"{% endif %}>
+{%- if column.name == "flags" -%}
 {% for flag in flags_of(row) -%}
 {{ "" if loop.first else " " }}<a href="#{{ flag }}" title="{{ flags[flag] }}">⚑ {{ flag }}</a>
 {%- endfor %}
@@ -101,7 +101,7 @@ dd { margin: 0 0 .3rem 0; }
 
 
 def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
-    """The board as a page, the rows of a model together."""
+    """Return the board as a page, the rows of a model together."""
     models: dict[Any, list[Any]] = {}
     for row in rows_of(board):
         models.setdefault((row["dataset"], row["goal"], row["model"]), []).append(row)
@@ -114,7 +114,7 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
         flags={name: flag_text(name) for name in flags_on(board)},
         flags_of=flags_of,
         errors=notes(board),
-        explanations=EXPLANATIONS,
+        explanations=explanations(board),
         special=(CLEAN, WORST_CASE),
     )
     return page + "\n"

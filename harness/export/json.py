@@ -1,4 +1,4 @@
-"""JSON: every column at full precision, and where the numbers come from; null where there is no number."""
+"""The JSON export has every column at full precision, and where it comes from; null is no number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
-    """The board as a list of records under "leaderboard", beside the suite's name, date and versions."""
+    """Return the board as a list of records, "leaderboard", beside the suite's name, date and versions."""
     document = {
         "schema": 1,
         "suite": suite.get("name"),
@@ -30,7 +30,7 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value of a frame as JSON knows it."""
+    """Return a value of a frame as JSON knows it."""
     if is_null(value):
         return None
     value = value.item() if hasattr(value, "item") else value

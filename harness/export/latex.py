@@ -1,4 +1,4 @@
-r"""LaTeX: a table for a paper; needs \usepackage{booktabs}, and graphicx for a wide one."""
+r"""The LaTeX export is a table for a paper; it needs \usepackage{booktabs} and \usepackage{graphicx}."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SPECIAL = {
 
 
 def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
-    """The board as a table environment, a rule between models; comments before it tell flags and errors."""
+    """Return the board as a table, with a rule between models; comments before it name flags and errors."""
     columns = columns_of(board)
     alignment = "".join("r" if column.is_number else "l" for column in columns)
     lines = [

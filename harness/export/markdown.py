@@ -1,4 +1,4 @@
-"""Markdown: a table as GitHub reads it, what went wrong, and how to read it."""
+"""The Markdown export is a table as GitHub reads it, with what went wrong and how to read it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.export.columns import (
-    EXPLANATIONS,
     columns_of,
+    explanations,
     flag_text,
     flags_on,
     notes,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
-    """The board as a Markdown document."""
+    """Return the board as a Markdown document."""
     columns = columns_of(board)
     lines = [
         f"# {_escaped(str(suite.get('name') or 'Leaderboard'))}",
@@ -43,7 +43,10 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
     errors = notes(board)
     if errors:
         lines += ["", "Errors:", "", *(f"- {_escaped(note)}" for note in errors)]
-    lines += ["", *(f"- **{_escaped(term)}**: {_escaped(text)}" for term, text in EXPLANATIONS.items())]
+    lines += [
+        "",
+        *(f"- **{_escaped(term)}**: {_escaped(text)}" for term, text in explanations(board).items()),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -52,5 +55,5 @@ def _line(cells: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text in which nothing is markup; intervals keep their brackets, which alone make no link."""
+    """Return a text in which nothing is markup; intervals keep their brackets, which alone make no link."""
     return re.sub(r"([\\`*_|<>~#]|\](?=[(\[:]))", r"\\\1", " ".join(text.split()))

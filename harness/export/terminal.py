@@ -1,10 +1,9 @@
-"""Terminal: the board as a table that fits the window, the columns that matter least left out first."""
+"""The terminal shows the board as a table that fits the window; what matters least is left out first."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -14,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.export.columns import (
-    COLUMNS,
     Column,
     columns_of,
     dataset,
@@ -22,7 +20,6 @@ from harness.export.columns import (
     flags_of,
     flags_on,
     notes,
-    percent,
     rows_of,
 )
 from harness.leaderboard.ranking import CLEAN, WORST_CASE
@@ -30,34 +27,12 @@ from harness.leaderboard.ranking import CLEAN, WORST_CASE
 if TYPE_CHECKING:
     import pandas as pd
 
-SUCCESS = "success % [low–high]"
-ROBUST = "robust % [low–high]"
-COVERAGE = "coverage %"
 FLAG = "⚑"
-DROPPED_FIRST = (
-    "backwards / success",
-    "seconds / success",
-    "forwards / success",
-    "backwards",
-    "seconds",
-    "forwards",
-    "transfer %",
-    "natural %",
-    "mean L2",
-    "PASS",
-    "mean L∞ (k/255)",
-    "clean %",
-    "n",
-)
-"""What is left out of a narrow window, in this order; metrics of plugins go before all of them.
-
-Then the interval of the success rate, a coverage that is complete, and the interval of the robust accuracy.
-"""
 STYLES = {CLEAN: "dim", WORST_CASE: "bold"}
 
 
 def table(board: pd.DataFrame, suite: Mapping[str, Any], width: int | None = None) -> Table:
-    """The board, grouped by model: clean first, worst case last.
+    """Return the board as a table, grouped by model: clean first, worst case last.
 
     Args:
         board: rows in the order of a leaderboard.
@@ -68,18 +43,35 @@ def table(board: pd.DataFrame, suite: Mapping[str, Any], width: int | None = Non
     rows = rows_of(board)
     places = list(dict.fromkeys((dataset(row), row["goal"]) for row in rows))
     # A single data set and goal stand in the title, several beneath each model's name.
-    columns = [column for column in columns_of(board) if column.heading not in ("dataset", "goal")]
-    extra = [column.heading for column in columns[::-1] if column not in COLUMNS]
+    columns = [column for column in columns_of(board) if column.name not in ("dataset", "goal")]
     columns = _with_marks(columns, flags_on(board))
-    complete = [COVERAGE] if board["coverage"].eq(1).all() else []
-    for dropped in ("", *extra, *DROPPED_FIRST, SUCCESS, *complete, ROBUST):
-        columns = _without(columns, dropped)
-        drawn = _drawn(rows, columns, several=len(places) > 1)
-        if Measurement.get(Console(width=1000), Console(width=1000).options, drawn).maximum <= room:
+    drawn = _drawn(rows, columns, several=len(places) > 1)
+    for dropped in _least_important_first(columns, board):
+        if _width(drawn) <= room:
             break
+        kept = [column.short if column is dropped else column for column in columns]
+        columns = [column for column in kept if column is not None]
+        drawn = _drawn(rows, columns, several=len(places) > 1)
     drawn.title = Text(" · ".join([str(suite.get("name") or "leaderboard"), *_only(places)]), style="bold")
     drawn.caption = _caption(board)
     return drawn
+
+
+def _least_important_first(columns: Sequence[Column], board: pd.DataFrame) -> list[Column]:
+    """Return the columns that may be left out or shortened, in the order in which they are.
+
+    Of equal ones the last goes first. A coverage that is not complete stays.
+    """
+    complete = board["coverage"].eq(1).all()
+    leaving = [column for column in reversed(columns) if column.name != "coverage" or complete]
+    return sorted(
+        (column for column in leaving if column.importance is not None),
+        key=lambda column: column.importance or 0,
+    )
+
+
+def _width(drawn: Table) -> int:
+    return Measurement.get(Console(width=1000), Console(width=1000).options, drawn).maximum
 
 
 def _drawn(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column], several: bool) -> Table:
@@ -87,7 +79,7 @@ def _drawn(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column], several
     drawn.caption_justify = "left"
     for column in columns:
         drawn.add_column(
-            Text(column.heading.replace(" %", "\n%").replace(" (", "\n(").replace(" / ", "\n/ ")),
+            Text(_broken(column.heading)),
             justify="right" if column.is_number else "left",
             overflow="fold",
             vertical="top",
@@ -104,7 +96,7 @@ def _drawn(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column], several
         cells = []
         for column in columns:
             text = Text(column.text(row), style=style)
-            if column.heading == "model":
+            if column.name == "model":
                 text = _under_model(row, within, several)
             cells.append(text)
         drawn.add_row(*cells)
@@ -112,8 +104,15 @@ def _drawn(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column], several
     return drawn
 
 
+def _broken(heading: str) -> str:
+    """Return a heading on several short lines."""
+    for before, after in ((" %", "\n%"), (" (", "\n("), (" / ", "\n/ "), (" on ", " on\n")):
+        heading = heading.replace(before, after)
+    return heading
+
+
 def _under_model(row: Mapping[Any, Any], within: int, several: bool) -> Text:
-    """The model's name once, and beneath it, where there are several, its data set and goal."""
+    """Write the model's name once, and beneath it, where there are several, its data set and goal."""
     if within == 0:
         return Text(str(row["model"]), style="bold")
     lines = [dataset(row), str(row["goal"])] if several else []
@@ -121,17 +120,17 @@ def _under_model(row: Mapping[Any, Any], within: int, several: bool) -> Text:
 
 
 def _with_marks(columns: Sequence[Column], flags: Sequence[str]) -> list[Column]:
-    """The columns with a mark, beside the attack, in place of the flags' long names."""
-    plain = [column for column in columns if column.heading != "flags"]
+    """Return the columns with a mark, beside the threat, in place of the flags' long names."""
+    plain = [column for column in columns if column.name != "flags"]
     if not flags:
         return plain
-    at = next(place for place, column in enumerate(plain) if column.heading == "threat")
+    at = next(place for place, column in enumerate(plain) if column.name == "threat")
     marks = Column(FLAG, "flags", lambda row: "".join(_mark(name, flags) for name in flags_of(row)), False)
     return [*plain[: at + 1], marks, *plain[at + 1 :]]
 
 
 def _mark(flag: str, flags: Sequence[str]) -> str:
-    """A letter for each flag of the board, in its order: what a caption explains."""
+    """Return the letter of a flag on this board, which the caption explains."""
     return chr(ord("a") + flags.index(flag))
 
 
@@ -150,14 +149,3 @@ def _caption(board: pd.DataFrame) -> Text:
 
 def _only(places: Sequence[tuple[str, str]]) -> list[str]:
     return list(places[0]) if len(places) == 1 else []
-
-
-def _without(columns: Sequence[Column], heading: str) -> list[Column]:
-    """The columns without one; of a rate, only the interval goes."""
-    if heading in _RATES:
-        short, text = heading.partition(" [")[0], percent(_RATES[heading])
-        return [replace(one, heading=short, text=text) if one.heading == heading else one for one in columns]
-    return [column for column in columns if column.heading != heading]
-
-
-_RATES = {SUCCESS: "success_rate", ROBUST: "robust_accuracy"}

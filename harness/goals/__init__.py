@@ -1,4 +1,4 @@
-"""Goals say what must become of each image: a changed decision, another class, another identity."""
+"""Goals say what an attack must change: the decision on an attribute, the class, or the accepted identity."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FlipAttribute:
-    """Flip the decision on one attribute per case, whatever it is now.
+    """FlipAttribute asks for the opposite decision on one attribute per case.
 
-    ``labels`` (B,) is the truth, where known: present where > 0. An image that the model got wrong is a
-    case too, and flipping it corrects it (a natural adversarial). Without labels every decision counts as
-    right.
+    ``labels`` (B,) are the true labels, if known: present where > 0. A misclassified image is a case too:
+    flipping its decision corrects it (a natural adversarial). Without labels, every decision counts as
+    correct.
     """
 
     indices: Tensor
@@ -28,7 +28,7 @@ class FlipAttribute:
     kind: ClassVar[str] = "flip"
 
     def objective(self, model: Model, outputs: Tensor) -> FlipObjective:
-        """Outputs are clean scores (B, M)."""
+        """Return the objective for the clean scores (B, M) of a model."""
         check_head(model, "attributes", self.kind)
         columns = per_case(self.indices, outputs)
         check_inside(columns, outputs, "attribute")
@@ -37,17 +37,17 @@ class FlipAttribute:
         return FlipObjective(columns, present, labels, model.training_loss)
 
     def part(self, rows: slice) -> FlipAttribute:
-        """The goal of some of the images."""
+        """Return the goal of some of the images."""
         return replace(self, indices=some_rows(self.indices, rows), labels=some_rows(self.labels, rows))
 
 
 @dataclass(frozen=True, eq=False)
 class FlipObjective:
-    """Flip attribute ``columns[b]`` of case b away from ``present[b]``; a score of 0 means absent."""
+    """FlipObjective asks for the opposite of ``present[b]``, the decision on attribute ``columns[b]``."""
 
     columns: Tensor  # (B,)
     present: Tensor  # (B,) the clean decision
-    labels: Tensor  # (B,) the truth
+    labels: Tensor  # (B,) the true label
     training_loss: Loss
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class FlipObjective:
 
     @property
     def ascend(self) -> Tensor:
-        # A wrong decision is flipped by learning the truth: downhill.
+        # A wrong decision becomes the opposite one by descending the loss on the true label.
         return self.correct
 
     @property
@@ -67,7 +67,7 @@ class FlipObjective:
         return 2 * self.columns + self.present.long()
 
     def scores(self, outputs: Tensor) -> Tensor:
-        """(B,) the score of each case's attribute."""
+        """Return (B,) the score of each case's attribute."""
         return outputs.gather(1, self.columns[:, None])[:, 0]
 
     def margin(self, outputs: Tensor) -> Tensor:

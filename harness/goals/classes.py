@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Untargeted:
-    """Any class but the true one; an image that is misclassified already counts as reached."""
+    """Untargeted asks for any class but the true one; a misclassified image has reached it already."""
 
     labels: Tensor
     kind: ClassVar[str] = "untargeted"
 
     def objective(self, model: Model, outputs: Tensor) -> ClassObjective:
-        """Outputs are clean logits (B, K)."""
+        """Return the objective for the clean logits (B, K) of a model."""
         check_head(model, "classes", self.kind)
         labels = class_numbers(self.labels, outputs)
         return ClassObjective(labels, outputs.argmax(1) == labels, False, model.training_loss)
 
     def part(self, rows: slice) -> Untargeted:
-        """The goal of some of the images."""
+        """Return the goal of some of the images."""
         return replace(self, labels=some_rows(self.labels, rows))
 
 
 @dataclass(frozen=True, eq=False)
 class Targeted:
-    """One named class per case. ``labels`` (B,), where known, say what was right before."""
+    """Targeted asks for one named class per case; ``labels`` (B,) are the true classes, if known."""
 
     classes: Tensor
     labels: Tensor | None = None
     kind: ClassVar[str] = "targeted"
 
     def objective(self, model: Model, outputs: Tensor) -> ClassObjective:
-        """Outputs are clean logits (B, K)."""
+        """Return the objective for the clean logits (B, K) of a model."""
         check_head(model, "classes", self.kind)
         classes, decisions = class_numbers(self.classes, outputs), outputs.argmax(1)
         labels = None if self.labels is None else class_numbers(self.labels, outputs)
@@ -49,13 +49,13 @@ class Targeted:
         return ClassObjective(classes, correct, True, model.training_loss)
 
     def part(self, rows: slice) -> Targeted:
-        """The goal of some of the images."""
+        """Return the goal of some of the images."""
         return replace(self, classes=some_rows(self.classes, rows), labels=some_rows(self.labels, rows))
 
 
 @dataclass(frozen=True, eq=False)
 class ClassObjective:
-    """Leave ``classes[b]``, or where ``towards`` reach it, by argmax."""
+    """ClassObjective asks that the argmax leaves ``classes[b]``, or reaches it if ``towards`` is true."""
 
     classes: Tensor  # (B,)
     correct: Tensor  # (B,)
@@ -75,7 +75,7 @@ class ClassObjective:
 
     @property
     def groups(self) -> Tensor:
-        # Whatever class an image is to leave, one change may drive all images to some other.
+        # One change may move all images to another class, whatever class each of them must leave.
         return self.classes if self.towards else torch.zeros_like(self.classes)
 
     def margin(self, outputs: Tensor) -> Tensor:

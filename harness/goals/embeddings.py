@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Impersonate:
-    """Be accepted as the anchor's person: distance to the anchor below the threshold.
+    """Impersonate asks for a distance to the anchor below the threshold: to be accepted as that person.
 
-    ``anchors`` are embeddings (B, D); a (1, D) anchor serves every case. Where ``threshold`` is None, the
-    model's calibrated one holds.
+    ``anchors`` (B, D) are embeddings of the reference (enrolled template) images; one anchor (1, D) serves
+    every case. If ``threshold`` is None, the model's calibrated threshold is used.
     """
 
     anchors: Tensor
@@ -29,34 +29,34 @@ class Impersonate:
     kind: ClassVar[str] = "impersonate"
 
     def objective(self, model: Model, outputs: Tensor) -> VerificationObjective:
-        """Outputs are clean embeddings (B, D)."""
+        """Return the objective for the clean embeddings (B, D) of a model."""
         return _verification(model, outputs, self.anchors, self.threshold, self.kind)
 
     def part(self, rows: slice) -> Impersonate:
-        """The goal of some of the images."""
+        """Return the goal of some of the images."""
         return replace(self, anchors=self.anchors if len(self.anchors) == 1 else self.anchors[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class Evade:
-    """No longer be accepted as the anchor's person: distance at or above the threshold."""
+    """Evade asks for a distance to the anchor at or above the threshold: no longer to be accepted."""
 
     anchors: Tensor
     threshold: float | None = None
     kind: ClassVar[str] = "evade"
 
     def objective(self, model: Model, outputs: Tensor) -> VerificationObjective:
-        """Outputs are clean embeddings (B, D)."""
+        """Return the objective for the clean embeddings (B, D) of a model."""
         return _verification(model, outputs, self.anchors, self.threshold, self.kind)
 
     def part(self, rows: slice) -> Evade:
-        """The goal of some of the images."""
+        """Return the goal of some of the images."""
         return replace(self, anchors=self.anchors if len(self.anchors) == 1 else self.anchors[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class VerificationObjective:
-    """Come nearer to the anchor than the threshold, or where not ``towards`` stay away from it."""
+    """VerificationObjective asks for distances below the threshold, or at least it if not ``towards``."""
 
     anchors: Tensor  # (B, D)
     threshold: float
@@ -100,7 +100,7 @@ def _verification(
     check_head(model, "embedding", kind)
     bound = model.threshold if threshold is None else threshold
     if bound is None:
-        raise AttackError(f'goal "{kind}" needs a threshold: the model has none that was calibrated')
+        raise AttackError(f'goal "{kind}" needs a threshold: give one, or a model that has a calibrated one')
     if anchors.ndim != 2 or anchors.shape[1] != outputs.shape[1] or anchors.shape[0] not in (1, len(outputs)):
         raise AttackError(f"anchors have shape {tuple(anchors.shape)}; expected {tuple(outputs.shape)}")
     anchors = anchors.to(outputs).expand(len(outputs), -1)

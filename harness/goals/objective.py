@@ -1,11 +1,11 @@
-"""A goal says what must become of each image; tied to a model's clean answers it becomes an objective.
+"""A goal says what an attack must achieve on each image; a model's clean outputs make an objective of it.
 
-Goals are frozen values that hold what the caller asks for, (B,) per case. The three functions of an objective
-take the model's outputs:
+Goals are frozen values with one entry per case (B,). The three functions of an objective take the model's
+outputs:
 
-- ``margin`` (B,), differentiable, positive once the goal is reached;
-- ``loss`` (B,), the model's own training loss (which FGS needs), to ascend where ``ascend`` is true;
-- ``reached`` (B,), exactly by the model's decision rule, ties included.
+- ``margin`` (B,) is differentiable, and positive once the goal is reached;
+- ``loss`` (B,) is the model's own training loss (which FGS needs); it is to be ascended where ``ascend``;
+- ``reached`` (B,) is the model's exact decision, ties included.
 """
 
 from __future__ import annotations
@@ -25,50 +25,50 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective(Protocol):
-    """What an attack pursues, one entry per case."""
+    """An Objective tells an attack, with one entry per case, what to maximise and when it is done."""
 
     @property
     def correct(self) -> Tensor:
-        """(B,) whether the clean decision was right."""
+        """Tell (B,) whether the clean decision was correct."""
 
     @property
     def ascend(self) -> Tensor:
-        """(B,) whether the goal lies uphill (True) or downhill of ``loss``."""
+        """Tell (B,) whether ``loss`` must be ascended (True) or descended to reach the goal."""
 
     @property
     def columns(self) -> Tensor | None:
-        """(B,) the only output column that each case reads, or None where it reads them all."""
+        """Return (B,) the only output column that each case needs, or None if it needs them all."""
 
     @property
     def groups(self) -> Tensor:
-        """(B,) int64: cases of equal numbers want the same outcome, so that one change may serve them all."""
+        """Return (B,) int64, equal for cases that want the same outcome, which one change may serve."""
 
     def margin(self, outputs: Tensor) -> Tensor:
-        """(B,) differentiable, positive once the goal is reached."""
+        """Return (B,) a differentiable number that is positive once the goal is reached."""
 
     def loss(self, outputs: Tensor) -> Tensor:
-        """(B,) differentiable training loss."""
+        """Return (B,) the differentiable training loss."""
 
     def reached(self, outputs: Tensor) -> Tensor:
-        """(B,) bool by the model's decision rule."""
+        """Tell (B,) whether the model's decision is what the goal asks for."""
 
     def take(self, cases: Tensor) -> Objective:
-        """The objective of the given cases (K,)."""
+        """Return the objective of the given cases (K,)."""
 
     def __len__(self) -> int: ...
 
 
 class Goal(Protocol):
-    """What a caller asks for."""
+    """A Goal is what a caller asks an attack to achieve."""
 
     kind: ClassVar[str]
-    """How records name it."""
+    """The name of the goal in records."""
 
     def objective(self, model: Model, outputs: Tensor) -> Objective:
-        """The objective for a model's clean outputs on the batch."""
+        """Return the objective for a model's clean outputs on the batch."""
 
     def part(self, rows: slice) -> Goal:
-        """The goal of some of the images; what is the same for all images stays."""
+        """Return the goal of some of the images; values that hold for all images stay."""
 
 
 def check_head(model: Model, head: str, kind: str) -> None:
@@ -77,7 +77,7 @@ def check_head(model: Model, head: str, kind: str) -> None:
 
 
 def some_rows(values: Tensor | None, rows: slice) -> Any:
-    """The entries of some images; None, and one value for all, stay."""
+    """Return the entries of some images; None, and a single value for all images, stay."""
     if values is None:
         return None
     values = torch.as_tensor(values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,19 +17,20 @@ from harness.model import Model, exact, frozen
 Result = TypeVar("Result")
 
 LARGEST = {"cpu": 256, "cuda": 1024}
-"""Above these no device gains speed."""
+"""The largest batch sizes: beyond these, no device gains speed."""
 SHARE = 0.5
-"""Of the free memory; the attack's own copies of the images, and the allocator's gaps, need the rest."""
+"""The share of the free memory to use; the attack's copies of images, and the allocator's gaps, need the
+rest."""
 
 
 class BatchSize:
-    """A number of cases, halved each time that they did not fit."""
+    """A BatchSize is a number of cases that is halved whenever so many did not fit into memory."""
 
     def __init__(self, cases: int) -> None:
         self.cases = cases
 
     def halve(self) -> bool:
-        """Whether there is anything left to halve."""
+        """Halve the size, and tell whether that was possible."""
         if self.cases == 1:
             return False
         self.cases //= 2
@@ -37,9 +38,9 @@ class BatchSize:
 
 
 def in_batches(total: int, size: BatchSize, work: Callable[[slice], Result]) -> Iterator[Result]:
-    """What ``work`` makes of each batch of ``total`` cases; one that does not fit into memory is halved.
+    """Yield the result of ``work`` for each batch of ``total`` cases; halve batches that do not fit.
 
-    What did not fit once is not tried again: ``size`` stays small. A single case that does not fit raises.
+    A size that did not fit is not tried again: ``size`` stays small. A single case that does not fit raises.
     """
     start = 0
     while start < total:
@@ -49,7 +50,7 @@ def in_batches(total: int, size: BatchSize, work: Callable[[slice], Result]) -> 
         except Exception as error:
             if not out_of_memory(error) or not size.halve():
                 raise
-            # The traceback holds the frames, and they hold the tensors.
+            # The traceback holds the frames, and the frames hold tensors, which must be freed.
             error.__traceback__ = None
             _release()
             continue
@@ -58,32 +59,32 @@ def in_batches(total: int, size: BatchSize, work: Callable[[slice], Result]) -> 
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was short, on whatever device."""
+    """Tell whether an error means that memory was short, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def fitting(model: Model, shape: tuple[int, int, int]) -> BatchSize:
-    """How many images (C, H, W) of that shape fit, gradients and all: a power of two.
+def fitting(model: Model, shape: Sequence[int]) -> BatchSize:
+    """Return how many images (C, H, W) fit into memory with their gradients, as a power of two.
 
-    What two images keep for a backward pass is counted; it grows in proportion.
+    The bytes that two images keep for a backward pass are counted; they grow in proportion to the images.
     """
     device = model.device
     largest = LARGEST.get(device.type, 256)
     try:
         each = _kept(model, torch.full((2, *shape), 0.5, device=device)) / 2
-    except (RuntimeError, ContractError):  # it answers to no gradients, or to no grey images
+    except (RuntimeError, ContractError):  # the model fails with gradients, or on grey images
         return BatchSize(min(64, largest))
     fits = int(SHARE * free_memory(device) / max(each, 1))
     return BatchSize(1 << max(0, min(fits, largest).bit_length() - 1))
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are left on a device; on the CPU as far as the machine, and a container's limit, tell."""
+    """Return the free bytes of a device; on the CPU, those of the machine or of the container's limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:  # what the kernel could free at once counts as free
+    try:  # memory that the kernel can free at once counts as free
         words = Path("/proc/meminfo").read_text().split()
         free = int(words[words.index("MemAvailable:") + 1]) * 1024
     except (OSError, ValueError):
@@ -96,7 +97,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def _kept(model: Model, x: Tensor) -> int:
-    """Bytes that the graph of a forward pass keeps; weights, which are there anyway, excepted."""
+    """Return the bytes that the graph of a forward pass keeps, without the weights, which exist anyway."""
     weights = {tensor.untyped_storage().data_ptr() for tensor in model.module.parameters()}
     seen: dict[int, int] = {}
 

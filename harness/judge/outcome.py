@@ -14,40 +14,40 @@ from harness.errors import AttackError
 from harness.goals import Goal
 from harness.handle import AttackFunction
 from harness.judge.batching import BatchSize, fitting, in_batches
-from harness.judge.region import attack_parameters, run_parameters, with_region
+from harness.judge.region import with_region
 from harness.judge.trial import Trial, attempt
 from harness.model import Model
-from harness.parameters import check, keyword_parameters
+from harness.parameters import arguments, check, keyword_parameters
 from harness.specs import ACCESS_ORDER, AttackSpec, Compute
 from harness.threat import Threat
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of an attack, judged; tensors are (B, ...) on the model's device."""
+    """An Outcome holds the judged results of an attack; tensors are (B, ...) on the model's device."""
 
     adversarials: Tensor
-    """(B, C, H, W) as judged: on the 8-bit grid unless the threat says otherwise."""
+    """(B, C, H, W) images as judged, rounded to 8 bits unless the threat says otherwise."""
     success: Tensor
     """bool: reached and valid."""
     reached: Tensor
-    """bool: the model decides as the goal wants."""
+    """bool: the model's decision is what the goal asks for."""
     valid: Tensor
-    """bool: inside box, budget and region."""
+    """bool: inside the valid pixel range, the budget and the region."""
     distances: pd.DataFrame
-    """linf, l2 (in [0, 1]) and l0 (pixels) of each perturbation."""
+    """linf and l2 (on the scale of [0, 1]) and l0 (pixels) of each perturbation."""
     forwards: Tensor
     """int64: forward passes per case."""
     backwards: Tensor
     """int64: backward passes per case."""
     faults: tuple[str, ...]
-    """Per case "", or which bound the image breaks."""
+    """For each case "", or the bound that the image breaks."""
     errors: tuple[str, ...]
-    """Per case "", or why there was nothing to judge."""
+    """For each case "", or the reason why it could not be judged."""
     seconds: float
-    """Of the attack alone."""
+    """The time of the attack alone."""
     rows: Tensor
-    """int64: which of the images these are: all, but for those that one change was learned on."""
+    """int64: the rows of the images that were judged: all but those that a universal attack learned on."""
 
 
 def attack(
@@ -69,64 +69,72 @@ def attack(
     Args:
         name: an attack of the catalogue, or a function ``(model, x, objective, threat, *, rng, **params)``.
         model: made by ``harness.wrap_model``.
-        images: (B, C, H, W) in [0, 1], however many; rounded to the threat's grid first.
+        images: any number (B, C, H, W) in [0, 1]; they are rounded to the threat's grid first.
         goal: from ``harness.goals``.
-        threat: from ``harness.threats``. May be left out where the attack has a region of its own, or looks
-            for the smallest change: then its first norm is meant.
-        seed: with a case's row number it decides that case's random numbers.
-        compute: precision of the attack's own passes; judging is always float32.
-        batch_size: images that the attack works on at once; what the attack needs beyond images and results
-            is bounded by it. "auto": as many as fit. A batch that does not fit into memory is halved.
-        surrogate: the model that the attack sees, where it is another than the one that is judged.
-        fit: (B,) bool, of an attack that learns one change for many images: those that it learns on; every
-            second one by default. The outcome is of the others: see ``Outcome.rows``.
-        params: the attack's parameters.
+        threat: from ``harness.threats``. It may be left out if the attack has a region of its own, or looks
+            for the smallest change; the first norm of the attack is then used.
+        seed: together with a case's row number, it decides the random numbers of that case.
+        compute: the precision of the attack's own passes; judging is always in float32.
+        batch_size: how many images the attack works on at once, which bounds the memory that it needs.
+            "auto": as many as fit. A batch that does not fit into memory is halved.
+        surrogate: the model that the attack sees, if it is not the one that judges.
+        fit: (B,) bool, for an attack that learns one change for many images: the images that it learns on;
+            by default every second one. The outcome is that of the others: see ``Outcome.rows``.
 
     Raises:
-        CatalogError: the attack is unknown.
-        AttackError: it cannot do what is asked, or a parameter is wrong.
-        ContractError: it broke the contract.
+        AttackError: the attack cannot do what is asked, or a parameter is wrong.
+        CatalogError, ContractError: the attack is unknown, or broke the contract.
     """
+    _check(model, images, batch_size)
+    function, threat, resolved, universal = _resolved(name, model, images, threat, params)
+    fit = _learned_on(name, images, universal, fit)
+
+    def outcome(rows: slice) -> Outcome:
+        trial = attempt(
+            model,
+            function,
+            images[rows],
+            goal.part(rows),
+            threat.part(rows),
+            seed=seed,
+            keys=[str(row) for row in range(rows.start, rows.start + len(images[rows]))],
+            parameters=resolved,
+            compute=compute,
+            surrogate=surrogate,
+            fit=fit,
+        )
+        return _outcome(trial, rows.start, fit)
+
+    if fit is not None or not len(images):
+        return outcome(slice(0, len(images)))
+    size = fitting(surrogate or model, images.shape[1:]) if batch_size == "auto" else BatchSize(batch_size)
+    return _joined(list(in_batches(len(images), size, outcome)))
+
+
+def _check(model: object, images: Tensor, batch_size: int | str) -> None:
+    """Refuse what is no model, no images or no batch size."""
     if not isinstance(model, Model):
-        hint = "; wrap it: harness.wrap_model(module, head)" if isinstance(model, nn.Module) else ""
-        raise AttackError(f"attack needs a harness model, got {type(model).__name__}{hint}")
+        hint = "; wrap it with harness.wrap_model(module, head)" if isinstance(model, nn.Module) else ""
+        raise AttackError(f"attack needs a model of the harness, not {type(model).__name__}{hint}")
     if images.ndim != 4 or not images.is_floating_point():
         raise AttackError(f"images are {images.dtype} {tuple(images.shape)}; expected float (B, C, H, W)")
     if len(images) and not (images.min() >= 0 and images.max() <= 1):
-        raise AttackError("images leave [0, 1], or are not finite")
-    function, threat, resolved, universal = _resolved(name, model, images, threat, params)
+        raise AttackError("images have values outside [0, 1], or values that are not finite")
+    if isinstance(batch_size, int) and batch_size < 1:
+        raise AttackError(f"batch_size = {batch_size} must be at least 1")
+
+
+def _learned_on(
+    name: str | AttackFunction, images: Tensor, universal: bool, fit: Tensor | None
+) -> Tensor | None:
+    """Return which images (B,) a universal attack learns on; None for the others."""
     if universal != (fit is not None):
         if not universal:
             raise AttackError(f"fit: {_called(name)} does not learn one change for many images; leave it out")
         fit = torch.arange(len(images)) % 2 == 0
     if fit is not None and (fit.shape != images.shape[:1] or fit.dtype != torch.bool):
         raise AttackError(f"fit is {fit.dtype} {tuple(fit.shape)}; expected bool ({len(images)},)")
-    if batch_size != "auto" and batch_size < 1:
-        raise AttackError(f"batch_size = {batch_size} must be at least 1")
-
-    def outcome(rows: slice) -> Outcome:
-        part = images[rows]
-        trial = attempt(
-            model,
-            function,
-            part,
-            goal.part(rows),
-            threat.part(rows),
-            seed=seed,
-            keys=[str(rows.start + row) for row in range(len(part))],
-            parameters=resolved,
-            compute=compute,
-            surrogate=surrogate,
-            fit=fit,
-        )
-        judged = torch.arange(len(part)) if fit is None else torch.nonzero(~fit).flatten()
-        return _outcome(trial, rows.start + judged)
-
-    if fit is not None or not len(images):
-        return outcome(slice(0, len(images)))
-    shape = (images.shape[1], images.shape[2], images.shape[3])
-    size = fitting(surrogate or model, shape) if batch_size == "auto" else BatchSize(batch_size)
-    return _joined(list(in_batches(len(images), size, outcome)))
+    return fit
 
 
 def _called(name: str | AttackFunction) -> str:
@@ -136,21 +144,21 @@ def _called(name: str | AttackFunction) -> str:
 def _resolved(
     name: str | AttackFunction, model: Model, images: Tensor, threat: Threat | None, params: dict[str, Any]
 ) -> tuple[AttackFunction, Threat, dict[str, Any], bool]:
-    """The attack's function, its threat with its region, its parameters, and whether it is universal."""
+    """Return the attack's function, the threat with its region, its parameters, and if it is universal."""
     place = _called(name)
     if not isinstance(name, str):
         known = dict(keyword_parameters(name, ("rng",)))
         universal = known.pop("fit", None) is not None
         if threat is None:
             raise AttackError(f"{place} needs a threat, such as harness.threats.Linf(8/255)")
-        return name, threat, check(place, params, known, AttackError), universal
+        return name, threat, arguments(name, check(place, params, known, AttackError)), universal
     entry = catalog().attacks[name]
     threat = _default_threat(entry.spec) if threat is None else threat
     permitted(entry.spec, model, threat)
-    values = check(place, params, attack_parameters(entry), AttackError)
+    values = check(place, params, entry.parameters(), AttackError)
     armed = with_region(entry, values, threat, (images.shape[2], images.shape[3]))
-    run = entry.load(entry.spec.run)
-    return run, armed, run_parameters(entry, values), "universal" in entry.spec.traits
+    run = entry.spec.run
+    return entry.load(run), armed, entry.arguments(run, values), "universal" in entry.spec.traits
 
 
 def _default_threat(spec: AttackSpec) -> Threat:
@@ -159,8 +167,10 @@ def _default_threat(spec: AttackSpec) -> Threat:
     return Threat(next(iter(spec.norms), None), None, access=spec.access)
 
 
-def _outcome(trial: Trial, rows: Tensor) -> Outcome:
+def _outcome(trial: Trial, start: int, fit: Tensor | None) -> Outcome:
+    """Return the outcome of the images from ``start`` on, less those that a universal attack learned on."""
     verdict = trial.verdict
+    judged = torch.arange(len(verdict.valid)) if fit is None else torch.nonzero(~fit).flatten()
     columns = {"linf": verdict.linf, "l2": verdict.l2, "l0": verdict.l0}
     return Outcome(
         verdict.adversarials,
@@ -173,12 +183,12 @@ def _outcome(trial: Trial, rows: Tensor) -> Outcome:
         verdict.faults,
         verdict.errors,
         trial.seconds,
-        rows,
+        start + judged,
     )
 
 
 def _joined(outcomes: list[Outcome]) -> Outcome:
-    """The outcomes of several batches, one after the other."""
+    """Join the outcomes of several batches, one after the other."""
     if len(outcomes) == 1:
         return outcomes[0]
     values: dict[str, Any] = {}
@@ -194,17 +204,17 @@ def _joined(outcomes: list[Outcome]) -> Outcome:
 
 
 def permitted(spec: AttackSpec, model: Model, threat: Threat) -> None:
-    """Whether an attack can be run on this model under this threat.
+    """Check that an attack can be run on this model under this threat.
 
     Raises:
-        AttackError: the head, the access, the norm or the budget is not the attack's.
+        AttackError: the attack does not support the head, the access, the norm or the budget.
     """
     if model.head not in spec.heads:
         raise AttackError(f'attack {spec.name} does not attack the head "{model.head}"')
     granted = min(model.access, threat.access, key=ACCESS_ORDER.index)
     if ACCESS_ORDER.index(granted) < ACCESS_ORDER.index(spec.access):
-        raise AttackError(f"attack {spec.name} needs {spec.access}, and may see {granted}")
+        raise AttackError(f"attack {spec.name} needs {spec.access}, but may see only {granted}")
     if threat.norm is not None and threat.norm not in spec.norms:
-        raise AttackError(f'attack {spec.name} has no norm "{threat.norm}"; it has {", ".join(spec.norms)}')
+        raise AttackError(f'attack {spec.name} has no norm "{threat.norm}"; valid: {", ".join(spec.norms)}')
     if spec.budget == "fixed" and spec.norms and threat.norm is not None and threat.eps is None:
         raise AttackError(f"attack {spec.name} needs a budget, such as harness.threats.Linf(8/255)")

@@ -1,4 +1,4 @@
-"""The region of an attack that has one is made here for images of a size."""
+"""An attack with a region of its own gets its mask here, for images of a given size."""
 
 from __future__ import annotations
 
@@ -10,35 +10,21 @@ import torch
 
 from harness.catalog import Entry
 from harness.errors import AttackError
-from harness.parameters import GIVEN_TO_ATTACKS, Parameter, keyword_parameters
 from harness.specs import AttackSpec
 from harness.threat import Threat
-
-
-def attack_parameters(entry: Entry[AttackSpec]) -> dict[str, Parameter]:
-    """The parameters of an attack: those of its ``run`` and of its ``region``."""
-    spec = entry.spec
-    region = keyword_parameters(entry.load(spec.region)) if spec.region else {}
-    return region | keyword_parameters(entry.load(spec.run), GIVEN_TO_ATTACKS)
-
-
-def run_parameters(entry: Entry[AttackSpec], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of resolved values those that ``run`` takes."""
-    return _wanted(values, keyword_parameters(entry.load(entry.spec.run), GIVEN_TO_ATTACKS))
 
 
 def with_region(
     entry: Entry[AttackSpec], values: Mapping[str, Any], threat: Threat, size: tuple[int, int]
 ) -> Threat:
-    """The threat with the attack's region on images of a size (height, width); as it is where it has a mask.
+    """Return the threat with the attack's region for images of a size; a threat with a mask stays as it is.
 
     Raises:
-        AttackError: the region cannot be had at that size.
+        AttackError: the attack's ``region`` function returns no usable mask for this size (height, width).
     """
     if not entry.spec.region or threat.mask is not None:
         return threat
-    make = entry.load(entry.spec.region)
-    mask = make(*size, **_wanted(values, keyword_parameters(make)))
+    mask = entry.call(entry.spec.region, *size, values=values)
     height, width = size
     if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool or mask.shape[-2:] != size:
         found = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, torch.Tensor) else type(mask).__name__
@@ -46,7 +32,3 @@ def with_region(
     if not mask.flatten(-2).any(-1).all():
         raise AttackError(f"the region of {entry.qualified} holds no pixel of {height}x{width} images")
     return replace(threat, mask=mask, region=entry.spec.name)
-
-
-def _wanted(values: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name in parameters}

@@ -1,8 +1,8 @@
-"""The judge measures what an attack's images are worth, and believes no claim of the attack.
+"""The judge measures the images that an attack returns, and relies on no claim of the attack.
 
-An image scores if it is finite, inside the valid pixel range, the budget and the region, and if the victim,
-in float32 and eval mode, decides on its 8-bit rounding as the goal wants. Everything is measured from a copy
-of the originals that the attack never saw.
+An image is a success if it is finite, inside the valid pixel range, the budget and the region, and if the
+decision of the victim, in float32 and eval mode, on the image rounded to 8 bits is what the goal asks for.
+Everything is measured from a copy of the originals that the attack never saw.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from harness.threat import FLOAT_TOLERANCE, Threat, l0, l2, linf
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """Judgement of a batch, (B,) per case."""
+    """A Verdict is the judgement on a batch, with one entry per case (B,)."""
 
     adversarials: Tensor  # (B, C, H, W) as judged, on the threat's grid
-    valid: Tensor  # bool: finite, in box, budget and region
-    reached: Tensor  # bool: the decision is what the goal wants
-    faults: tuple[str, ...]  # "" or which bound the image breaks
-    errors: tuple[str, ...]  # "" or why there is nothing to judge: such a case counts for nobody
+    valid: Tensor  # bool: finite, inside the valid pixel range, the budget and the region
+    reached: Tensor  # bool: the decision is what the goal asks for
+    faults: tuple[str, ...]  # "", or the bound that the image breaks
+    errors: tuple[str, ...]  # "", or why the case cannot be judged: it is then neither success nor failure
     linf: Tensor
     l2: Tensor
     l0: Tensor
     margin: Tensor
     outputs: Tensor  # (B, M), of the victim
     unrounded: Tensor | None = None
-    """(B,) bool: the goal is reached before rounding to 8 bits, too; None where nothing is rounded."""
+    """(B,) bool: the image before rounding to 8 bits reaches the goal; None if nothing is rounded."""
 
     @property
     def success(self) -> Tensor:
-        """(B,) bool: reached and valid."""
+        """Tell (B,) which cases are reached and valid."""
         return self.reached & self.valid
 
     def restricted(
         self, kept: Tensor, faults: tuple[str, ...], errors: tuple[str, ...] | None = None
     ) -> Verdict:
-        """The same where only the cases ``kept`` (B,) stay valid, with other faults and, if given, errors."""
+        """Return the verdict in which only the cases ``kept`` (B,) stay valid, with new faults and errors."""
         return replace(
             self,
             valid=self.valid & kept,
@@ -53,54 +53,55 @@ class Verdict:
 
 
 def judge(
-    model: Model, objective: Objective, threat: Threat, x: Tensor, x_adv: object, *, batch_size: int = 256
+    model: Model,
+    objective: Objective,
+    threat: Threat,
+    x: Tensor,
+    x_adv: object,
+    *,
+    clean: Tensor | None = None,
+    batch_size: int = 256,
 ) -> Verdict:
     """Judge the images that an attack returned for ``x`` (B, C, H, W), which lies on the threat's grid.
 
-    The budget's slack: a returned image may exceed eps by what its own rounding to 8 bits can have caused
-    (``Threat.rounding_slack``); it is then pulled back, so that what is judged never exceeds eps by more
-    than 1e-5. An image, or an answer of the model, that is not finite is an error and never a success; so
-    is an answer whose margin is not a number.
+    The budget has a slack: a returned image may exceed eps by what its own rounding to 8 bits can have caused
+    (``Threat.rounding_slack``); it is then pulled back, so that the judged image never exceeds eps by more
+    than 1e-5. An image or a model output that is not finite is an error and never a success; so is an output
+    whose margin is not a number.
+
+    Args:
+        clean: (B, M) the model's outputs on ``x``. A case whose clean output is not finite has no
+            decision that an attack could change; it is an error.
 
     Raises:
         ContractError: what was returned is not a floating-point tensor of the shape of ``x``.
     """
-    if not isinstance(x_adv, Tensor):
-        raise ContractError(f"the attack returned {type(x_adv).__name__} instead of a tensor")
-    if x_adv.shape != x.shape:
-        raise ContractError(f"the attack returned shape {tuple(x_adv.shape)} for {tuple(x.shape)}")
-    if not x_adv.is_floating_point():
-        raise ContractError(f"the attack returned {x_adv.dtype} instead of floating-point images")
     with torch.no_grad():
-        returned = x_adv.detach().to(x)
+        returned = _images(x_adv, x)
         finite = returned.flatten(1).isfinite().all(1)
         returned = torch.where(finite.view(-1, 1, 1, 1), returned, x)
-        outside = (returned.flatten(1) < -FLOAT_TOLERANCE) | (returned.flatten(1) > 1 + FLOAT_TOLERANCE)
-        in_box = ~outside.any(1)
-        in_budget = torch.ones_like(in_box)
-        if threat.eps is not None:
-            slack = threat.rounding_slack(x[0].numel() if len(x) else 0) + FLOAT_TOLERANCE
-            in_budget = threat.distance(returned - x) <= threat.eps + slack
-        honest = in_budget.view(-1, 1, 1, 1)
-        # an image that is over the budget by more than rounding is recorded as it came
-        settled = torch.where(honest, threat.settle(returned.clamp(0, 1), x), threat.round(returned))
-        delta = settled - x
-        in_region = threat.outside(delta) <= (0 if threat.levels else FLOAT_TOLERANCE)
-        if threat.eps is not None:
-            # settle brings back what slack let through; an image that it cannot bring back stays out
-            in_budget &= threat.distance(delta) <= threat.eps + FLOAT_TOLERANCE
+        settled, bounds = _bounded(threat, x, returned)
         outputs = model.scores(settled, batch_size=batch_size)
         answered = outputs.flatten(1).isfinite().all(1)
         margin = objective.margin(outputs)
         answered &= ~margin.isnan()  # the distance of two embeddings may be undefined
+        known = torch.ones_like(finite)
+        if clean is not None:
+            known = clean.flatten(1).isfinite().all(1) & ~objective.margin(clean).isnan()
         reached = objective.reached(outputs) & answered & finite
         unrounded = _unrounded(model, objective, returned.clamp(0, 1), settled, reached, batch_size)
+    errors = {
+        "the model's clean output is not finite": known,
+        "the attack's image is not finite": finite,
+        "the model's output is not finite": answered,
+    }
+    delta = settled - x
     return Verdict(
         settled,
-        finite & in_box & in_budget & in_region & answered,
-        reached,
-        _first({"outside the box": in_box, "over the budget": in_budget, "outside the region": in_region}),
-        _first({"the attack's image is not finite": finite, "the model's answer is not finite": answered}),
+        torch.stack([*bounds.values(), *errors.values()]).all(0),
+        reached & known,
+        _first(bounds),
+        _first(errors),
         linf(delta),
         l2(delta),
         l0(delta),
@@ -110,10 +111,41 @@ def judge(
     )
 
 
+def _images(x_adv: object, x: Tensor) -> Tensor:
+    """Return what an attack returned, as images of the type and shape of ``x``; refuse anything else."""
+    if not isinstance(x_adv, Tensor):
+        raise ContractError(f"the attack returned {type(x_adv).__name__} instead of a tensor")
+    if x_adv.shape != x.shape:
+        raise ContractError(f"the attack returned shape {tuple(x_adv.shape)} for {tuple(x.shape)}")
+    if not x_adv.is_floating_point():
+        raise ContractError(f"the attack returned {x_adv.dtype} instead of floating-point images")
+    return x_adv.detach().to(x)
+
+
+def _bounded(threat: Threat, x: Tensor, returned: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the images as they are judged, and by fault whether each image (B,) keeps to that bound."""
+    outside = (returned.flatten(1) < -FLOAT_TOLERANCE) | (returned.flatten(1) > 1 + FLOAT_TOLERANCE)
+    in_box = ~outside.any(1)
+    in_budget = torch.ones_like(in_box)
+    if threat.eps is not None:
+        slack = threat.rounding_slack(x[0].numel() if len(x) else 0) + FLOAT_TOLERANCE
+        in_budget = threat.distance(returned - x) <= threat.eps + slack
+    honest = in_budget.view(-1, 1, 1, 1)
+    # an image that exceeds the budget by more than rounding explains is recorded as it is
+    settled = torch.where(honest, threat.settle(returned.clamp(0, 1), x), threat.round(returned))
+    delta = settled - x
+    in_region = threat.outside(delta) <= (0 if threat.levels else FLOAT_TOLERANCE)
+    if threat.eps is not None:
+        # settle pulls back what the slack let through; an image that stays over eps is not valid
+        in_budget &= threat.distance(delta) <= threat.eps + FLOAT_TOLERANCE
+    faults = {"outside the box": in_box, "over the budget": in_budget, "outside the region": in_region}
+    return settled, faults
+
+
 def _unrounded(
     model: Model, objective: Objective, returned: Tensor, settled: Tensor, reached: Tensor, batch_size: int
 ) -> Tensor:
-    """(B,) whether the goal was reached before rounding; asked only where rounding may have cost it."""
+    """Tell (B,) whether images reached the goal before rounding; run the model only where this is open."""
     lost = torch.nonzero(~reached & (returned != settled).flatten(1).any(1)).flatten()
     found = reached.clone()
     if len(lost):
@@ -122,7 +154,7 @@ def _unrounded(
 
 
 def _first(checks: dict[str, Tensor]) -> tuple[str, ...]:
-    """Per case the name of the first check that it did not pass, or ""."""
+    """Return, for each case, the name of the first check that it did not pass, or ""."""
     columns = {name: passed.tolist() for name, passed in checks.items()}
     cases = len(next(iter(columns.values())))
     return tuple(next((name for name in columns if not columns[name][case]), "") for case in range(cases))

@@ -1,4 +1,7 @@
-"""Evidence is what the records of a row say to its flags: counts, and one bit per case and budget."""
+"""Evidence is what flags are raised on: counts of a row's cases, and its successes within a budget.
+
+It is kept small, one bit per case and budget, since the rows of a model are compared with each other.
+"""
 
 from __future__ import annotations
 
@@ -15,74 +18,75 @@ from harness.metrics.outcomes import Flags, Floats, Keys, Outcomes, image_codes,
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Ball = tuple[str, float]
-"""A norm and a budget in it; None in its place is no budget at all."""
+Budget = tuple[str, float]
+"""A norm and eps; None in its place is no budget at all."""
 Bits = npt.NDArray[np.uint8]
 
 COLUMNS = ("reached", "reached_unrounded", "zero_gradients", "found")
-"""The record columns that flags need beside those of the board; what a folder lacks raises no flag."""
+"""The record columns that flags need beside those of the metrics; what a folder lacks raises no flag."""
 LAST = 0.1
-"""The share of an attack's passes in which a success comes late."""
+"""A success is late where it is found in this last share of an attack's forward passes."""
 SHORTEST = 10
-"""Passes of the hardest case below which an attack has no last tenth to speak of."""
+"""An attack that spends fewer forward passes on its hardest case has no last tenth to speak of."""
 TOLERANCE = 1e-5
 """By how much a judged image may exceed its budget: the judge's own tolerance."""
 
 
 @dataclass(frozen=True)
 class Traces:
-    """Counts of a row, over the cases that were right before the attack and have an outcome."""
+    """Counts of a row, over cases that were classified correctly before the attack and have an outcome."""
 
     cases: int = 0
-    broken: int = 0
-    """Successes."""
-    short: int = 0
-    """Did not reach the goal, not even before rounding."""
-    asked: int = 0
-    """At least one backward pass, and how many of them were zero is known."""
-    blind: int = 0
-    """Of these, every backward pass was zero."""
+    successes: int = 0
+    not_reached: int = 0
+    """The attack did not reach the goal, not even before rounding."""
+    gradients_asked: int = 0
+    """The attack made backward passes, and it is known how many of these gave a gradient of zero."""
+    zero_gradients: int = 0
+    """Of the cases that asked for gradients: every backward pass gave a gradient of zero."""
     rounded: int = 0
-    """Valid, and it is known whether the image reached the goal before rounding."""
-    lost: int = 0
-    """Of these, reached it before and not after."""
-    late: int = 0
-    """Successes found in the last tenth of the passes that the hardest case spent."""
+    """The image is valid, and it is known whether it reached the goal before rounding."""
+    lost_by_rounding: int = 0
+    """Of the rounded cases: the image reached the goal before rounding and not after."""
+    late_successes: int = 0
+    """Successes found in the last tenth of the forward passes that the hardest case took."""
     late_images: int = 0
+    """How many images these are of."""
 
     def __add__(self, other: Traces) -> Traces:
         return Traces(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
 
 def traces_of(table: pa.Table, cases: Outcomes) -> Traces:
-    """The counts of a cell: ``table`` holds its records and ``cases`` are made of it."""
+    """Count the traces of a cell: ``table`` holds its records and ``cases`` are made of it."""
     held = table.column_names
     among = cases.covered & cases.correct
     success = among & cases.success
-    counts = {"cases": among, "broken": success}
+    counts = {"cases": among, "successes": success}
     reached = numbers(table, "reached") > 0 if "reached" in held else cases.success
-    counts["short"] = among & ~reached & ~cases.success
+    counts["not_reached"] = among & ~reached & ~cases.success
     if "reached_unrounded" in held:
         unrounded = numbers(table, "reached_unrounded")
-        counts["short"] &= ~(unrounded > 0)
+        counts["not_reached"] &= ~(unrounded > 0)
         counts["rounded"] = among & ~np.isnan(unrounded) & ~(cases.values["valid"] == 0)
-        counts["lost"] = counts["rounded"] & (unrounded > 0) & ~reached
+        counts["lost_by_rounding"] = counts["rounded"] & (unrounded > 0) & ~reached
     if "zero_gradients" in held:
         backwards, zero = cases.values["backwards"], numbers(table, "zero_gradients")
-        counts["asked"] = among & (backwards > 0) & ~np.isnan(zero)
-        counts["blind"] = counts["asked"] & (zero >= backwards)
+        counts["gradients_asked"] = among & (backwards > 0) & ~np.isnan(zero)
+        counts["zero_gradients"] = counts["gradients_asked"] & (zero >= backwards)
     images = 0
     if "found" in held:
-        counts["late"] = success & _late(cases.values["forwards"], numbers(table, "found"), among)
-        images = np.unique(cases.images[counts["late"]]).size
+        late = success & _late(cases.values["forwards"], numbers(table, "found"), among)
+        counts["late_successes"] = late
+        images = np.unique(cases.images[late]).size
     return Traces(late_images=images, **{name: int(np.count_nonzero(rows)) for name, rows in counts.items()})
 
 
 def _late(forwards: Floats, found: Floats, among: Flags) -> Flags:
-    """Which images were found in the last of the passes that the hardest of some cases spent.
+    """Say which images were found in the last of the passes that the hardest of some cases took.
 
-    None where all cases spent the same: an attack that goes on after its success tells when it found its
-    best image, not its first.
+    None were where all cases took the same: an attack that goes on after its success reports when it found
+    its best image, not its first.
     """
     spent = forwards[among]
     spent = spent[~np.isnan(spent)]
@@ -100,29 +104,30 @@ class Evidence:
     eps: float | None
     access: str | None
     """"gradients", "scores" or "decisions"; None where not known, as in folders of earlier versions."""
-    budget: str | None
+    budget_kind: str | None
+    """Whether the attack keeps to a "fixed" budget or looks for the "minimal" one; None as for access."""
     traits: frozenset[str]
     attack: str
     regional: bool
-    """Confined to some pixels."""
+    """The attack is confined to some pixels."""
     transferred: bool
-    """Made on another model: on this one it is a black-box attack, whatever it saw of the other."""
+    """It was made on another model: on this one it is a black-box attack, whatever it saw of the other."""
     traces: Traces
     keys: Keys
     """(N,) of the distinct cases, ascending."""
     usable: Bits
-    """Right before the attack, and it has an outcome."""
-    broken: Mapping[Ball | None, Bits]
-    """Succeeded, and the nearest image lies within the budget, whichever the attack was given."""
+    """The case was classified correctly before the attack, and has an outcome."""
+    succeeded: Mapping[Budget | None, Bits]
+    """The attack succeeded, and its nearest image lies within the budget, whichever the attack was given."""
 
     @property
-    def ball(self) -> Ball | None:
-        """Its own budget; None where it has none, or is confined to a region."""
+    def budget(self) -> Budget | None:
+        """The attack's own budget; None where it has none, or is confined to a region."""
         return None if self.norm is None or self.eps is None or self.regional else (self.norm, self.eps)
 
     @property
     def sees_gradients(self) -> bool:
-        """A white-box attack on the model that is judged."""
+        """It is a white-box attack on the model that is judged."""
         return self.access == "gradients" and not self.transferred
 
     @property
@@ -130,12 +135,12 @@ class Evidence:
         """It looks for a direction, and never sees this model's gradients."""
         return "random" not in self.traits and (self.transferred or self.access in ("scores", "decisions"))
 
-    def within(self, ball: Ball | None) -> Flags:
-        """(N,) which cases it broke within a budget."""
-        return self._bits(self.broken[ball])
+    def within(self, budget: Budget | None) -> Flags:
+        """Say (N,) on which cases the attack succeeded within a budget."""
+        return self._bits(self.succeeded[budget])
 
     def measured(self) -> Flags:
-        """(N,) which cases were right before the attack and have an outcome."""
+        """Say (N,) which cases were classified correctly before the attack and have an outcome."""
         return self._bits(self.usable)
 
     def _bits(self, packed: Bits) -> Flags:
@@ -143,29 +148,29 @@ class Evidence:
 
 
 def evidence_of(
-    cell: Mapping[str, Any], cases: Worst, traces: Traces, balls: Iterable[Ball], shared: Keys | None
+    cell: Mapping[str, Any], cases: Worst, traces: Traces, budgets: Iterable[Budget], shared: Keys | None
 ) -> Evidence:
-    """The evidence of a row.
+    """Gather the evidence of a row.
 
     Args:
         cell: a cell of the row, as cells.parquet has it.
         cases: the distinct cases of all cells of the row.
-        balls: budgets that the rows of this model are to be compared within.
+        budgets: within which the rows of this model are to be compared.
         shared: keys of another row, which are kept where these are the same.
     """
     norm, eps = cell.get("norm"), cell.get("eps")
     same = shared is not None and np.array_equal(shared, cases.keys)
-    broken: dict[Ball | None, Bits] = {None: np.packbits(cases.success)}
-    for ball in balls:
-        name, radius = ball
+    succeeded: dict[Budget | None, Bits] = {None: np.packbits(cases.success)}
+    for budget in budgets:
+        name, radius = budget
         # What is valid keeps to its own budget; whether it keeps to another's is measured.
-        inside = cases.success if ball == (norm, eps) else cases.values[name] <= radius + TOLERANCE
-        broken[ball] = np.packbits(cases.success & inside)
+        inside = cases.success if budget == (norm, eps) else cases.values[name] <= radius + TOLERANCE
+        succeeded[budget] = np.packbits(cases.success & inside)
     return Evidence(
         norm=norm,
         eps=eps,
         access=cell.get("access"),
-        budget=cell.get("budget"),
+        budget_kind=cell.get("budget"),
         traits=frozenset(filter(None, (cell.get("traits") or "").split(","))),
         attack=cell["attack"],
         # Beside norm and budget, "linf 8/255", a threat's label names the region.
@@ -174,12 +179,12 @@ def evidence_of(
         traces=traces,
         keys=shared if same and shared is not None else cases.keys,
         usable=np.packbits(cases.known & cases.correct & ~cases.unresolved),
-        broken=broken,
+        succeeded=succeeded,
     )
 
 
-def balls_of(cells: Iterable[Mapping[str, Any]]) -> list[Ball]:
-    """The budgets that some cells have, each once."""
+def budgets_of(cells: Iterable[Mapping[str, Any]]) -> list[Budget]:
+    """Return the budgets that some cells have, each once."""
     found = ((cell.get("norm"), cell.get("eps")) for cell in cells)
     return list(dict.fromkeys((norm, eps) for norm, eps in found if norm is not None and eps is not None))
 
@@ -191,11 +196,11 @@ class Pair:
     images: Keys
     """(K,) of the cases, ascending."""
     one: Flags
-    """(K,) broken by the one."""
+    """(K,) on which cases the one succeeded."""
     other: Flags
 
     def wins(self) -> tuple[int, int]:
-        """Images of which the one breaks more cases than the other, and of which it breaks fewer.
+        """Count the images on which the one has more successes than the other, and those where it has fewer.
 
         Images are counted and not cases, since the cases of an image are alike.
         """
@@ -206,26 +211,26 @@ class Pair:
         return int(np.count_nonzero(net > 0)), int(np.count_nonzero(net < 0))
 
     def open_images(self) -> int:
-        """Images of which the other leaves a case unbroken."""
+        """Count the images with a case on which the other does not succeed."""
         return int(np.unique(self.images[~self.other]).size)
 
 
-def paired(one: Evidence, others: Iterable[Evidence], ball: Ball | None = None) -> Pair:
-    """One row against the best of others: within a budget, or under the threat of each where None."""
+def paired(one: Evidence, others: Iterable[Evidence], budget: Budget | None = None) -> Pair:
+    """Compare a row with the best of others: within a budget, or under the threat of each where None."""
     usable, best = one.measured(), np.zeros(one.keys.size, np.bool_)
     tried = np.zeros(one.keys.size, np.bool_)
     for there, at, other in _aligned(one.keys, others):
         measured = other.measured()
-        # An attack in error might have broken the case.
+        # An attack in error might have succeeded on the case.
         usable[there] &= measured[at]
         tried[there] |= measured[at]
-        best[there] |= other.within(ball)[at]
+        best[there] |= other.within(budget)[at]
     kept = usable & tried
-    return Pair(image_codes(one.keys[kept]), one.within(ball)[kept], best[kept])
+    return Pair(image_codes(one.keys[kept]), one.within(budget)[kept], best[kept])
 
 
 def _aligned(keys: Keys, others: Iterable[Evidence]) -> Iterator[tuple[Any, Any, Evidence]]:
-    """Each row with the places of its cases among some keys, and the places of these among its own."""
+    """Give each row with the places of its cases among some keys, and the places of these among its own."""
     for other in others:
         if other.keys is keys:
             yield slice(None), slice(None), other
@@ -235,7 +240,7 @@ def _aligned(keys: Keys, others: Iterable[Evidence]) -> Iterator[tuple[Any, Any,
 
 
 def clearly_more(wins: int, losses: int, level: float) -> bool:
-    """Whether so many wins against so many losses are no chance: the one-sided exact sign test."""
+    """Say whether so many wins against so many losses are no chance, by the one-sided exact sign test."""
     if wins <= losses:
         return False
     from scipy.special import bdtrc  # here: naming the flags needs no scipy

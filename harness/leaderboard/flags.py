@@ -3,7 +3,7 @@
 After Athalye, Carlini and Wagner 2018, section 3.1 (https://arxiv.org/abs/1802.00420), Carlini et al. 2019,
 sections 3 and 5 (https://arxiv.org/abs/1902.06705) and Pintor et al. 2022 (https://arxiv.org/abs/2106.09947).
 A flag is raised on evidence in the records alone, counted over the cases that were classified correctly
-before the attack; what the records do not say raises none. Each has a page in docs/flags.
+before the attack; what the records do not say raises none. Each flag has a page in docs/flags.
 """
 
 from __future__ import annotations
@@ -30,35 +30,36 @@ class Flag:
 FLAGS: Mapping[str, Flag] = {
     "randomised-model": Flag(
         "the model gave different answers to the same images",
-        "every number of it is one draw; fix its random numbers, or attack its expectation",
+        "every number of it is one random sample; fix its random numbers, or attack its expectation",
     ),
     "zero-gradients": Flag(
         "the attack asked for gradients, and in some cases never got one that was not zero",
-        "no robustness is shown; attack a smooth stand-in for what blocks the gradient, or without gradients",
+        "no robustness is shown; attack a differentiable substitute for what blocks the gradient, "
+        "or without gradients",
     ),
     "noise-as-strong": Flag(
-        "random noise of the same budget breaks as much as this gradient attack",
+        "random noise of the same budget succeeds as often as this gradient attack",
         "its gradients lead nowhere; look for masked gradients, or for a mistake in the attack",
     ),
     "black-box-stronger": Flag(
-        "an attack that sees no gradients breaks clearly more than all that see them",
+        "an attack that sees no gradients succeeds clearly more often than all that see them",
         "believe the black-box attack; look for masked gradients",
     ),
     "not-rising-with-budget": Flag(
-        "a larger budget breaks no more than a smaller one",
+        "the attack succeeds no more often with a larger budget than with a smaller one",
         "look for masked gradients, or for a step size that does not grow with the budget",
     ),
     "unbounded-below-100": Flag(
-        "an attack that may change everything does not break everything",
-        "attack longer; what still holds is out of the attack's reach, and not robust",
+        "an attack that may change everything does not succeed on every case",
+        "attack longer; what is left is out of this attack's reach, and not robust",
     ),
     "not-converged": Flag(
-        "the attack still broke cases in its last passes",
-        "more iterations or restarts, until the rate stays",
+        "the attack still succeeded on new cases in its last forward passes",
+        "give it more iterations or restarts, until the rate stays the same",
     ),
     "lost-by-rounding": Flag(
         "images that reached the goal lost it when they were rounded to 8 bits",
-        "let the attack look at rounded images or go further; the model as such is weaker than shown",
+        "let the attack check rounded images or go further past the boundary; the model is weaker than shown",
     ),
 }
 """All flags by name, in the order in which boards name them."""
@@ -66,23 +67,29 @@ FLAGS: Mapping[str, Flag] = {
 # What counts as evidence. The pages of docs/flags give the reasons at length.
 FEWEST = 2
 """A single case is an accident."""
-BLIND_SHARE = 0.05
+ZERO_SHARE = 0.05
 """zero-gradients: an exact zero is hardly ever met by chance; a dead unit or two stay below this."""
 NOISE_SHARE = 0.05
-"""noise-as-strong: below, noise breaks only what lies at the boundary anyhow."""
+"""noise-as-strong: below, noise succeeds only on images that lie at the decision boundary."""
 LEVEL = 0.01
-"""Of the sign tests; a board makes dozens of them."""
+"""The level of the sign tests; a board makes dozens of them."""
 CLEAR_SHARE = 0.01
 """black-box-stronger: a significant difference of fewer cases would change no conclusion."""
 RATIO = 1.5
 """not-rising-with-budget: the least ratio of two budgets that are compared."""
 EXPECTED = 5.0
-"""not-rising-with-budget: so many images should have fallen; none does with a probability of e^-5, 0.7 %."""
+"""not-rising-with-budget: the number of images on which more successes were expected.
+
+Where five are expected, there is none with a probability of e^-5, 0.7 %.
+"""
 UNBOUNDED_LINF = 0.5
 """unbounded-below-100: a budget in L-infinity within which every image can become the same grey one."""
 LATE_SHARE = 0.025
-"""not-converged: of the cases. Attacks whose rate has settled still find up to so many in the last tenth of
-their passes, since the cases at the edge of the budget take the whole way."""
+"""not-converged: a share of the cases.
+
+Attacks whose rate has settled still find up to so many successes in the last tenth of their forward passes,
+since the cases at the edge of the budget take that long.
+"""
 LATE_IMAGES = 3
 LOST_SHARE = 0.01
 """lost-by-rounding: less does not change a rate's first decimals."""
@@ -91,7 +98,7 @@ Rows = Sequence[Evidence]
 
 
 def raised(rows: Rows) -> list[frozenset[str]]:
-    """The flags of each row, of the rows of one dataset, model and goal."""
+    """Return the flags of each row, of the rows of one dataset, model and goal."""
     alone = [{name for name, rule in _ALONE.items() if rule(row)} for row in rows]
     for name, compare in _COMPARED.items():
         for at in compare(rows):
@@ -100,59 +107,60 @@ def raised(rows: Rows) -> list[frozenset[str]]:
 
 
 def randomised(cells: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
-    """The datasets and models of cells whose model answered the same images in two ways."""
+    """Return the datasets and models of cells whose model answered the same images in two ways."""
     return {(cell["dataset"], cell["model"]) for cell in cells if cell.get("randomised") is True}
 
 
-def spoken(names: Iterable[str]) -> str:
-    """Flags as the board's column has them: "zero-gradients, not-converged"; empty where there are none."""
+def label(names: Iterable[str]) -> str:
+    """Write flags as the board's column has them, "zero-gradients, not-converged"; none are an empty text."""
     names = set(names)
     return ", ".join(name for name in FLAGS if name in names)
 
 
 def _zero_gradients(row: Evidence) -> bool:
     found = row.traces
-    return row.sees_gradients and found.blind >= max(FEWEST, BLIND_SHARE * found.asked)
+    return row.sees_gradients and found.zero_gradients >= max(FEWEST, ZERO_SHARE * found.gradients_asked)
 
 
 def _lost_by_rounding(row: Evidence) -> bool:
-    return row.traces.lost >= max(FEWEST, LOST_SHARE * row.traces.rounded)
+    return row.traces.lost_by_rounding >= max(FEWEST, LOST_SHARE * row.traces.rounded)
 
 
 def _unbounded_below_100(row: Evidence) -> bool:
     if row.regional or row.transferred or "universal" in row.traits:
         return False
     unbounded = "unbounded" in row.traits and row.eps is None
-    wide = row.ball is not None and row.norm == "linf" and row.ball[1] >= UNBOUNDED_LINF
-    return row.traces.short > 0 and (unbounded or (wide and row.sees_gradients and row.budget != "minimal"))
+    wide = row.budget is not None and row.norm == "linf" and row.budget[1] >= UNBOUNDED_LINF
+    fixed = row.sees_gradients and row.budget_kind != "minimal"
+    return row.traces.not_reached > 0 and (unbounded or (wide and fixed))
 
 
 def _not_converged(row: Evidence) -> bool:
     # An attack that looks for the smallest perturbation improves until it ends, and is meant to. One that
     # learns on many images at once finds them all at once.
-    if not row.sees_gradients or row.budget in (None, "minimal") or "universal" in row.traits:
+    if not row.sees_gradients or row.budget_kind in (None, "minimal") or "universal" in row.traits:
         return False
     if row.eps is None and not row.regional:
         return False
     found = row.traces
-    # Where next to nothing is left unbroken, more iterations cannot help.
-    if found.late_images < LATE_IMAGES or found.cases - found.broken < LATE_SHARE * found.cases:
+    # Where the attack has succeeded on nearly all cases, more iterations cannot help.
+    if found.late_images < LATE_IMAGES or found.cases - found.successes < LATE_SHARE * found.cases:
         return False
-    return wilson(found.late, found.cases)[0] > LATE_SHARE
+    return wilson(found.late_successes, found.cases)[0] > LATE_SHARE
 
 
 def _noise_as_strong(rows: Rows) -> set[int]:
-    """Gradient attacks beside noise of the same norm and budget.
+    """Find gradient attacks that do no better than noise of the same norm and budget.
 
-    Noise must break something to speak of, and cases of its own that the gradient attack does not, no
-    fewer than the other way round. Where both break the same cases, these may be all that can be broken.
+    Noise must have a share of successes that counts, and successes that the gradient attack does not have, no
+    fewer than the other way round. Where both succeed on the same cases, these may be all that can be had.
     """
     found = set()
     for noise in rows:
-        if "random" not in noise.traits or noise.transferred or noise.ball is None:
+        if "random" not in noise.traits or noise.transferred or noise.budget is None:
             continue
         for at, row in enumerate(rows):
-            if not _for_one_image(row) or row.ball != noise.ball:
+            if not _for_one_image(row) or row.budget != noise.budget:
                 continue
             pair = paired(noise, [row])
             wins, losses = pair.wins()
@@ -163,25 +171,27 @@ def _noise_as_strong(rows: Rows) -> set[int]:
 
 
 def _black_box_stronger(rows: Rows) -> set[int]:
-    """Gradient attacks whose budget a black-box attack makes more of than all gradient attacks together.
+    """Find gradient attacks in whose budget a black-box attack does better than all that see gradients.
 
     Images are compared by their distances, so that attacks under other threats count where they kept to this
     budget. Without a budget only attacks are flagged that reach everything if anything can.
     """
     seeing = [row for row in rows if row.sees_gradients]
     found = set()
-    for ball in dict.fromkeys(row.ball for row in seeing if not row.regional):
+    for budget in dict.fromkeys(row.budget for row in seeing if not row.regional):
         flagged = [
             at
             for at, row in enumerate(rows)
-            if _for_one_image(row) and row.ball == ball and (ball is not None or "unbounded" in row.traits)
+            if _for_one_image(row)
+            and row.budget == budget
+            and (budget is not None or "unbounded" in row.traits)
         ]
         if not flagged:
             continue
         for row in rows:
             if not row.is_black_box:
                 continue
-            pair = paired(row, seeing, ball)
+            pair = paired(row, seeing, budget)
             more = int(pair.one.sum()) - int(pair.other.sum())
             if more >= CLEAR_SHARE * pair.one.size and clearly_more(*pair.wins(), LEVEL):
                 found.update(flagged)
@@ -190,11 +200,11 @@ def _black_box_stronger(rows: Rows) -> set[int]:
 
 
 def _not_rising(rows: Rows) -> set[int]:
-    """Attacks that break no more with a larger budget, although more should have fallen.
+    """Find attacks that do no better with a larger budget, although they should.
 
-    How many should have is reckoned from the smaller budget's rate r: if the same share of what is left
-    fell with each unit of the budget, (1 - r)^k of all would be left at k times the budget. Or else: the
-    larger budget breaks clearly fewer.
+    How many more successes are expected follows from the smaller budget's rate r: if each unit of the budget
+    succeeded on the same share of the cases that are left, (1 - r)^k of all would be left at k times the
+    budget. An attack is found, too, where the larger budget has clearly fewer successes.
     """
     found = set()
     for (_, small), (at, large) in permutations(enumerate(rows), 2):
@@ -208,16 +218,19 @@ def _not_rising(rows: Rows) -> set[int]:
         if not pair.other.any() or pair.other.all():
             continue
         rate = pair.other.mean()
-        falling = pair.open_images() * (1 - (1 - rate) ** (large.eps / small.eps - 1))
+        expected = pair.open_images() * (1 - (1 - rate) ** (large.eps / small.eps - 1))
         wins, losses = pair.wins()
-        flat = pair.one.sum() <= pair.other.sum() and falling >= EXPECTED
+        flat = pair.one.sum() <= pair.other.sum() and expected >= EXPECTED
         if flat or clearly_more(losses, wins, LEVEL):
             found.add(at)
     return found
 
 
 def _for_one_image(row: Evidence) -> bool:
-    """It follows each image's own gradients, anywhere in it; one perturbation for all is weaker by design."""
+    """Say whether an attack follows each image's own gradients, anywhere in it.
+
+    One perturbation for all images is weaker by design.
+    """
     return row.sees_gradients and not row.regional and "universal" not in row.traits
 
 

@@ -1,4 +1,4 @@
-"""Ranks know when two numbers are statistically the same; the order of a board's rows follows them."""
+"""Ranks say when two numbers are statistically the same; the order of a board's rows follows from them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy.typing as npt
 import pandas as pd
 
 CLEAN, WORST_CASE = "clean", "worst-case"
-"""The attack of the row without attack, and of the pointwise worst case over all attacks."""
+"""The attack of the row without attack, and that of the pointwise worst case over all attacks."""
 
 
 def standing(low: npt.NDArray[Any], high: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Rank, and whether it is shared, from 95 % intervals; the largest numbers come first.
+    """Return ranks, and whether each is shared, from 95 % intervals; the largest numbers come first.
 
     A rank is one more than the number of others that are clearly better, their interval lying wholly above
-    this one's. A rank is tied where some other's interval overlaps this one's. Overlap is no transitive
-    relation: of three neighbours the outer two may differ although neither differs from the middle one.
+    this one's. A rank is tied where some other's interval overlaps this one's. Overlap is not transitive: of
+    three neighbours the outer two may differ although neither differs from the middle one.
     """
     above: npt.NDArray[Any] = low[None, :] > high[:, None]  # (one, other)
     apart = above | above.T
@@ -26,7 +26,7 @@ def standing(low: npt.NDArray[Any], high: npt.NDArray[Any]) -> tuple[npt.NDArray
 
 
 def ranked(board: pd.DataFrame) -> pd.DataFrame:
-    """The board with its ranks: of models against an attack, and of attacks on a model.
+    """Return the board with its ranks: of models against an attack, and of attacks on a model.
 
     ``rank`` and ``tied`` compare the models of one dataset, attack, threat and goal by robust accuracy,
     ``attack_rank`` and ``attack_tied`` the attacks on one dataset, model and goal by success rate. Null
@@ -52,8 +52,10 @@ def ranked(board: pd.DataFrame) -> pd.DataFrame:
 
 
 def ordered(board: pd.DataFrame) -> pd.DataFrame:
-    """By dataset, goal and model, the most robust in its worst case first; within a model the clean row, the
-    attacks from the strongest, the worst case."""
+    """Sort the rows by dataset, goal and model, the most robust in its worst case first.
+
+    The rows of a model are the clean one, the attacks from the strongest to the weakest, the worst case.
+    """
     worst = board[board["attack"] == WORST_CASE].set_index(["dataset", "goal", "model"])["robust_accuracy"]
     keys = zip(board["dataset"], board["goal"], board["model"], strict=True)
     robust = {key: -value for key, value in worst.items() if value == value}

@@ -7,68 +7,76 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics import CORE, Estimate, rate
-from harness.metrics.outcomes import Flags, Outcomes
+from harness.leaderboard.worst_case import CLOSEST
+from harness.metrics import CORE, SPECS, Estimate, rate
+from harness.metrics.outcomes import OUTCOMES, Flags, Outcomes
+from harness.specs import MetricSpec
 
 Row = dict[str, Any]
 
-WITH_INTERVAL = (
-    "robust-accuracy",
-    "success-rate",
-    "natural-rate",
-    "transfer-rate",
-    "valid-rate",
-    "mean-l2",
-    "mean-linf",
-    "mean-pass",
-)
-COSTS = ("forwards-per-success", "backwards-per-success", "seconds-per-success")
-WITHOUT_INTERVAL = ("clean-accuracy", "mean-forwards", "mean-backwards", "mean-seconds", *COSTS)
-
 
 def column_name(metric: str) -> str:
-    """The board's column of a metric."""
+    """Return the board's column of a metric."""
     return metric.replace("-", "_").replace("/", "_")
 
 
-def interval_columns(metric: str) -> list[str]:
-    """The board's columns of a metric with its interval."""
-    return [column_name(metric), f"{column_name(metric)}_low", f"{column_name(metric)}_high"]
+def metric_columns(name: str, spec: MetricSpec) -> list[str]:
+    """Return the board's columns of a metric: its number and, where it has an interval, the two ends."""
+    column = column_name(name)
+    return [column, f"{column}_low", f"{column}_high"] if spec.interval else [column]
 
 
-def with_interval(metric: str, estimate: Estimate) -> Row:
-    """A metric's columns of a row."""
-    numbers = (estimate.value, estimate.low, estimate.high)
-    return dict(zip(interval_columns(metric), numbers, strict=True))
+def metric_cells(name: str, spec: MetricSpec, estimate: Estimate) -> Row:
+    """Return what a row has in these columns."""
+    return dict(zip(metric_columns(name, spec), (estimate.value, estimate.low, estimate.high), strict=False))
 
 
 def attack_row(cases: Outcomes, planned: int) -> Row:
-    """The cases of one attack under one threat."""
+    """Return the numbers of one attack under one threat: all metrics of its cases."""
     row = _counts(cases, cases.covered, planned)
-    for metric in WITH_INTERVAL:
-        row |= with_interval(metric, CORE[metric](cases))
-    return row | {column_name(metric): CORE[metric](cases).value for metric in WITHOUT_INTERVAL}
+    for metric in CORE:
+        row |= _core(metric, CORE[metric](cases))
+    return row
 
 
 def clean_row(cases: Outcomes, planned: int) -> Row:
-    """The model left alone: what is right stays right. Covers all cases of which an attack's record, be it in
-    error, says whether they were right."""
-    row = _counts(cases, cases.known, planned)
+    """Return the numbers of the model without attack: what it classifies correctly stays so.
+
+    The row covers all cases of which an attack's record, errors included, says whether they were classified
+    correctly.
+    """
     clean = rate(cases.correct[cases.known], cases.images[cases.known])
-    return row | with_interval("robust-accuracy", clean) | {"clean_accuracy": clean.value}
+    row = _counts(cases, cases.known, planned)
+    return row | _core("clean-accuracy", clean) | _core("robust-accuracy", clean)
 
 
 def worst_row(cases: Outcomes, planned: int) -> Row:
-    """The pointwise worst case over all attacks.
+    """Return the numbers of the pointwise worst case over all attacks.
 
-    What is not covered here is no random sample: a success elsewhere would have covered it, so the covered
-    cases look more broken than all are. Where coverage is incomplete the intervals of the rates therefore
-    reach to what they would be if all the cases that are not covered held, and if all fell. Cases without a
-    record of any attack are not among these: nothing is known of them.
+    It has the rates, and the metrics of the nearest adversarials alone; what the attacks cost has no worst
+    case.
     """
     row = _counts(cases, cases.covered, planned)
+    clean = rate(cases.correct[cases.known], cases.images[cases.known]).value
+    row["clean_accuracy"] = clean if row["coverage"] else None
+    for metric, estimate in _worst_rates(cases).items():
+        row |= _core(metric, estimate)
+    for metric, spec in SPECS.items():
+        if _is_of_nearest(spec):
+            row |= _core(metric, CORE[metric](cases))
+    return row
+
+
+def _worst_rates(cases: Outcomes) -> dict[str, Estimate]:
+    """Return the rates of the worst case, whose intervals allow for the cases that are not covered.
+
+    What is not covered here is no random sample: a success elsewhere would have covered it, so the covered
+    cases look less robust than all are. Where coverage is incomplete the intervals therefore reach from what
+    the rate would be without any of the cases that are not covered to what it would be with all of them.
+    Cases without a record of any attack are not among these: nothing is known of them.
+    """
     known, open_ = cases.known, cases.known & ~cases.covered
-    row["clean_accuracy"] = rate(cases.correct[known], cases.images[known]).value if row["coverage"] else None
+    estimates = {}
     for metric, among, hits, possible in (
         ("robust-accuracy", known, cases.correct & ~cases.success & ~open_, cases.correct & open_),
         ("success-rate", known & cases.correct, cases.success, open_),
@@ -77,12 +85,20 @@ def worst_row(cases: Outcomes, planned: int) -> Row:
         estimate = CORE[metric](cases)
         if open_.any() and estimate.n:
             images = cases.images[among]
-            fallen, held = rate(hits[among], images), rate((hits | possible)[among], images)
-            estimate = replace(estimate, low=fallen.low, high=held.high)
-        row |= with_interval(metric, estimate)
-    for metric in ("mean-l2", "mean-linf", "mean-pass"):
-        row |= with_interval(metric, CORE[metric](cases))
-    return row
+            least, most = rate(hits[among], images), rate((hits | possible)[among], images)
+            estimate = replace(estimate, low=least.low, high=most.high)
+        estimates[metric] = estimate
+    return estimates
+
+
+def _is_of_nearest(spec: MetricSpec) -> bool:
+    """Say whether a metric reads, beside outcomes, only what the worst case knows of its adversarials."""
+    read = {*spec.columns} - {*OUTCOMES}
+    return bool(read) and read <= {*CLOSEST}
+
+
+def _core(metric: str, estimate: Estimate) -> Row:
+    return metric_cells(metric, SPECS[metric], estimate)
 
 
 def _counts(cases: Outcomes, covered: Flags, planned: int) -> Row:

@@ -1,4 +1,4 @@
-"""The worst case combines all attacks on a model: a case counts as fooled once any attack succeeded on it."""
+"""The worst case combines all attacks on a model: a case counts as a success once any attack succeeded."""
 
 from __future__ import annotations
 
@@ -9,33 +9,41 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.outcomes import NUMBERS, Flags, Floats, Keys, Outcomes, target_codes
+from harness.metrics.outcomes import Flags, Floats, Keys, Outcomes, target_codes
 
 CLOSEST = {"l2": np.fmin, "linf": np.fmin, "pass": np.fmax}
-"""How the adversarial nearest to its image is told among several; PASS is a similarity."""
+"""Which of several adversarials is nearest to its image, by each measure; PASS is a similarity."""
 
 
 @dataclass(frozen=True)
 class Worst:
     """What all attacks together did, one entry per distinct case, by ascending key.
 
-    Whether a case was right before the attack does not depend on the attack; should cells disagree, one that
-    says wrong is believed, so that disagreement never counts as robust.
+    Whether a case was classified correctly before the attack does not depend on the attack. Should cells
+    disagree, the one that says misclassified is believed, so that disagreement never counts as robust.
     """
 
     keys: Keys
     known: Flags
     correct: Flags
-    """Right before the attack; True where not known."""
+    """The case was classified correctly before the attack; True where that is not known."""
     success: Flags
     unresolved: Flags
-    """Some attack on it has no outcome."""
+    """Some attack on the case has no outcome."""
     values: dict[str, Floats]
-    """Of CLOSEST, those of the nearest successful adversarial."""
+    """The columns of CLOSEST, of the nearest successful adversarial; NaN where there is none."""
+
+
+NO_CASES = Worst(
+    keys=np.zeros(0, np.int64),
+    **{name: np.zeros(0, np.bool_) for name in ("known", "correct", "success", "unresolved")},
+    values={name: np.zeros(0, np.float32) for name in CLOSEST},
+)
+"""Before any cell was read."""
 
 
 def worst_of(cases: Outcomes) -> Worst:
-    """The distinct cases of one cell."""
+    """Return the distinct cases of one cell."""
     keys, at = np.unique(cases.keys, return_inverse=True)
     values = {}
     for name, nearer in CLOSEST.items():
@@ -51,7 +59,9 @@ def worst_of(cases: Outcomes) -> Worst:
 
 
 def worse(one: Worst, other: Worst) -> Worst:
-    """The pointwise worst case of two, over the union of their cases."""
+    """Return the pointwise worst case of two, over the union of their cases."""
+    if not one.keys.size:
+        return other
     if not np.array_equal(one.keys, other.keys):
         keys = np.union1d(one.keys, other.keys)
         one, other = _spread(one, keys), _spread(other, keys)
@@ -66,7 +76,7 @@ def worse(one: Worst, other: Worst) -> Worst:
 
 
 def _spread(worst: Worst, keys: Keys) -> Worst:
-    """The same over more cases, on which nothing was tried."""
+    """Return the same over more cases, on which nothing was tried."""
     at = np.searchsorted(keys, worst.keys)
 
     def over(values: npt.NDArray[Any], filled: Any) -> npt.NDArray[Any]:
@@ -85,7 +95,7 @@ def _spread(worst: Worst, keys: Keys) -> Worst:
 
 
 def without_records(keys: Keys, seen: Keys) -> Flags:
-    """Which cases an unfinished cell may have planned and has no record of, ``seen`` being those it has.
+    """Say which cases an unfinished cell may have planned without a record, ``seen`` being those it has.
 
     The plan's cases are not stored, so these are all cases of the targets that the cell attacks, and simply
     all where it has no record yet: too many rather than too few, since they are not to count as robust.
@@ -97,7 +107,7 @@ def without_records(keys: Keys, seen: Keys) -> Flags:
 
 
 def concluded(worst: Worst, unfinished: Iterable[Keys]) -> Outcomes:
-    """The worst case as cases; ``unfinished`` holds the keys recorded by each cell that lacks records.
+    """Return the worst case as cases; ``unfinished`` are the keys recorded by each cell that lacks records.
 
     A case is covered once an attack succeeded on it, or when every attack on it has an outcome: with an
     attack in error and no success it is not known to be robust.
@@ -105,12 +115,11 @@ def concluded(worst: Worst, unfinished: Iterable[Keys]) -> Outcomes:
     unresolved = worst.unresolved.copy()
     for seen in unfinished:
         unresolved |= without_records(worst.keys, seen)
-    nothing = np.full(worst.keys.size, np.nan, np.float32)
     return Outcomes(
         keys=worst.keys,
         covered=worst.known & (worst.success | ~unresolved),
         known=worst.known,
         correct=worst.known & worst.correct,
         success=worst.success,
-        values={name: worst.values.get(name, nothing) for name in NUMBERS},
+        values=worst.values,
     )

@@ -1,153 +1,292 @@
-"""The core metrics are the numbers that every board has."""
+"""The core metrics are the numbers that every board has.
+
+To add one, write its function and describe it in ``_TABLE``: every board and every export then has it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.metrics.estimates import NOTHING, Estimate, mean, rate
-from harness.metrics.outcomes import Outcomes, as_outcomes
+from harness.metrics.outcomes import OUTCOMES, Outcomes, as_outcomes
+from harness.specs import MetricSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Records = pd.DataFrame | Outcomes
+    Metric = Callable[[Records], Estimate]
 
 
 def clean_accuracy(records: Records) -> Estimate:
-    """The share of cases that the model answers rightly before the attack; errors left out."""
+    """Return the share of cases that are classified correctly before the attack; errors are left out."""
     cases = as_outcomes(records)
     return rate(cases.correct[cases.covered], cases.images[cases.covered])
 
 
 def robust_accuracy(records: Records) -> Estimate:
-    """The share of all cases that are right before the attack and that it does not succeed on.
+    """Return the share of all cases that are classified correctly and on which the attack does not succeed.
 
-    Errors are left out: they are neither robust nor broken.
+    Errors are left out: they are neither robust nor fooled.
     """
     cases = as_outcomes(records)
     return rate((cases.correct & ~cases.success)[cases.covered], cases.images[cases.covered])
 
 
 def success_rate(records: Records) -> Estimate:
-    """Successes over the cases that were right before the attack; errors left out."""
+    """Return the successes over the cases that were classified correctly; errors are left out."""
     cases = as_outcomes(records)
     among = cases.covered & cases.correct
     return rate(cases.success[among], cases.images[among])
 
 
 def natural_rate(records: Records) -> Estimate:
-    """Successes over the cases that were wrong before the attack (natural adversarials); errors left out."""
+    """Return the successes over the misclassified cases (natural adversarials); errors are left out."""
     cases = as_outcomes(records)
     among = cases.covered & ~cases.correct
     return rate(cases.success[among], cases.images[among])
 
 
 def transfer_rate(records: Records) -> Estimate:
-    """Of the adversarials that fooled the model they were made on, the share that fools this one too.
+    """Return how many of the adversarials that fooled the model they were made on fool this one, too.
 
-    Over cases that this model had right before; none where nothing was transferred. Errors left out.
+    The rate is over cases that this model classified correctly before. Nothing transferred gives NOTHING.
+    Errors are left out.
     """
-    cases = as_outcomes(records)
-    made = cases.values["surrogate_success"]
-    among = cases.covered & cases.correct & (np.nan_to_num(made) > 0)
+    cases = as_outcomes(records, "surrogate_success")
+    among = cases.covered & cases.correct & (np.nan_to_num(cases.values["surrogate_success"]) > 0)
     return rate(cases.success[among], cases.images[among])
 
 
 def valid_rate(records: Records) -> Estimate:
-    """The share of judged images that keep to the box, the budget and the region."""
-    cases = as_outcomes(records)
+    """Return the share of judged images that keep to the valid pixel range, the budget and the region."""
+    cases = as_outcomes(records, "valid")
     valid = cases.values["valid"]
     among = cases.covered & ~np.isnan(valid)
     return rate(valid[among] > 0, cases.images[among])
 
 
 def mean_l2(records: Records) -> Estimate:
-    """Mean L2 distance of the adversarials: of successful cases that were right before the attack."""
+    """Return the mean L2 distance of successful cases that were classified correctly before the attack."""
     return _of_adversarials(records, "l2")
 
 
 def mean_linf(records: Records) -> Estimate:
-    """Mean L-infinity distance, in [0, 1], of successful cases that were right before the attack."""
+    """Return the mean L-infinity distance, in [0, 1], of the same cases as ``mean_l2``."""
     return _of_adversarials(records, "linf")
 
 
 def mean_pass(records: Records) -> Estimate:
-    """Mean perceptual similarity PASS of successful cases that were right before the attack."""
+    """Return the mean perceptual similarity PASS of the same cases as ``mean_l2``."""
     return _of_adversarials(records, "pass")
 
 
 def mean_forwards(records: Records) -> Estimate:
-    """Mean forward passes per case that the attack cost; without interval."""
+    """Return the mean number of forward passes that the attack spent on a case; without interval."""
     return _of_all(records, "forwards")
 
 
 def mean_backwards(records: Records) -> Estimate:
-    """Mean backward passes per case that the attack cost; without interval."""
+    """Return the mean number of backward passes that the attack spent on a case; without interval."""
     return _of_all(records, "backwards")
 
 
 def mean_seconds(records: Records) -> Estimate:
-    """Mean seconds per case that the attack took; without interval, since a batch shares its time."""
+    """Return the mean time of a case; without interval, since the cases of a batch share its time."""
     return _of_all(records, "seconds")
 
 
 def forwards_per_success(records: Records) -> Estimate:
-    """Forward passes on all cases over the number of successes: what one success cost, failures included."""
+    """Return the forward passes on all cases, failures included, over the number of successes."""
     return _per_success(records, "forwards")
 
 
 def backwards_per_success(records: Records) -> Estimate:
-    """Backward passes on all cases over the number of successes."""
+    """Return the backward passes on all cases, failures included, over the number of successes."""
     return _per_success(records, "backwards")
 
 
 def seconds_per_success(records: Records) -> Estimate:
-    """Seconds spent on all cases over the number of successes."""
+    """Return the seconds spent on all cases, failures included, over the number of successes."""
     return _per_success(records, "seconds")
 
 
 def _of_adversarials(records: Records, column: str) -> Estimate:
-    cases = as_outcomes(records)
+    cases = as_outcomes(records, column)
     among = cases.covered & cases.correct & cases.success
     return mean(cases.values[column][among], cases.images[among])
 
 
 def _of_all(records: Records, column: str) -> Estimate:
-    cases = as_outcomes(records)
+    cases = as_outcomes(records, column)
     values = cases.values[column][cases.covered]
     values = values[~np.isnan(values)]
     return Estimate(float(values.mean(dtype=np.float64)), None, None, values.size) if values.size else NOTHING
 
 
 def _per_success(records: Records, column: str) -> Estimate:
-    """The cost of all cases that have one, over the successes among them; null where there is no success."""
-    cases = as_outcomes(records)
-    among = cases.covered & ~np.isnan(cases.values[column])
+    """Return the cost of all cases that have one over the successes among them; NOTHING without success."""
+    cases = as_outcomes(records, column)
+    values = cases.values[column]
+    among = cases.covered & ~np.isnan(values)
     successes = int(np.count_nonzero(among & cases.success))
     if not successes:
         return NOTHING
-    total = float(cases.values[column][among].sum(dtype=np.float64))
+    total = float(values[among].sum(dtype=np.float64))
     return Estimate(total / successes, None, None, int(np.count_nonzero(among)))
 
 
-CORE: dict[str, Callable[[Records], Estimate]] = {
-    "clean-accuracy": clean_accuracy,
-    "robust-accuracy": robust_accuracy,
-    "success-rate": success_rate,
-    "natural-rate": natural_rate,
-    "transfer-rate": transfer_rate,
-    "valid-rate": valid_rate,
-    "mean-l2": mean_l2,
-    "mean-linf": mean_linf,
-    "mean-pass": mean_pass,
-    "mean-forwards": mean_forwards,
-    "mean-backwards": mean_backwards,
-    "mean-seconds": mean_seconds,
-    "forwards-per-success": forwards_per_success,
-    "backwards-per-success": backwards_per_success,
-    "seconds-per-success": seconds_per_success,
+def _described(metric: Metric, summary: str, *columns: str, **more: Any) -> tuple[Metric, MetricSpec]:
+    """Pair a function with its spec; ``columns`` are the record columns that it reads beside the outcome."""
+    name = metric.__name__
+    spec = MetricSpec(
+        name=name.replace("_", "-"),
+        summary=summary,
+        run=f"{__name__}:{name}",
+        columns=("sample_id", "error", "clean_correct", "success", *columns),
+        **more,
+    )
+    return metric, spec
+
+
+def _rate(metric: Metric, summary: str, *columns: str, **more: Any) -> tuple[Metric, MetricSpec]:
+    """Pair a rate with its spec: it is shown in percent, and explained by its summary."""
+    shown = {"digits": 1, "scale": 100.0, "explanation": f"{summary}."}
+    return _described(metric, summary, *columns, **shown | more)
+
+
+_HIGHER, _LOWER = "higher is more robust", "lower is more robust"
+_DISTANCE = {
+    "term": "L2, L∞, PASS",
+    "explanation": "means over the adversarials of cases that were classified correctly before the attack; "
+    "L∞ in units of 1/255 (8-bit levels).",
 }
-"""The metrics of every board; a board's column is the name with underscores."""
+_COST = {
+    "interval": False,
+    "term": "forwards, backwards, seconds",
+    "explanation": "mean cost of a case in forward passes, backward passes and time; “/ success” is the cost "
+    "of all cases over the number of successes.",
+}
+_PASSES = _COST | {"unit": "passes", "digits": 1}
+_TIME = _COST | {"unit": "s"}
+
+_TABLE: tuple[tuple[Metric, MetricSpec], ...] = (
+    _rate(
+        clean_accuracy,
+        "share of cases that are classified correctly before the attack",
+        heading="clean %",
+        interval=False,
+        shown="always",
+        importance=9,
+    ),
+    _rate(
+        robust_accuracy,
+        "share of all cases that are classified correctly before the attack and on which it does not succeed",
+        heading="robust %",
+        shown="always",
+        importance=13,
+        direction=_HIGHER,
+    ),
+    _rate(
+        success_rate,
+        "successes over the cases that were classified correctly before the attack",
+        heading="success %",
+        shown="always",
+        importance=11,
+        direction=_LOWER,
+    ),
+    _rate(
+        natural_rate,
+        "successes over the cases that were misclassified before the attack",
+        heading="success on misclassified %",
+        importance=6,
+    ),
+    _rate(
+        transfer_rate,
+        "of the adversarials that fooled the model they were made on, those that fool this one",
+        "surrogate_success",
+        heading="transfer %",
+        importance=6,
+        direction=_LOWER,
+    ),
+    _rate(
+        valid_rate,
+        "share of images that keep to the valid pixel range, the budget and the region",
+        "valid",
+        shown="never",
+    ),
+    _described(
+        mean_l2,
+        "mean L2 distance of the adversarials",
+        "l2",
+        heading="mean L2",
+        importance=7,
+        direction=_HIGHER,
+        **_DISTANCE,
+    ),
+    _described(
+        mean_linf,
+        "mean L-infinity distance of the adversarials",
+        "linf",
+        heading="mean L∞ (k/255)",
+        digits=2,
+        scale=255.0,
+        importance=8,
+        direction=_HIGHER,
+        **_DISTANCE,
+    ),
+    _described(
+        mean_pass,
+        "mean perceptual similarity of the adversarials",
+        "pass",
+        heading="PASS",
+        importance=8,
+        direction=_LOWER,
+        **_DISTANCE,
+    ),
+    _described(
+        mean_forwards, "mean forward passes per case", "forwards", heading="forwards", importance=5, **_PASSES
+    ),
+    _described(
+        mean_backwards,
+        "mean backward passes per case",
+        "backwards",
+        heading="backwards",
+        importance=3,
+        **_PASSES,
+    ),
+    _described(mean_seconds, "mean time per case", "seconds", heading="seconds", importance=4, **_TIME),
+    _described(
+        forwards_per_success,
+        "forward passes of all cases per success",
+        "forwards",
+        heading="forwards / success",
+        importance=2,
+        **_PASSES,
+    ),
+    _described(
+        backwards_per_success,
+        "backward passes of all cases per success",
+        "backwards",
+        heading="backwards / success",
+        **_PASSES,
+    ),
+    _described(
+        seconds_per_success,
+        "time of all cases per success",
+        "seconds",
+        heading="seconds / success",
+        importance=1,
+        **_TIME,
+    ),
+)
+
+CORE: dict[str, Metric] = {spec.name: metric for metric, spec in _TABLE}
+"""The metrics of every board, in the order of their columns."""
+SPECS: dict[str, MetricSpec] = {spec.name: spec for _, spec in _TABLE}
+"""What each is, and how boards show it."""
+NUMBERS = tuple(dict.fromkeys(c for spec in SPECS.values() for c in spec.columns if c not in OUTCOMES))
+"""The record columns that they read beside the outcome."""

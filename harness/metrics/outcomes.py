@@ -22,9 +22,7 @@ Keys = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 OUTCOMES = ("sample_id", "target", "clean_correct", "success", "error")
-NUMBERS = ("valid", "surrogate_success", "l2", "linf", "pass", "forwards", "backwards", "seconds")
-COLUMNS = (*OUTCOMES, *NUMBERS)
-"""The record columns that cases are made of."""
+"""The record columns that every case is made of."""
 
 _TARGET_BITS = 32  # of a key, the lower half
 
@@ -36,15 +34,15 @@ class Outcomes:
     keys: Keys
     """Image code and target code in one number; equal for equal cases within one codebook."""
     covered: Flags
-    """Has an outcome: a record without error."""
+    """The case has an outcome: a record without error."""
     known: Flags
-    """Whether it was right before the attack is known, be the attack in error or not."""
+    """It is known whether the case was classified correctly before the attack; errors may be among them."""
     correct: Flags
-    """Right before the attack; False where not known."""
+    """The case was classified correctly before the attack; False where that is not known."""
     success: Flags
-    """The attack succeeded; False where not covered."""
+    """The attack succeeded; False where the case is not covered."""
     values: dict[str, Floats]
-    """The columns of NUMBERS; NaN where not measured."""
+    """Other record columns; NaN where not measured."""
 
     @property
     def images(self) -> Keys:
@@ -54,24 +52,24 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Codebook:
-    """Codes of sample ids and targets, in the order in which they were met; grows as records are read."""
+    """Codes of sample ids and targets, in the order in which they were met; it grows as records are read."""
 
     samples: dict[str, int] = field(default_factory=dict)
     targets: dict[str | None, int] = field(default_factory=lambda: {None: 0})
 
 
 def image_codes(keys: Keys) -> Keys:
-    """The image's part of the keys."""
+    """Return the image's part of the keys."""
     return keys >> _TARGET_BITS
 
 
 def target_codes(keys: Keys) -> Keys:
-    """The target's part of the keys."""
+    """Return the target's part of the keys."""
     return keys & ((1 << _TARGET_BITS) - 1)
 
 
-def from_table(table: pa.Table, codebook: Codebook) -> Outcomes:
-    """The cases of a table of records; columns that it lacks are not measured."""
+def from_table(table: pa.Table, codebook: Codebook, values: Sequence[str]) -> Outcomes:
+    """Return the cases of a table of records, with the values of some columns; it may lack any of these."""
     n = table.num_rows
     samples = _encode(table.column("sample_id"), codebook.samples)
     targets = (
@@ -79,8 +77,7 @@ def from_table(table: pa.Table, codebook: Codebook) -> Outcomes:
         if "target" in table.column_names
         else np.zeros(n, np.int64)
     )
-    values = {name: numbers(table, name) for name in ("clean_correct", "success", *NUMBERS)}
-    correct, success = values.pop("clean_correct"), values.pop("success")
+    correct, success = numbers(table, "clean_correct"), numbers(table, "success")
     known = ~np.isnan(correct)
     covered = known & ~np.isnan(success)
     if "error" in table.column_names:
@@ -91,34 +88,44 @@ def from_table(table: pa.Table, codebook: Codebook) -> Outcomes:
         known=known,
         correct=known & (correct > 0),
         success=covered & (success > 0),
-        values=values,
+        values={name: numbers(table, name) for name in values},
     )
 
 
-def as_outcomes(records: pd.DataFrame | Outcomes) -> Outcomes:
-    """The cases of a frame of records, each row being a case of its own; cases as they are."""
+def as_outcomes(records: pd.DataFrame | Outcomes, *values: str) -> Outcomes:
+    """Return the cases of a frame of records, each row being a case of its own; cases as they are."""
     if isinstance(records, Outcomes):
         return records
     import pyarrow as pa
 
-    held = [name for name in COLUMNS if name in records.columns]
-    return from_table(pa.Table.from_pandas(records[held], preserve_index=False), Codebook())
+    held = [name for name in (*OUTCOMES, *values) if name in records.columns]
+    return from_table(pa.Table.from_pandas(records[held], preserve_index=False), Codebook(), values)
 
 
 def joined(parts: Sequence[Outcomes]) -> Outcomes:
-    """The cases of several cells, one after the other."""
+    """Return the cases of several cells, one after the other; all have the same columns of values."""
     if len(parts) == 1:
         return parts[0]
     fields = ("keys", "covered", "known", "correct", "success")
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts]) for name in fields
     }
-    values = {name: np.concatenate([part.values[name] for part in parts]) for name in NUMBERS}
+    values = {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values}
     return Outcomes(**arrays, values=values)
 
 
+def numbers(table: pa.Table, name: str) -> Floats:
+    """Return a column of numbers or flags as float32, NaN where null or absent."""
+    import pyarrow as pa
+
+    if name not in table.column_names or pa.types.is_null(table.column(name).type):
+        return np.full(table.num_rows, np.nan, np.float32)
+    column: Floats = table.column(name).cast(pa.float32()).to_numpy().astype(np.float32, copy=False)
+    return column
+
+
 def _encode(column: pa.ChunkedArray, codes: dict[Any, int]) -> Keys:
-    """The codes of a column of strings, new strings getting the next ones."""
+    """Return the codes of a column of strings; new strings get the next ones."""
     import pyarrow as pa
 
     if not len(column):
@@ -133,13 +140,3 @@ def _encode(column: pa.ChunkedArray, codes: dict[Any, int]) -> Keys:
     at = encoded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
     coded: Keys = lookup[at]
     return coded
-
-
-def numbers(table: pa.Table, name: str) -> Floats:
-    """A column of numbers or flags as float32, NaN where null or absent."""
-    import pyarrow as pa
-
-    if name not in table.column_names or pa.types.is_null(table.column(name).type):
-        return np.full(table.num_rows, np.nan, np.float32)
-    column: Floats = table.column(name).cast(pa.float32()).to_numpy().astype(np.float32, copy=False)
-    return column

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.catalog import AnalysisChoice, Catalog
+from harness.catalog import Catalog, Choice
 from harness.errors import ManifestError
 from harness.manifest import FILE_NAME, Suite
-from harness.parameters import check, keyword_parameters
-from harness.plan.tables import entry_of, no_unset, split
+from harness.plan.tables import checked, entries_of
+from harness.specs import AnalysisSpec
 
 
-def analyses_of(suite: Suite, catalog: Catalog) -> Iterator[AnalysisChoice]:
+def analyses_of(suite: Suite, catalog: Catalog) -> Iterator[Choice[AnalysisSpec]]:
     """The analyses of a suite."""
     taken: set[str] = set()
-    for table in suite.analyses:
-        entry = entry_of(table, catalog.analyses)
-        no_unset(table)
-        parameters = keyword_parameters(entry.load(entry.spec.run))
-        _, values = split(table, {}, parameters)
+    for table, entry, _, values in entries_of(suite.analyses, catalog.analyses, {}):
         label = table.id or entry.spec.name
         if not FILE_NAME.fullmatch(label):
             raise ManifestError(
@@ -27,5 +23,4 @@ def analyses_of(suite: Suite, catalog: Catalog) -> Iterator[AnalysisChoice]:
         if label in taken:
             raise ManifestError(f"{table.place} stands there twice; give each an id")
         taken.add(label)
-        checked = check(table.place, values, parameters, ManifestError)
-        yield AnalysisChoice(label, entry, checked, table.place)
+        yield Choice(label, entry, checked(table, entry, values), table.place)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
-from harness.catalog import Catalog, Entry
+from harness.catalog import Catalog, Choice
 from harness.errors import ManifestError, nearest
-from harness.judge.region import attack_parameters
 from harness.manifest import Suite
-from harness.parameters import Parameter, check
-from harness.plan.tables import crossed, each, entry_of, no_unset, preset_values, split
+from harness.parameters import Parameter
+from harness.plan.tables import combinations, each, entries_of, preset_values
 from harness.specs import AttackSpec, Compute, HeadKind
 from harness.threat import LARGEST_EPS, Threat
 
@@ -33,43 +31,36 @@ _ATTACK_KEYS = {
 
 
 @dataclass(frozen=True, eq=False)
-class AttackChoice:
+class AttackChoice(Choice[AttackSpec]):
     """An attack with its parameters, its threat, and what it is to change."""
 
-    label: str
-    entry: Entry[AttackSpec]
-    parameters: Mapping[str, Any]
     threat: Threat
     attributes: tuple[str, ...] | None
     compute: Compute
     keep: bool
-    place: str
     fit: float | None = None
     """Of an attack that learns one change for many images: on which share of them; None of the others."""
 
 
 def attacks_of(suite: Suite, catalog: Catalog) -> Iterator[AttackChoice]:
     """The attacks of a suite, each with its threat."""
-    for table in suite.attacks:
-        entry = entry_of(table, catalog.attacks)
-        no_unset(table)
-        parameters = attack_parameters(entry)
-        own, values = split(table, _ATTACK_KEYS, parameters, lists=("preset", "norm", "eps"))
+    lists = ("preset", "norm", "eps")
+    for table, entry, own, values in entries_of(suite.attacks, catalog.attacks, _ATTACK_KEYS, lists):
         if own["attributes"] == []:
             raise ManifestError(f"{table.place}.attributes = [] is empty; leave it out to mean all")
-        for preset, norm, eps in product(each(own["preset"]), each(own["norm"]), each(own["eps"])):
+        for preset, norm, eps in product(*(each(own[name]) for name in lists)):
             threat = _threat(table.place, entry.spec, norm, eps)
             chosen = preset_values(table.place, entry.spec.presets, preset)
-            for single in crossed(table.place, {**chosen, **values}, parameters):
+            for parameters in combinations(table, entry, {**chosen, **values}):
                 yield AttackChoice(
                     table.id or entry.spec.name,
                     entry,
-                    check(table.place, single, parameters, ManifestError),
+                    parameters,
+                    table.place,
                     threat,
                     None if own["attributes"] is None else tuple(own["attributes"]),
                     own["compute"] or suite.compute,
                     suite.keep if own["keep"] is None else own["keep"],
-                    table.place,
                     _fit(table.place, entry.spec, own["fit"]),
                 )
 

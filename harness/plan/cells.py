@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.catalog import AnalysisChoice
+from harness.catalog import Choice
 from harness.manifest import Suite
 from harness.plan.attacks import AttackChoice
 from harness.plan.datasets import DatasetChoice
 from harness.plan.measures import MeasureChoice
 from harness.plan.models import ModelChoice
+from harness.specs import AnalysisSpec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ class Plan:
     models: tuple[ModelChoice, ...]
     attacks: tuple[AttackChoice, ...]
     measures: tuple[MeasureChoice, ...]
-    analyses: tuple[AnalysisChoice, ...]
+    analyses: tuple[Choice[AnalysisSpec], ...]
     cells: tuple[Cell, ...]
     skipped: tuple[Skipped, ...]
 

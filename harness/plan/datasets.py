@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from harness.catalog import Catalog, Entry
+from harness.catalog import Catalog, Choice, Entry
 from harness.errors import ManifestError, nearest
 from harness.manifest import Suite, Table
-from harness.parameters import Parameter, check, keyword_parameters
-from harness.plan.tables import crossed, entry_of, split
+from harness.parameters import Parameter
+from harness.plan.tables import combinations, entry_of, split
 from harness.specs import DatasetSpec
 
 Partition = Literal["train", "validation", "test", "all"]
@@ -27,16 +27,12 @@ _SOURCE_KEYS = {name: _DATASET_KEYS[name] for name in ("stand_in", "source")}
 
 
 @dataclass(frozen=True, eq=False)
-class DatasetChoice:
+class DatasetChoice(Choice[DatasetSpec]):
     """A data set with its parameters, and which of its images are attacked."""
 
-    label: str
-    entry: Entry[DatasetSpec]
-    parameters: Mapping[str, Any]
     partition: str
     sample: int | None
     stand_in_for: str | None
-    place: str
     source: DatasetChoice | None = None
     """The data set that it is made from."""
 
@@ -67,8 +63,7 @@ def _datasets(
     table: Table, catalog: Catalog, keys: Mapping[str, Parameter], sources: Mapping[str, DatasetChoice]
 ) -> Iterator[DatasetChoice]:
     entry = entry_of(table, catalog.datasets)
-    parameters = dataset_parameters(entry)
-    own, values = split(table, keys, parameters)
+    own, values = split(table, keys, entry.parameters())
     stand_in_for = None
     if table.unset:
         key, variable = next(iter(table.unset.items()))
@@ -80,24 +75,24 @@ def _datasets(
         # A source's id is the part that it plays, such as "faces".
         stand_in_for = table.use if table.kind == "source" else table.id or table.use
         entry = entry_of(table, catalog.datasets, own["stand_in"])
-        parameters = dataset_parameters(entry)
+        known = entry.parameters()
         # The stand-in takes what it knows; what is left speaks of files that are not there.
-        values = {key: value for key, value in values.items() if key in parameters and key not in table.unset}
+        values = {key: value for key, value in values.items() if key in known and key not in table.unset}
     if own.get("sample") is not None and own["sample"] < 1:
         raise ManifestError(f"{table.place}.sample = {own['sample']} must be at least 1")
     label = entry.spec.name if stand_in_for else table.id or entry.spec.name
     source = _source(table, entry, own["source"], sources)
     if source is not None and source.stand_in_for:
         stand_in_for = source.stand_in_for
-    for single in crossed(table.place, values, parameters):
+    for parameters in combinations(table, entry, values):
         yield DatasetChoice(
             label,
             entry,
-            check(table.place, single, parameters, ManifestError),
+            parameters,
+            table.place,
             own.get("partition", "all"),
             own.get("sample"),
             stand_in_for,
-            table.place,
             source,
         )
 
@@ -120,10 +115,3 @@ def _source(
     if name not in sources:
         raise ManifestError(f'{table.place}: source "{name}" is unknown; {nearest(name, sources)}')
     return sources[name]
-
-
-def dataset_parameters(entry: Entry[DatasetSpec]) -> dict[str, Parameter]:
-    """The parameters of a data set: those of its ``load`` and of its ``fit``."""
-    load = keyword_parameters(entry.load(entry.spec.load))
-    fit = keyword_parameters(entry.load(entry.spec.fit)) if entry.spec.fit else {}
-    return load | fit

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+from harness.catalog import Choice
 from harness.errors import ManifestError, nearest
-from harness.manifest import Suite
 from harness.plan.attacks import AttackChoice
 from harness.plan.datasets import DatasetChoice
 from harness.plan.models import ModelChoice
 
+C = TypeVar("C", bound=Choice[Any])
 
-def labelled(suite: Suite, choices: Iterable[Any], extra: tuple[str, ...]) -> tuple[Any, ...]:
+
+def labelled(choices: Iterable[C], extra: tuple[str, ...] = ()) -> tuple[C, ...]:
     """Choices with labels that differ: where one name stands for several, what they differ in is added."""
     found = list(choices)
 
-    def key(choice: Any) -> tuple[str, str]:
+    def key(choice: C) -> tuple[str, str]:
         # Attacks that differ in their threat stand in different rows anyway.
         return choice.label, choice.threat.label if isinstance(choice, AttackChoice) else ""
 
-    def traits(choice: Any) -> dict[str, Any]:
+    def traits(choice: C) -> dict[str, Any]:
         more = {name: getattr(choice, name) for name in extra}
         if isinstance(choice, AttackChoice):
             more |= {"attributes": choice.attributes, "compute": choice.compute, "fit": choice.fit}
@@ -33,7 +35,7 @@ def labelled(suite: Suite, choices: Iterable[Any], extra: tuple[str, ...]) -> tu
         return {**choice.parameters, **more}
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    owners: dict[str, Any] = {}
+    owners: dict[str, C] = {}
     for choice in found:
         owner = owners.setdefault(choice.label, choice)
         if owner.entry is not choice.entry:
@@ -68,11 +70,11 @@ def _brief(value: Any) -> str:
     return str(value)
 
 
-def meant(place: str, kind: str, choices: Sequence[Any], names: Any, key: str | None = None) -> list[Any]:
+def meant(place: str, kind: str, choices: Sequence[C], names: Any, key: str | None = None) -> list[C]:
     """The choices that a name, or a list of names, in another table means; all where there is none."""
     if names is None:
         return list(choices)
-    found: dict[Any, None] = {}
+    found: dict[C, None] = {}
     for name in [names] if isinstance(names, str) else names:
         meant = [choice for choice in choices if name in _names(choice)]
         if not meant:
@@ -84,7 +86,7 @@ def meant(place: str, kind: str, choices: Sequence[Any], names: Any, key: str | 
     return list(found)
 
 
-def _names(choice: Any) -> tuple[str, ...]:
+def _names(choice: Choice[Any]) -> tuple[str, ...]:
     """What a choice answers to: its label, that of its table, and what it uses."""
     plain = choice.label.partition("[")[0]
     names = (choice.label, plain, choice.entry.spec.name, choice.entry.qualified)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from harness.catalog import Catalog, Entry
+from harness.catalog import Catalog, Choice
 from harness.errors import ManifestError
 from harness.manifest import Suite
-from harness.parameters import Parameter, check, keyword_parameters
-from harness.plan.tables import entry_of, no_unset, split
+from harness.parameters import Parameter
+from harness.plan.tables import checked, entries_of
 from harness.specs import MeasureSpec
 from harness.store.schema import RECORD_SCHEMA
 
@@ -24,34 +23,29 @@ _MEASURE_KEYS = {
 
 
 @dataclass(frozen=True, eq=False)
-class MeasureChoice:
+class MeasureChoice(Choice[MeasureSpec]):
     """A measure with its parameters."""
 
-    entry: Entry[MeasureSpec]
-    parameters: Mapping[str, Any]
-    column: str
-    """Its column in the records: its id, or what the measure is called."""
     at_least: float | None = None
     """A success counts only where the measure is no less."""
     at_most: float | None = None
     """A success counts only where the measure is no more."""
 
+    @property
+    def column(self) -> str:
+        """Its column in the records: its id, or what the measure is called."""
+        return self.label
+
 
 def measures_of(suite: Suite, catalog: Catalog) -> Iterator[MeasureChoice]:
     """The measures of a suite."""
     taken = set(RECORD_SCHEMA.names)
-    for table in suite.measures:
-        entry = entry_of(table, catalog.measures)
-        no_unset(table)
-        parameters = keyword_parameters(entry.load(entry.spec.run))
-        own, values = split(table, _MEASURE_KEYS, parameters)
+    for table, entry, own, values in entries_of(suite.measures, catalog.measures, _MEASURE_KEYS):
         column = table.id or entry.spec.column or entry.spec.name
         if column in taken:
             raise ManifestError(f'{table.place}: the records have a column "{column}" already; give it an id')
         taken.add(column)
-        if own["at_least"] is not None and own["at_most"] is not None and own["at_least"] > own["at_most"]:
-            raise ManifestError(
-                f"{table.place}: at_least = {own['at_least']} lies above at_most = {own['at_most']}"
-            )
-        checked = check(table.place, values, parameters, ManifestError)
-        yield MeasureChoice(entry, checked, column, own["at_least"], own["at_most"])
+        low, high = own["at_least"], own["at_most"]
+        if low is not None and high is not None and low > high:
+            raise ManifestError(f"{table.place}: at_least = {low} lies above at_most = {high}")
+        yield MeasureChoice(column, entry, checked(table, entry, values), table.place, low, high)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from harness.catalog import Catalog, Entry
-from harness.errors import ManifestError
+from harness.catalog import Catalog, Choice
 from harness.manifest import Suite
-from harness.parameters import Parameter, check, keyword_parameters
-from harness.plan.tables import crossed, each, entry_of, no_unset, preset_values, split
+from harness.parameters import Parameter
+from harness.plan.tables import combinations, each, entries_of, preset_values
 from harness.specs import ModelSpec
 
 _MODEL_KEYS = {
@@ -20,14 +18,11 @@ _MODEL_KEYS = {
 
 
 @dataclass(frozen=True, eq=False)
-class ModelChoice:
+class ModelChoice(Choice[ModelSpec]):
     """A model with its parameters."""
 
-    label: str
-    entry: Entry[ModelSpec]
-    parameters: Mapping[str, Any]
     weights: str | None
-    place: str
+    """A file of the user's."""
 
     @property
     def attributes(self) -> tuple[str, ...] | None:
@@ -38,20 +33,9 @@ class ModelChoice:
 
 def models_of(suite: Suite, catalog: Catalog) -> Iterator[ModelChoice]:
     """The models of a suite."""
-    for table in suite.models:
-        entry = entry_of(table, catalog.models)
-        no_unset(table)
-        parameters = model_parameters(entry)
-        own, values = split(table, _MODEL_KEYS, parameters, lists=("preset",))
+    for table, entry, own, values in entries_of(suite.models, catalog.models, _MODEL_KEYS, ("preset",)):
+        label = table.id or entry.spec.name
         for preset in each(own["preset"]):
             chosen = preset_values(table.place, entry.spec.presets, preset)
-            for single in crossed(table.place, {**chosen, **values}, parameters):
-                resolved = check(table.place, single, parameters, ManifestError)
-                yield ModelChoice(table.id or entry.spec.name, entry, resolved, own["weights"], table.place)
-
-
-def model_parameters(entry: Entry[ModelSpec]) -> dict[str, Parameter]:
-    """The parameters of a model: those of its ``build`` and of its ``train``."""
-    build = keyword_parameters(entry.load(entry.spec.build))
-    train = keyword_parameters(entry.load(entry.spec.train)) if entry.spec.train else {}
-    return build | train
+            for parameters in combinations(table, entry, {**chosen, **values}):
+                yield ModelChoice(label, entry, parameters, table.place, own["weights"])

@@ -32,9 +32,9 @@ def plan(suite: Suite, catalog: Catalog) -> Plan:
         ManifestError, CatalogError: a name is unknown, or a value is wrong.
     """
     sources = sources_of(suite, catalog)
-    datasets = labelled(suite, datasets_of(suite, catalog, sources), ("partition", "sample"))
-    models = labelled(suite, models_of(suite, catalog), ())
-    attacks = labelled(suite, attacks_of(suite, catalog), ())
+    datasets = labelled(datasets_of(suite, catalog, sources), ("partition", "sample"))
+    models = labelled(models_of(suite, catalog))
+    attacks = labelled(attacks_of(suite, catalog))
     measures = tuple(measures_of(suite, catalog))
     analyses = tuple(analyses_of(suite, catalog))
     excluded = [_exclusion(table, datasets, models, attacks) for table in suite.excludes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.catalog import Choice
 from harness.parameters import jsonable
 from harness.plan.cells import Plan
 from harness.plan.datasets import DatasetChoice
@@ -55,8 +56,7 @@ def resolved(planned: Plan) -> dict[str, Any]:
             )
         ],
         "measure": [
-            _table(choice, id=choice.column, at_least=choice.at_least, at_most=choice.at_most)
-            for choice in planned.measures
+            _table(choice, at_least=choice.at_least, at_most=choice.at_most) for choice in planned.measures
         ],
         "analysis": [_table(choice) for choice in planned.analyses],
         "exclude": [
@@ -71,9 +71,9 @@ def _label(source: DatasetChoice | None) -> str | None:
     return None if source is None else source.label
 
 
-def _table(choice: Any, **own: Any) -> dict[str, Any]:
+def _table(choice: Choice[Any], **own: Any) -> dict[str, Any]:
     """One resolved table. What is None is left out, unless the default preset would then fill it in."""
     filled: Mapping[str, Any] = next(iter(getattr(choice.entry.spec, "presets", {}).values()), {})
-    table = {"use": choice.entry.qualified, "id": getattr(choice, "label", None), **own}
+    table = {"use": choice.entry.qualified, "id": choice.label, **own}
     table |= jsonable(choice.parameters)
     return {key: value for key, value in table.items() if value is not None or key in filled}

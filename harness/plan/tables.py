@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
-from harness.catalog import Entry
+from harness.catalog import Entry, Section
 from harness.errors import CatalogError, ManifestError, nearest
 from harness.manifest import Table
-from harness.parameters import Parameter, convert
+from harness.parameters import Parameter, check, convert
+from harness.specs import Spec
+
+S = TypeVar("S", bound=Spec)
+
+
+def entries_of(
+    tables: Iterable[Table], section: Section[S], keys: Mapping[str, Parameter], lists: Sequence[str] = ()
+) -> Iterator[tuple[Table, Entry[S], dict[str, Any], dict[str, Any]]]:
+    """Yield each table with its entry, and the harness's own keys and the plugin's as of ``split``."""
+    for table in tables:
+        entry = entry_of(table, section)
+        for key, variable in table.unset.items():
+            raise ManifestError(
+                f'{table.place}: {key} = "{table.values[key]}" needs the environment variable {variable}, '
+                "which is unset"
+            )
+        own, values = split(table, keys, entry.parameters(), lists)
+        yield table, entry, own, values
+
+
+def checked(table: Table, entry: Entry[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plugin's parameters of a table, complete and converted."""
+    return check(table.place, values, entry.parameters(), ManifestError)
+
+
+def combinations(table: Table, entry: Entry[Any], values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield these for every combination of the values that are lists where their parameter takes none."""
+    for single in crossed(table.place, values, entry.parameters()):
+        yield checked(table, entry, single)
 
 
 def preset_values(
@@ -23,21 +52,12 @@ def preset_values(
     return presets[preset]
 
 
-def entry_of(table: Table, section: Any, name: str | None = None) -> Entry[Any]:
+def entry_of(table: Table, section: Section[S], name: str | None = None) -> Entry[S]:
     """What a table, or a name in it, means in a section of the catalogue."""
     try:
-        entry: Entry[Any] = section[name or table.use]
+        return section[name or table.use]
     except CatalogError as error:
         raise ManifestError(f"{table.place.rsplit(': ', 1)[0]}: {error}") from None
-    return entry
-
-
-def no_unset(table: Table) -> None:
-    for key, variable in table.unset.items():
-        raise ManifestError(
-            f'{table.place}: {key} = "{table.values[key]}" needs the environment variable {variable}, '
-            "which is unset"
-        )
 
 
 def split(

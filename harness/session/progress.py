@@ -75,11 +75,17 @@ class Reporter:
         finally:
             self._bars.remove_task(task)
 
-    @contextlib.contextmanager
-    def attacking(self, label: str, cases: int) -> Iterator[Callable[[int], None]]:
-        """A bar for the cases of a cell; yields the function that counts finished cases."""
-        task = self._bars.add_task(label, total=cases)
-        try:
-            yield lambda done: self._bars.advance(task, done)
-        finally:
-            self._bars.remove_task(task)
+    def attacking(self, label: str, cases: int) -> Callable[[int], None]:
+        """Show a bar for a cell until all its cases are counted; return the function that counts them."""
+        if not cases:
+            return lambda done: None
+        task, left = self._bars.add_task(label, total=cases), cases
+
+        def count(done: int) -> None:
+            nonlocal left
+            left -= done
+            self._bars.advance(task, done)
+            if not left:
+                self._bars.remove_task(task)
+
+        return count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -69,7 +69,10 @@ def results_folder(planned: Plan, options: Options) -> Path:
 
 
 def run_suite(
-    suite: str | Path | Mapping[str, Any], options: Options, reporter: Reporter | None = None
+    suite: str | Path | Mapping[str, Any],
+    options: Options,
+    reporter: Reporter | None = None,
+    executor: Callable[[Store], Executor] = in_process,
 ) -> Summary:
     """Run a suite; see ``harness.run``."""
     planned = make_plan(suite, options)
@@ -91,7 +94,7 @@ def run_suite(
         prepared = Preparation(planned, opened, obtaining(planned, device, shown))
         run = _Run(prepared, options, store, shown)
         try:
-            run.cells(in_process(store))
+            run.cells(executor(store))
         except BaseException:
             run.publish()
             with suppress(HarnessError):  # the first error is the one to show
@@ -164,8 +167,8 @@ class _Run:
                     continue
                 left = self._left(job)
                 label = f"{cell.model.label} x {cell.attack_label} {cell.attack.threat.label}"
-                with self.shown.attacking(label, sum(len(job.parts[shard]) for shard in left)) as advance:
-                    yield Work(job, left, advance)
+                cases = sum(len(job.parts[shard]) for shard in left)
+                yield Work(job, left, self.shown.attacking(label, cases))
                 self.rows[cell] |= state_of(self.store.tally(job.id), len(job.shards))
             self.publish()
 

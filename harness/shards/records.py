@@ -12,7 +12,6 @@ from torch import Tensor
 from harness.cases.cases import Cases
 from harness.judge.trial import Trial
 from harness.judge.verdict import Verdict
-from harness.parameters import keyword_parameters
 from harness.plan.measures import MeasureChoice
 from harness.shards.context import CellContext
 from harness.store import png
@@ -91,10 +90,8 @@ def measured(measure: MeasureChoice, trial: Trial) -> list[float | None]:
     successful = trial.verdict.success
     values: list[float | None] = [None] * len(successful)
     if successful.any():
-        run = measure.entry.load(measure.entry.spec.run)
-        wanted = keyword_parameters(run)
-        parameters = {name: value for name, value in measure.parameters.items() if name in wanted}
-        found = np.asarray(run(trial.verdict.adversarials[successful], trial.x[successful], **parameters))
+        pair = trial.verdict.adversarials[successful], trial.x[successful]
+        found = np.asarray(measure.entry.call(measure.entry.spec.run, *pair, values=measure.parameters))
         for case, value in zip(torch.nonzero(successful).flatten().tolist(), found, strict=True):
             values[case] = float(value)
     return values

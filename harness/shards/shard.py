@@ -12,7 +12,7 @@ from harness.cases import GOALS
 from harness.cases.cases import Cases
 from harness.errors import ContractError, DatasetError
 from harness.judge.batching import BatchSize, in_batches, out_of_memory
-from harness.judge.region import run_parameters, with_region
+from harness.judge.region import with_region
 from harness.judge.trial import attempt
 from harness.shards.context import CellContext, images
 from harness.shards.records import columns_of, failure
@@ -82,7 +82,7 @@ def _attacked(context: CellContext, batch: Cases, learning: Cases | None) -> dic
         with_region(entry, attack.parameters, attack.threat, context.dataset.shape[1:]),
         seed=context.seed,
         keys=every.keys,
-        parameters=run_parameters(entry, attack.parameters),
+        parameters=entry.arguments(entry.spec.run, attack.parameters),
         compute=attack.compute,
         clean=context.clean.at(every.rows),
         fit=None if learning is None else torch.arange(len(every)) < len(learning),

@@ -13,7 +13,8 @@ from harness.cases.cases import Cases
 from harness.errors import DatasetError
 from harness.handle import Meter
 from harness.judge.region import with_region
-from harness.judge.trial import Trial, judged
+from harness.judge.trial import Trial
+from harness.judge.verdict import judge
 from harness.shards.context import CellContext, images
 from harness.shards.records import columns_of, decode, failure
 from harness.store.parquet import read_parquet
@@ -79,7 +80,7 @@ def _judged(context: CellContext, batch: Cases, records: list[dict[str, Any] | N
     attack = context.cell.attack
     threat = with_region(attack.entry, attack.parameters, attack.threat, context.dataset.shape[1:])
     objective = GOALS[batch.goal].as_goal(batch).objective(context.model, clean)
-    verdict = judged(context.model, objective, threat, x, x_adv, clean)
+    verdict = judge(context.model, objective, threat, x, x_adv, clean=clean)
     # What broke a bound was the image as it was returned; what is stored is its rounding.
     faults = [(record or {}).get("fault") or "" for record in records]
     kept = torch.tensor([not fault for fault in faults], device=x.device)

@@ -1,4 +1,4 @@
-"""The contract kit: the checks that whoever brings an attack or a model runs on it.
+"""The contract kit checks that an attack, a model, a data set or a measure keeps its contract.
 
     import pytest
     from harness.testing import attack_checks
@@ -7,7 +7,7 @@
     def test_one_step(check):
         check()
 
-`harness check PLUGIN` runs the same without pytest.
+`harness check PLUGIN` runs the same checks without pytest.
 """
 
 from __future__ import annotations

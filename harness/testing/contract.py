@@ -1,4 +1,4 @@
-"""Contract: named checks of a subject, each a function that returns, fails in one line, or does not apply."""
+"""A contract is a list of named checks; each of them passes, fails with one line, or does not apply."""
 
 from __future__ import annotations
 
@@ -14,84 +14,84 @@ Status = Literal["passed", "failed", "skipped"]
 
 
 class ContractFailure(HarnessError, AssertionError):  # noqa: N818  (a failed check, not an error)
-    """What was expected, what came, and what to do about it, in one line."""
+    """A check failed; its line says what was expected, what came instead, and what to do."""
 
 
-class Inapplicable(HarnessError, SkipTest):  # noqa: N818  (no error either)
-    """Why a check says nothing about this subject; pytest reports it as skipped."""
+class Inapplicable(HarnessError, SkipTest):  # noqa: N818  (not an error either)
+    """A check does not apply to this subject; pytest reports it as skipped."""
 
 
 class Subject(Protocol):
-    """What is checked."""
+    """A Subject is what is checked: an attack, a model, a data set or a measure."""
 
     @property
     def name(self) -> str:
-        """As the catalogue shows it."""
+        """Return the name in the catalogue."""
 
     @property
     def variants(self) -> Sequence[str]:
-        """What each check is made for, such as each head that an attack attacks; ("",) for one variant."""
+        """Return the variants that are checked one by one, such as an attack's heads; ("",) for only one."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of the contract."""
+    """A Check is one promise of the contract."""
 
     run: Callable[[Any, str], None]
-    """``(subject, variant) -> None``; raises ``ContractFailure`` or ``Inapplicable``."""
+    """``(subject, variant) -> None``; it raises ``ContractFailure`` or ``Inapplicable``."""
     once: bool = False
-    """Whether it does not depend on the variant."""
+    """Whether the check is run for one variant only, because it does not depend on the variant."""
 
     @property
     def name(self) -> str:
-        """As `--only` takes it."""
+        """Return the name as `--only` takes it."""
         return self.run.__name__.replace("_", "-")
 
     @property
     def summary(self) -> str:
-        """What is promised, in one line."""
+        """Return the promise in one line."""
         return (self.run.__doc__ or "").strip().partition("\n")[0]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one check of one subject."""
+    """A Result says whether one check of one subject passed, failed or was skipped."""
 
     subject: str
     check: str
     variant: str
     status: Status
     line: str
-    """Why it failed or was skipped; "" where it passed."""
+    """Why the check failed or was skipped; "" if it passed."""
     seconds: float
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One check of one subject in one variant: call it, and it returns, fails or is skipped."""
+    """A Case is one check of one subject in one variant; calling it returns, fails or skips."""
 
     subject: Subject
     check: Check
     variant: str
 
     @property
-    def __name__(self) -> str:  # pytest makes the test's id of it
+    def __name__(self) -> str:  # pytest shows it as the id of the test
         return "-".join(filter(None, (self.check.name, self.variant)))
 
     def __str__(self) -> str:
         return f"{self.subject.name}: {self.__name__}"
 
     def __call__(self) -> None:
-        """Check.
+        """Run the check.
 
         Raises:
             ContractFailure: the promise is broken.
-            Inapplicable: it was never made.
+            Inapplicable: the check does not apply.
         """
         self.check.run(self.subject, self.variant)
 
     def result(self) -> Result:
-        """What calling it comes to; whatever is raised is the reason of the failure."""
+        """Run the check and return its result; any exception becomes the reason of a failure."""
         status: Status = "passed"
         line, start = "", time.perf_counter()
         try:
@@ -101,7 +101,7 @@ class Case:
         except HarnessError as failure:
             status, line = "failed", str(failure)
         except Exception as error:
-            status, line = "failed", spoken(error)
+            status, line = "failed", one_line(error)
         seconds = time.perf_counter() - start
         return Result(self.subject.name, self.check.name, self.variant, status, line, round(seconds, 3))
 
@@ -109,10 +109,10 @@ class Case:
 def cases(
     subject: Subject, checks: Iterable[Check], only: Collection[str] = (), skip: Collection[str] = ()
 ) -> list[Case]:
-    """The cases of a subject.
+    """Return the cases of a subject.
 
     Args:
-        only: names of checks; all where empty.
+        only: names of checks to run; all if empty.
         skip: names of checks to leave out.
 
     Raises:
@@ -129,19 +129,19 @@ def cases(
 
 
 def known(checks: Iterable[Check], names: Iterable[str]) -> None:
-    """Raise HarnessError where no check has one of the names."""
+    """Raise HarnessError if a name is not that of a check."""
     valid = {check.name for check in checks}
     for name in names:
         if name not in valid:
             raise HarnessError(f'check "{name}" is unknown; {nearest(name, valid)}')
 
 
-def spoken(error: Exception) -> str:
-    """An exception in one line."""
+def one_line(error: Exception) -> str:
+    """Return an exception in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 def require(condition: object, line: str) -> None:
-    """Raise ContractFailure with the line unless the condition holds."""
+    """Raise ContractFailure with the line unless the condition is true."""
     if not condition:
         raise ContractFailure(line)

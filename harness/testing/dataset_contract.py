@@ -1,4 +1,4 @@
-"""The data set contract: ids, images and annotations that are the same whenever and however they are read."""
+"""The contract of data sets asks for ids, images and annotations that are the same in every reading."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import torch
 from harness.catalog import Entry, catalog
 from harness.dataset import PARTITIONS, Dataset
 from harness.errors import DatasetError, HarnessError
-from harness.parameters import check, keyword_parameters
-from harness.plan.datasets import dataset_parameters
+from harness.parameters import check
 from harness.specs import DatasetSpec
-from harness.testing.contract import Case, Check, ContractFailure, Inapplicable, cases, require, spoken
+from harness.testing.contract import Case, Check, ContractFailure, Inapplicable, cases, one_line, require
 from harness.testing.models.subject import ATTRIBUTES, CLASSES, noise
 from harness.training import Context, Task
 
@@ -26,72 +25,67 @@ CONTEXT = Context(0, torch.device("cpu"), lambda share, word: None, lambda part,
 
 @dataclass(frozen=True, eq=False)
 class DatasetSubject:
-    """A data set with its parameters."""
+    """A DatasetSubject is a data set with its parameters."""
 
     entry: Entry[DatasetSpec]
     given: Mapping[str, Any]
     source: Dataset = field(default_factory=lambda: noise(SOURCE))
-    """What it is made from, where it is derived."""
+    """The data set that it is made from, if it is a derived one."""
 
     @property
     def name(self) -> str:
-        """As the catalogue shows it."""
+        """Return the name in the catalogue."""
         return self.entry.spec.name
 
     @property
     def variants(self) -> Sequence[str]:
-        """One."""
+        """Return the only variant."""
         return ("",)
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set, opened once."""
+        """Return the data set, opened once."""
         return self.load()
 
     def load(self) -> Dataset:
-        """Open it anew.
+        """Open the data set again.
 
         Raises:
-            Inapplicable: it needs something that was not given, such as a folder.
-            ContractFailure: it cannot be opened.
+            Inapplicable: a required parameter, such as a folder, was not given.
+            ContractFailure: the data set cannot be opened.
         """
         spec = self.entry.spec
-        parameters = dataset_parameters(self.entry)
+        parameters = self.entry.parameters()
         for name, parameter in parameters.items():
             if parameter.required and name not in self.given:
-                raise Inapplicable(f"it needs {name}: --set {self.name}.{name}=VALUE")
+                raise Inapplicable(f"it needs the parameter {name}: --set {self.name}.{name}=VALUE")
         try:
             values = check(f"dataset {self.name}", self.given, parameters, DatasetError)
             given: list[Any] = [self.source] if spec.derived else []
             if spec.fit:
-                given.append(self._call(spec.fit, [*given, CONTEXT], values))
-            dataset = self._call(spec.load, given, values)
+                given.append(self.entry.call(spec.fit, *given, CONTEXT, values=values))
+            dataset = self.entry.call(spec.load, *given, values=values)
         except HarnessError as error:
-            if spec.derived and not self.given:  # of noise, that is, with its own names of attributes
+            if spec.derived and not self.given:  # its source is noise, whose attributes have other names
                 raise Inapplicable(f"{error}; --set {self.name}.KEY=VALUE") from error
             raise ContractFailure(f"it cannot be opened: {error}") from error
         except Exception as error:
-            raise ContractFailure(f"it cannot be opened: {spoken(error)}") from error
+            raise ContractFailure(f"it cannot be opened: {one_line(error)}") from error
         if not isinstance(dataset, Dataset):
             raise ContractFailure(f"load returned {type(dataset).__name__}; return a harness.Dataset")
         return dataset
 
-    def _call(self, target: str, given: Sequence[Any], values: Mapping[str, Any]) -> Any:
-        function = self.entry.load(target)
-        wanted = keyword_parameters(function)
-        return function(*given, **{name: value for name, value in values.items() if name in wanted})
-
 
 def ids(subject: DatasetSubject, variant: str) -> None:
-    """Ids are texts, and no two are equal."""
+    """Ids are non-empty strings, and no two are equal."""
     dataset = subject.dataset
     require(len(dataset) > 0, "it holds no image")
-    require(all(isinstance(one, str) and one for one in dataset.ids), "an id is no text, or empty")
+    require(all(isinstance(one, str) and one for one in dataset.ids), "an id is not a string, or is empty")
     require(len(set(dataset.ids)) == len(dataset), f"{len(dataset)} images have {len(set(dataset.ids))} ids")
 
 
 def images(subject: DatasetSubject, variant: str) -> None:
-    """Images are uint8 of the declared shape, and the same in whatever order and company they are read."""
+    """Images are uint8 of the declared shape, and do not depend on the rows that are read with them."""
     dataset = subject.dataset
     rows = np.unique(np.linspace(0, len(dataset) - 1, 6).astype(np.intp))
     try:
@@ -100,14 +94,14 @@ def images(subject: DatasetSubject, variant: str) -> None:
             where = np.searchsorted(rows, some)
             require(
                 (dataset.images(some) == together[where]).all(),
-                "an image depends on the images that are read with it, or on when it is read",
+                "an image depends on the images that are read with it, or on the time of reading",
             )
     except DatasetError as error:
         require(False, f"images cannot be read: {error}")
 
 
 def labels(subject: DatasetSubject, variant: str) -> None:
-    """Names, labels and partitions fit each other."""
+    """Names, labels, partitions and landmarks are consistent."""
     dataset = subject.dataset
     for names, what in ((dataset.attribute_names, "attribute"), (dataset.class_names, "class")):
         require(len(set(names)) == len(names), f"two {what} names are equal")
@@ -115,19 +109,21 @@ def labels(subject: DatasetSubject, variant: str) -> None:
         low, high = int(dataset.labels.min()), int(dataset.labels.max())
         require(
             low >= 0 and high < len(dataset.class_names),
-            f"labels lie in {low}..{high}, and there are {len(dataset.class_names)} classes",
+            f"labels are from {low} to {high}, but there are {len(dataset.class_names)} classes",
         )
     if dataset.partitions is not None:
         odd = set(dataset.partitions.tolist()) - set(PARTITIONS)
-        require(not odd, f"partitions are called {sorted(odd)}; valid: {', '.join(PARTITIONS)}")
+        require(not odd, f"partitions are named {sorted(odd)}; valid: {', '.join(PARTITIONS)}")
     if dataset.landmarks is not None:
-        require(dataset.landmarks.shape == (len(dataset), 5, 2), "landmarks are not (N, 5, 2)")
+        require(dataset.landmarks.shape == (len(dataset), 5, 2), "landmarks do not have the shape (N, 5, 2)")
 
 
 def fingerprint(subject: DatasetSubject, variant: str) -> None:
-    """Opened again, it has the same fingerprint, ids and first image."""
+    """A data set that is opened again has the same fingerprint, ids and first image."""
     first, again = subject.dataset, subject.load()
-    require(bool(first.fingerprint), "its fingerprint is empty; digest all that decides what it returns")
+    require(
+        bool(first.fingerprint), "its fingerprint is empty; make a digest of all that decides its content"
+    )
     require(first.fingerprint == again.fingerprint, "its fingerprint differs when it is opened again")
     require(list(first.ids) == list(again.ids), "its ids differ when it is opened again")
     row = np.zeros(1, np.intp)
@@ -145,11 +141,11 @@ def dataset_checks(
     only: Collection[str] = (),
     skip: Collection[str] = (),
 ) -> list[Case]:
-    """The checks of a data set, each to be called without arguments; arguments as of ``attack_checks``.
+    """Return the checks of a data set as functions without arguments; see ``attack_checks`` for the others.
 
     Args:
-        source: what a derived data set is made from; by default noise with the attributes "first", "second",
-            … and the classes "one", "two", ….
+        source: the data set that a derived one is made from; by default noise with the attributes "first",
+            "second", … and the classes "one", "two", ….
     """
     entry = catalog().datasets[dataset] if isinstance(dataset, str) else dataset
     made_from = {} if source is None else {"source": source}

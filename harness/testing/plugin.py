@@ -1,4 +1,4 @@
-"""Plugin: the contracts of all that a plugin brings, for `harness check`."""
+"""`harness check` collects the checks of all attacks, models, data sets and measures of a plugin here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTRACTS: Mapping[str, tuple[tuple[Any, ...], Callable[..., list[Case]]]] = {
     "datasets": (DATASET_CHECKS, dataset_checks),
     "measures": (MEASURE_CHECKS, measure_checks),
 }
-"""Kinds that have a contract, in the order in which they are checked."""
+"""The kinds that have a contract, in the order in which they are checked."""
 
 
 def plugin_checks(
@@ -31,27 +31,27 @@ def plugin_checks(
     skip: Collection[str] = (),
     overrides: Mapping[str, Any] | None = None,
 ) -> list[Case]:
-    """The cases of what a plugin brings.
+    """Return the cases of everything that a plugin provides.
 
     Args:
-        plugin: the name of its entry point, or "plugin/name" of one thing of it.
-        names: of the things to check; all where empty.
-        only: names of checks; all where empty.
+        plugin: the name of its entry point, or "plugin/name" for one attack, model, ….
+        names: names of the attacks, models, … to check; all if empty.
+        only: names of checks to run; all if empty.
         skip: names of checks to leave out.
         overrides: parameters by "name.parameter".
 
     Raises:
-        HarnessError: the plugin or a name is unknown, or the plugin could not be loaded or brings nothing.
+        HarnessError: the plugin or a name is unknown, or the plugin cannot be loaded or provides nothing.
     """
     plugin, _, one = plugin.partition("/")
     _loaded(catalog, plugin)
     wanted = {*names, one} - {""}
     brought = _brought(catalog, plugin)
     if not brought:
-        raise CatalogError(f'plugin "{plugin}" brings nothing that has a contract: {", ".join(CONTRACTS)}')
+        raise CatalogError(f'plugin "{plugin}" has none of what is checked: {", ".join(CONTRACTS)}')
     valid = {entry.spec.name for _, entry in brought}
     for name in wanted - valid:
-        raise CatalogError(f'plugin "{plugin}" brings no "{name}"; {nearest(name, valid)}')
+        raise CatalogError(f'plugin "{plugin}" has no "{name}"; {nearest(name, valid)}')
     known([check for checks, _ in CONTRACTS.values() for check in checks], (*only, *skip))
     settings = _by_name(overrides or {}, valid)
     cases: list[Case] = []
@@ -66,12 +66,12 @@ def plugin_checks(
         try:
             cases += contract(entry, params=settings.get(name), only=its & set(only), skip=its & set(skip))
         except HarnessError as error:
-            raise HarnessError(f"{error}; --set {name}.PARAMETER=VALUE gives a parameter") from error
+            raise HarnessError(f"{error}; set a parameter with --set {name}.PARAMETER=VALUE") from error
     return cases
 
 
 def _brought(catalog: Catalog, plugin: str) -> list[tuple[str, Entry[Any]]]:
-    """Kind and entry of all that a plugin brings and that has a contract."""
+    """Return the kind and the entry of everything in a plugin that has a contract."""
     return [
         (kind, entry)
         for kind in CONTRACTS
@@ -96,6 +96,6 @@ def _by_name(overrides: Mapping[str, Any], valid: Collection[str]) -> dict[str, 
         if not dot:
             raise HarnessError(f"--set {key}: write NAME.PARAMETER=VALUE")
         if name not in valid:
-            raise HarnessError(f'--set {key}: the plugin brings no "{name}"; {nearest(name, valid)}')
+            raise HarnessError(f'--set {key}: the plugin has no "{name}"; {nearest(name, valid)}')
         settings.setdefault(name, {})[parameter] = value
     return settings

@@ -8,20 +8,16 @@ from torch import nn
 from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
 from harness.model import Model, wrap_model
-from harness.parameters import keyword_parameters
 from harness.plan.models import ModelChoice
 from harness.training import Task
 
 
 def build(choice: ModelChoice, dataset: Dataset, seed: int) -> nn.Module:
     """The untrained module of a choice; torch's global generator is seeded inside, restored outside."""
-    function = choice.entry.load(choice.entry.spec.build)
-    wanted = keyword_parameters(function)
-    parameters = {name: value for name, value in choice.parameters.items() if name in wanted}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            module = function(Task.of(dataset), **parameters)
+            module = choice.entry.call(choice.entry.spec.build, Task.of(dataset), values=choice.parameters)
         except HarnessError as error:
             raise ModelError(f"{choice.place}: {error}") from error
         except Exception as error:

@@ -58,13 +58,13 @@ def _learn(
     report: Report,
     folder: Path,
 ) -> None:
-    fit = choice.entry.load(choice.entry.spec.fit or "")
     context = learning_context(identity, seed, device, report)
     start = time.perf_counter()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         try:
-            made = fit(*([] if source is None else [source]), context, **_parameters(choice))
+            given = [context] if source is None else [source, context]
+            made = choice.entry.call(choice.entry.spec.fit or "", *given, values=choice.parameters)
         except HarnessError as error:
             raise DatasetError(f"{choice.place}: {error}") from error
         except Exception as error:
@@ -86,10 +86,11 @@ def _learn(
 
 
 def _identity(choice: DatasetChoice, source: Dataset | None, seed: int) -> dict[str, Any]:
+    taken = keyword_parameters(choice.entry.load(choice.entry.spec.fit or ""))
     return {
         "fit": f"{choice.entry.plugin.name}/{choice.entry.spec.fit}",
         "version": choice.entry.version,
-        "parameters": jsonable(_parameters(choice)),
+        "parameters": jsonable({name: choice.parameters[name] for name in taken}),
         "seed": seed,
         "source": None if source is None else source.fingerprint,
     }
@@ -97,8 +98,3 @@ def _identity(choice: DatasetChoice, source: Dataset | None, seed: int) -> dict[
 
 def _folder(identity: dict[str, Any]) -> Path:
     return cache_folder() / "fits" / digest_of(identity)
-
-
-def _parameters(choice: DatasetChoice) -> dict[str, Any]:
-    wanted = keyword_parameters(choice.entry.load(choice.entry.spec.fit or ""))
-    return {name: value for name, value in choice.parameters.items() if name in wanted}

@@ -13,7 +13,6 @@ from torch import nn
 from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
 from harness.files import digest_of_file, write_text, write_whole
-from harness.parameters import keyword_parameters
 from harness.plan.models import ModelChoice
 from harness.zoo.build import ready
 from harness.zoo.cache import Report, learning_context
@@ -29,16 +28,14 @@ def train_model(
     report: Report,
     folder: Path,
 ) -> None:
-    train = choice.entry.load(choice.entry.spec.train or "")
-    wanted = keyword_parameters(train)
     known = identity(choice, dataset, seed)
     context = learning_context(known, seed, device, report)
     start = time.perf_counter()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
-        parameters = {name: value for name, value in choice.parameters.items() if name in wanted}
         try:
-            train(module.to(device), dataset, context, **parameters)
+            train = choice.entry.spec.train or ""
+            choice.entry.call(train, module.to(device), dataset, context, values=choice.parameters)
         except ModelError as error:
             raise ModelError(f"{choice.place}: {error}") from error
         except HarnessError:

@@ -18,11 +18,11 @@ from harness.randomness import CaseRandom
 from harness.threat import Threat
 from harness_art.bridged import Bridged
 from harness_art.estimator import estimator_of
-from harness_art.peculiar import DRAWN_STARTS, arguments_of, drawn_start, prepared, universal_change
 from harness_art.problem import Problem, SpentError, answers_in_classes, shares
-from harness_art.quiet import explained, quiet
 from harness_art.signature import signature_of
+from harness_art.special_cases import DRAWN_STARTS, arguments_of, drawn_start, prepared, universal_change
 from harness_art.table import ATTACKS
+from harness_art.toolbox_output import explained, quiet
 
 ROWS = {row.name: row for row in ATTACKS}
 SMALLEST_SQUARES = 10
@@ -226,7 +226,7 @@ class Bridge:
             raise AttackError(f"art/{row.name}: choose one of the {threat.places} places of the mask first")
         if threat.mask is not None and not row.masks:
             able = ", ".join(each.name for each in ATTACKS if each.masks)
-            raise AttackError(f"art/{row.name} keeps to no region; these do: {able}")
+            raise AttackError(f"art/{row.name} cannot restrict its changes to a region; these can: {able}")
         small = min(self.x.shape[2:]) < SMALLEST_SQUARES
         if row.name == "SquareAttack" and self.norm == "l2" and small:
             raise AttackError(

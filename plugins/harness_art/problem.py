@@ -112,7 +112,7 @@ class Problem(nn.Module):
 def guarded(x: Tensor, access: Access) -> None:
     """Refuse images whose gradient is asked for where it is not to be seen."""
     if access != "gradients" and x.requires_grad and torch.is_grad_enabled():
-        raise ContractError(f"the attack asked for gradients, and may see {access}")
+        raise ContractError(f"the attack asked for gradients, but may see only {access}")
 
 
 def answers_in_classes(objective: Objective, *, leaves: bool, reaches: bool) -> bool:

@@ -46,6 +46,36 @@ def smallest_step(
     """
     if first_step <= 0 or max_steps < 1 or max_bisections < 0:
         raise AttackError(f"a line search cannot use {first_step=}, {max_steps=}, {max_bisections=}")
+    section = _first_section(line, oracle, first_step, max_steps, whole, start)
+    found = section.cases
+    if whole:
+        high, above = narrow_whole(line, oracle, section, max_bisections), section.above
+    else:
+        high, above = narrow(line, oracle, section, max_bisections, root)
+    images = line.x.clone()
+    images[found] = line.take(found).at(high)
+    if not oracle.is_exact:
+        # An image that only reduced precision has seen to reach the goal is none yet.
+        seen = found[above > oracle.trust]
+        doubtful = seen[~(oracle.margin(seen, images[seen]) > 0)] if len(seen) else seen
+        if len(doubtful):
+            images[doubtful] = smallest_step(
+                line.take(doubtful),
+                oracle.exact().take(doubtful),
+                first_step=first_step,
+                max_steps=max_steps,
+                max_bisections=max_bisections,
+                whole=whole,
+                root=root,
+                start=None if start is None else start[doubtful],
+            )
+    return images
+
+
+def _first_section(
+    line: Line, oracle: Oracle, first_step: float, max_steps: int, whole: bool, start: Tensor | None
+) -> Section:
+    """Where doubled steps first overstep; cases that never reach their goals have no section."""
     end, furthest = line.end(), line.furthest(whole)
     low = torch.zeros_like(end)  # (B,) the last eps that did not reach the goal
     high = torch.full_like(low, torch.inf)  # (B,) the smallest eps found that does
@@ -68,28 +98,5 @@ def smallest_step(
             left = torch.nonzero(staying).flatten()
             active, part = active[left], part.take(left)
         step *= 2
-
     found = torch.nonzero(high.isfinite()).flatten()
-    section = Section(found, low[found], high[found], below[found], above[found])
-    if whole:
-        high[found] = narrow_whole(line, oracle, section, max_bisections)
-    else:
-        high[found], above[found] = narrow(line, oracle, section, max_bisections, root)
-    images = line.x.clone()
-    images[found] = line.take(found).at(high[found])
-    if not oracle.is_exact:
-        # An image that only reduced precision has seen to reach the goal is none yet.
-        seen = found[above[found] > oracle.trust]
-        doubtful = seen[~(oracle.margin(seen, images[seen]) > 0)] if len(seen) else seen
-        if len(doubtful):
-            images[doubtful] = smallest_step(
-                line.take(doubtful),
-                oracle.exact().take(doubtful),
-                first_step=first_step,
-                max_steps=max_steps,
-                max_bisections=max_bisections,
-                whole=whole,
-                root=root,
-                start=None if start is None else start[doubtful],
-            )
-    return images
+    return Section(found, low[found], high[found], below[found], above[found])

@@ -17,8 +17,9 @@ from harness.goals import Objective
 from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
+from harness_attacks.best_images import Best
+from harness_attacks.patched_images import Climb, Loss, PatchedImages, spots, without_spots
 from harness_attacks.tanh_space import to_tanh
-from harness_attacks.wearers import Climb, Found, Loss, Wearers, bare, spots
 
 NOISE_SCALE = 0.5
 """A start lies uniformly within this of the image, per component in tanh space."""
@@ -52,7 +53,7 @@ def patch(
     Raises:
         AttackError: there is no region, it is empty, or there are places to choose from.
     """
-    wearers = bare(model, x, objective, threat)
+    patched = without_spots(model, x, objective, threat)
     if threat.mask is None or threat.places:
         raise AttackError(f"a patch has one place, and the region has {threat.places}; the square chooses")
     if not len(x):
@@ -60,19 +61,19 @@ def patch(
     mask = threat.mask.to(x.device)
     here = spots(mask[None] if mask.ndim == 2 else mask[:, 0], x.shape[1])
     every = torch.arange(len(x), device=x.device)
-    wearers = wearers.take(every, here.expand(len(x), -1))
-    found = Found.nothing(wearers.covered(x))
-    refine(wearers, found, rng, restarts, Climb(iterations, learning_rate, loss, mirror, early_stop))
-    return wearers.wearing(found.values)
+    patched = patched.take(every, here.expand(len(x), -1))
+    found = Best.of(patched.covered(x))
+    refine(patched, found, rng, restarts, Climb(iterations, learning_rate, loss, mirror, early_stop))
+    return patched.with_patch(found.values)
 
 
-def refine(wearers: Wearers, found: Found, rng: CaseRandom, restarts: int, climb: Climb) -> None:
+def refine(patched: PatchedImages, found: Best, rng: CaseRandom, restarts: int, climb: Climb) -> None:
     """Climb from noise around the images, as often as there are restarts, and keep the best in ``found``."""
     for _ in range(restarts):
         active = torch.nonzero(~found.reached | (not climb.early_stop)).flatten()
         if not len(active):
             return
-        work = wearers.take(active)
+        work = patched.take(active)
         noise = rng.take(active).uniform(work.x.shape[1:], -NOISE_SCALE, NOISE_SCALE)  # whatever the region
         start = to_tanh(work.covered(work.x)) + work.covered(noise.to(work.x))
         best = work.climb(start, climb, found.margin[active])

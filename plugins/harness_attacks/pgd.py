@@ -19,6 +19,7 @@ from harness.goals import Objective
 from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat, l2, linf
+from harness_attacks.best_images import Best
 from harness_attacks.oracle import NOISE
 
 Schedule = Literal["constant", "linear", "cosine"]
@@ -59,20 +60,14 @@ def pgd(
     size = 2.5 * threat.eps / steps if step_size is None else step_size
     sizes = [size * share for share in shares(schedule, steps)]
     model = model.focus(objective)
-    best = x.clone()
-    best_margin = torch.full((len(x),), -torch.inf, device=x.device)
-    reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    best = Best.of(x)
 
     def keep(cases: Tensor, images: Tensor, margin: Tensor, there: Tensor) -> None:
-        # What is known to reach the goal as it is stored comes before any margin; NaN never is better.
-        better = there & ~reached[cases] | (margin > best_margin[cases]) & (there | ~reached[cases])
-        changed = cases[better]
-        best[changed], best_margin[changed] = images[better], margin[better]
-        model.take(cases[there & better & ~reached[cases]]).found()
-        reached[changed] |= there[better]
+        model.take(cases[there & ~best.reached[cases]]).found()
+        best.keep(cases, images, margin, there)
 
     for _ in range(restarts):
-        active = torch.nonzero(~reached if early_stop else torch.ones_like(reached)).flatten()
+        active = torch.nonzero(~best.reached if early_stop else torch.ones_like(best.reached)).flatten()
         run = Run(model, x, objective, threat).take(active)
         x_adv = run.random(rng.take(active)) if random_start else run.x  # (A, C, H, W) of the active cases
         for own_size in sizes:
@@ -83,11 +78,11 @@ def pgd(
             likely = torch.nonzero(margin > 0).flatten() if early_stop else active[:0]
             keep(active[likely], *run.take(likely).settled(x_adv[likely]))
             x_adv = run.threat.project(x_adv + run.step(slope, own_size), run.x)
-            staying = torch.nonzero(~reached[active]).flatten()
+            staying = torch.nonzero(~best.reached[active]).flatten()
             if early_stop and len(staying) < len(active):
                 active, run, x_adv = active[staying], run.take(staying), x_adv[staying]
         keep(active, *run.settled(x_adv))
-    return best
+    return best.values
 
 
 def shares(schedule: Schedule, steps: int) -> list[float]:

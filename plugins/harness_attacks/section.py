@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 
 from harness.threat import GREY_LEVELS, Threat
+from harness_attacks.costs import SPARE
 from harness_attacks.line import Line
 from harness_attacks.oracle import Oracle
 
 Root = Literal["interpolate", "bisect"]
 
-SPARE = 4
-"""Interpolation may narrow the section by 2^SPARE less than as many halvings would have."""
 OVERSHOOT = 0.1
 """Of the estimated way to the crossing: what is tested lies beyond, so that the other end moves as well."""
 

@@ -9,19 +9,15 @@ import torch
 from torch import Tensor
 
 from harness.threat import Threat, l2
+from harness_attacks.costs import FINE, ROUGH, STRETCHES
 from harness_attacks.oracle import Oracle
 
-STRETCHES = (1.0, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 4.0, 8.0, 16.0)
-"""Of a perturbation that fell short as it is stored, or in float32: how much longer it is tried. The small
-ones are those that rounding to 8 bits takes away most of."""
 PRECISION = 1e-3
 """A section that is no longer than this share of the whole line is not divided further."""
 BEYOND = 0.1
 """How far beyond the estimated crossing a test is made, in sections: better just behind it than before."""
 GAIN = 0.995
 """A round that does not bring the distance below this share of what it was has gone too far at once."""
-ROUGH, FINE = 1, 4
-"""Tests that narrow a line on the way, and at its end."""
 SLOWEST = 0.1
 """Of the way to the foot: below, a case is as near as it gets."""
 

@@ -13,9 +13,10 @@ from harness.goals import Objective
 from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
+from harness_attacks.best_images import Best
 from harness_attacks.patch import NOISE_SCALE, refine
+from harness_attacks.patched_images import Climb, Loss, PatchedImages, spots, without_spots
 from harness_attacks.tanh_space import to_tanh
-from harness_attacks.wearers import Climb, Found, Loss, Wearers, bare, spots
 
 
 def square(
@@ -49,36 +50,36 @@ def square(
     Raises:
         AttackError: there is no region, it offers no places, or one of them is empty.
     """
-    wearers = bare(model, x, objective, threat)
+    patched = without_spots(model, x, objective, threat)
     if threat.mask is None or not threat.places:
         raise AttackError("a square needs places to choose from: a region of shape (P, H, W)")
     if not len(x):
         return x.clone()
     places = spots(threat.mask.to(x.device), x.shape[1])  # (P, N)
     search = Climb(search_iterations, search_learning_rate, loss, False, early_stop)
-    chosen, found = searched(wearers, places, rng, search)
-    worn = wearers.take(torch.arange(len(x), device=x.device), places[chosen])
-    refine(worn, found, rng, restarts, Climb(iterations, learning_rate, loss, mirror, early_stop))
-    return worn.wearing(found.values)
+    chosen, found = searched(patched, places, rng, search)
+    placed = patched.take(torch.arange(len(x), device=x.device), places[chosen])
+    refine(placed, found, rng, restarts, Climb(iterations, learning_rate, loss, mirror, early_stop))
+    return placed.with_patch(found.values)
 
 
-def searched(wearers: Wearers, places: Tensor, rng: CaseRandom, search: Climb) -> tuple[Tensor, Found]:
+def searched(patched: PatchedImages, places: Tensor, rng: CaseRandom, search: Climb) -> tuple[Tensor, Best]:
     """The place (B,) of each case, out of (P, N), and the best patch there.
 
     The first place that reaches the goal, else the one with the best margin: whatever was tried at once, the
     choice is the same. No more candidates are tried at once than there are cases, or places.
     """
-    cases = len(wearers.x)
-    noise = rng.uniform(wearers.x.shape[1:], -NOISE_SCALE, NOISE_SCALE).to(wearers.x)
-    origin = to_tanh(wearers.x) + noise
+    cases = len(patched.x)
+    noise = rng.uniform(patched.x.shape[1:], -NOISE_SCALE, NOISE_SCALE).to(patched.x)
+    origin = to_tanh(patched.x) + noise
     chosen = torch.zeros(cases, dtype=torch.int64, device=origin.device)
     every = torch.arange(cases, device=origin.device)
-    found = Found.nothing(wearers.take(every, places[chosen]).covered(wearers.x))
+    found = Best.of(patched.take(every, places[chosen]).covered(patched.x))
     queue = torch.arange(len(places) * cases, device=origin.device)  # candidates, by place
     while len(queue):
         now, queue = queue.tensor_split([max(cases, len(places))])
         place, case = now // cases, now % cases
-        work = wearers.take(case, places[place])
+        work = patched.take(case, places[place])
         best = work.climb(
             work.covered(origin[case]), search, torch.full_like(now, torch.inf, dtype=origin.dtype)
         )
@@ -88,5 +89,5 @@ def searched(wearers: Wearers, places: Tensor, rng: CaseRandom, search: Climb) -
             chosen[case[rows[better]]] = tried
         if search.early_stop:
             queue = queue[~found.reached[queue % cases]]
-    wearers.model.found(torch.nonzero(~found.reached & found.margin.isfinite()).flatten())
+    patched.model.found(torch.nonzero(~found.reached & found.margin.isfinite()).flatten())
     return chosen, found

@@ -19,8 +19,8 @@ from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
 from harness_attacks.adam import Adam
+from harness_attacks.patched_images import Climb, Loss, PatchedImages, spots, without_spots
 from harness_attacks.tanh_space import from_tanh, steepness
-from harness_attacks.wearers import Climb, Loss, Wearers, bare, spots
 
 SMOOTHING = 0.25
 """Of a decision, in mean margins."""
@@ -40,7 +40,7 @@ def universal_patch(
     mirror: bool = False,
     loss: Loss | Literal["success"] = "success",
 ) -> Tensor:
-    """Images (B, C, H, W) that all wear the patch of their group; without images to learn on, as they were.
+    """Images (B, C, H, W) that all carry the patch of their group; without images to learn on, as they were.
 
     Cases that want the same outcome (``objective.groups``) have one patch. It begins grey, and Adam climbs
     what it does on the images that it is learned on.
@@ -58,7 +58,7 @@ def universal_patch(
     Raises:
         AttackError: there is no region, it is empty, or it is not the same for all images.
     """
-    wearers = bare(model, x, objective, threat)
+    patched = without_spots(model, x, objective, threat)
     if threat.mask is None or threat.mask.ndim != 2:
         raise AttackError("one patch for many images needs one region (H, W) for all of them")
     climb = Climb(iterations, learning_rate, "margin" if loss == "success" else loss, mirror)
@@ -68,13 +68,13 @@ def universal_patch(
     for group in torch.unique(groups[fit]):
         pupils = torch.nonzero(fit & (groups == group)).flatten()
         batches = (pupils[rows.to(x.device)] for rows in shuffled(rng.take(pupils), mini_batch))
-        patch = learned(wearers, here, batches, climb, decisive=loss == "success")
+        patch = learned(patched, here, batches, climb, decisive=loss == "success")
         x_adv.view(len(x), -1)[torch.nonzero(groups == group), here] = patch
     return x_adv
 
 
 def learned(
-    wearers: Wearers, here: Tensor, batches: Iterator[Tensor], climb: Climb, *, decisive: bool
+    patched: PatchedImages, here: Tensor, batches: Iterator[Tensor], climb: Climb, *, decisive: bool
 ) -> Tensor:
     """The patch (1, N) at the spots (1, N) that serves the cases which come in mini-batches.
 
@@ -85,7 +85,7 @@ def learned(
     adam = Adam(1, here.shape[1], here.device)
     for _, rows in zip(range(climb.iterations), batches, strict=False):
         values = from_tanh(position)
-        margin, slope = wearers.take(rows, here.expand(len(rows), -1)).uphill(
+        margin, slope = patched.take(rows, here.expand(len(rows), -1)).uphill(
             values.expand(len(rows), -1), climb
         )
         if decisive:

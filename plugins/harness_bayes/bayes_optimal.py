@@ -20,17 +20,17 @@ from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict, Task
+from harness_bayes.derived_buffers import DerivedBuffers
 from harness_bayes.fitting import QUICK, MixtureRecipe, fit_mfa
 from harness_bayes.mfa import PARTS, Mfa
 from harness_bayes.mixture_data import MixtureDataset
-from harness_bayes.prepared import Prepared
 from harness_bayes.two_class_images import TwoClassImages, check_task, two_class_images
 
 PREFIXES = ("first_", "second_")
 """Of the buffers that hold the densities of class 0 and class 1."""
 
 
-class BayesOptimal(Prepared[tuple[Mfa, Mfa]]):
+class BayesOptimal(DerivedBuffers[tuple[Mfa, Mfa]]):
     """Images (B, C, H, W) in [0, 1] to logits (B, 2), by mixtures of factor analysers with equal priors.
 
     Logits are the log densities less the mean of the two, which changes neither a decision nor a softmax: log
@@ -46,7 +46,7 @@ class BayesOptimal(Prepared[tuple[Mfa, Mfa]]):
             for name in PARTS:
                 self.hold(prefix + name, sizes[name], torch.float64)
 
-    def prepare(self) -> tuple[Mfa, Mfa]:
+    def derive(self) -> tuple[Mfa, Mfa]:
         """The densities of class 0 and class 1.
 
         Raises:
@@ -80,7 +80,7 @@ class BayesOptimal(Prepared[tuple[Mfa, Mfa]]):
     def _scores(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Log joint densities (B, P) and the mean (B, 1) of the log densities of both classes."""
         flat = x.flatten(1)
-        parts = [density.log_joint(flat) for density in self.prepared()]
+        parts = [density.log_joint(flat) for density in self.derived()]
         offset = torch.stack([part.logsumexp(1) for part in parts], 1).mean(1, keepdim=True)
         return torch.cat(parts, 1), offset
 

@@ -1,7 +1,7 @@
 """Support vector machines on pixels, linear and with a Gaussian kernel (appendix B.4 and B.5).
 
 scikit-learn's SVC finds the support vectors, on kernels that are computed by matrix products, which takes a
-fraction of the time of its own loops over pixels. The machine itself runs in torch, differentiable.
+fraction of the time of its own loops over pixels. The machine that they make runs in torch, differentiable.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.training import Context, StateDict, Task
+from harness_bayes.derived_buffers import DerivedBuffers
 from harness_bayes.kernel import inner_products, pixels, squared_distances, widths
-from harness_bayes.machine import Machine, machine_of
-from harness_bayes.prepared import Prepared
+from harness_bayes.support_vectors import SupportVectors, support_vectors
 from harness_bayes.two_class_images import TwoClassImages, check_task, two_class_images
 
 COARSEST = 1 / 16
@@ -63,7 +63,7 @@ class _Centred:
     squares: Tensor  # (S,)
 
 
-class RbfSvm(Prepared[_Centred]):
+class RbfSvm(DerivedBuffers[_Centred]):
     """The same of f = sum_s a_s exp(-gamma |x - s|^2) + b, over support vectors s, which are 8-bit images.
 
     Squared distances are sums that cancel, so they are taken about the mean of the support vectors, and in
@@ -87,7 +87,7 @@ class RbfSvm(Prepared[_Centred]):
         self.hold("intercept", (), torch.float64)
         self.hold("gamma", (), torch.float64)
 
-    def prepare(self) -> _Centred:
+    def derive(self) -> _Centred:
         """Support vectors as they are multiplied.
 
         Raises:
@@ -101,7 +101,7 @@ class RbfSvm(Prepared[_Centred]):
         return _Centred(centre, vectors, vectors.square().sum(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        ready = self.prepared()
+        ready = self.derived()
         moved = x.flatten(1).to(torch.float64) - ready.centre  # (B, D)
         squares = moved.square().sum(1, keepdim=True) + ready.squares - 2 * (moved @ ready.vectors.T)
         kernel = (-self.gamma * squares).exp()  # (B, S)
@@ -109,7 +109,7 @@ class RbfSvm(Prepared[_Centred]):
 
 
 def build_linear(task: Task) -> LinearSvm:
-    """A machine that answers 0 to all images.
+    """A support vector machine that answers 0 to all images.
 
     Raises:
         ModelError: the task names another number of classes than two.
@@ -119,7 +119,7 @@ def build_linear(task: Task) -> LinearSvm:
 
 
 def build_rbf(task: Task) -> RbfSvm:
-    """A machine before it has support vectors.
+    """A support vector machine before it has support vectors.
 
     Raises:
         ModelError: the task names another number of classes than two.
@@ -152,9 +152,9 @@ def train_linear(
     def make() -> StateDict:
         context.report(0.0, f"products of {len(found)} images")
         rows, centre = _rows(found)
-        machine = machine_of(inner_products(rows, rows, centre), found.labels, c)
-        weight = machine.coefficients @ (rows[machine.support] - centre)
-        return {"weight": weight, "bias": machine.intercept - weight @ centre}
+        vectors = support_vectors(inner_products(rows, rows, centre), found.labels, c)
+        weight = vectors.coefficients @ (rows[vectors.rows] - centre)
+        return {"weight": weight, "bias": vectors.intercept - weight @ centre}
 
     module.load_state_dict(context.unit({"kernel": "linear", "images": len(found), "c": c}, make))
     context.report(1.0, f"plane between {len(found)} images")
@@ -195,36 +195,30 @@ def train_rbf(
         rows, centre = _rows(found)
         distances = squared_distances(rows, rows, centre)
         if judged is None:
-            chosen, machine = gamma or 0.0, machine_of((distances * -(gamma or 0.0)).exp_(), found.labels, c)
+            chosen = gamma or 0.0
+            vectors = support_vectors((distances * -chosen).exp_(), found.labels, c)
         else:
             others = squared_distances(pixels(judged.all()), rows, centre)
             trials = _trials(distances, found, others, judged, c, finest, context)
             best = max(trial.accuracy for trial in trials)
             last = [trial for trial in trials if trial.accuracy >= best - keeps][-1]
-            chosen, machine = last.gamma, last.machine
+            chosen, vectors = last.gamma, last.vectors
         return {
-            "support_vectors": torch.from_numpy(found.read(machine.support.numpy())),
-            "coefficients": machine.coefficients,
-            "intercept": machine.intercept,
+            "support_vectors": torch.from_numpy(found.read(vectors.rows.numpy())),
+            "coefficients": vectors.coefficients,
+            "intercept": vectors.intercept,
             "gamma": torch.tensor(chosen, dtype=torch.float64),
         }
 
-    identity = {
-        "kernel": "rbf",
-        "images": len(found),
-        "c": c,
-        "gamma": gamma,
-        "keeps": keeps,
-        "finest": finest,
-    }
-    module.take(context.unit(identity, make))
+    known = {"images": len(found), "c": c, "gamma": gamma, "keeps": keeps, "finest": finest}
+    module.take(context.unit({"kernel": "rbf", **known}, make))
     context.report(1.0, f"gamma {float(module.gamma):.3g}, {len(module.coefficients)} support vectors")
 
 
 @dataclass(frozen=True, eq=False)
 class _Trial:
     gamma: float
-    machine: Machine
+    vectors: SupportVectors
     accuracy: float
     """On validation images."""
 
@@ -238,7 +232,7 @@ def _trials(
     finest: float,
     context: Context,
 ) -> list[_Trial]:
-    """A machine for each gamma of the grid, the smallest first.
+    """The support vectors of each gamma of the grid, the smallest first.
 
     Args:
         distances: (N, N) squared, of the training images ``found``.
@@ -247,13 +241,13 @@ def _trials(
     trials: list[_Trial] = []
     grid = widths(distances, COARSEST, finest, PER_OCTAVE)
     for gamma in grid:
-        machine = machine_of((distances * -gamma).exp_(), found.labels, c)
-        kernel = (others[:, machine.support] * -gamma).exp_()
-        decided = (kernel @ machine.coefficients + machine.intercept > 0).numpy()
-        trials.append(_Trial(gamma, machine, float((decided == judged.labels).mean())))
+        vectors = support_vectors((distances * -gamma).exp_(), found.labels, c)
+        kernel = (others[:, vectors.rows] * -gamma).exp_()
+        decided = (kernel @ vectors.coefficients + vectors.intercept > 0).numpy()
+        trials.append(_Trial(gamma, vectors, float((decided == judged.labels).mean())))
         context.report(
             len(trials) / (len(grid) + 1),
-            f"gamma {gamma:.3g}: accuracy {trials[-1].accuracy:.3f}, {len(machine.support)} support vectors",
+            f"gamma {gamma:.3g}: accuracy {trials[-1].accuracy:.3f}, {len(vectors.rows)} support vectors",
         )
     return trials
 

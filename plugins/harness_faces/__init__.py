@@ -1,4 +1,4 @@
-"""Data sets: CelebA and MNIST, and for each an embedded stand-in that needs no files."""
+"""This plugin brings CelebA and MNIST, and a synthetic substitute for each that needs no files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.specs import DatasetSpec
 
 @hookimpl
 def harness_datasets() -> list[DatasetSpec]:
-    """The data sets of this plugin."""
+    """Return the data sets of this plugin."""
     return [
         DatasetSpec(
             name="celeba",

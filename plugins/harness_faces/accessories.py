@@ -1,4 +1,4 @@
-"""What people wear: glasses, hats, earrings, necklaces and neckties."""
+"""These functions paint accessories: glasses, hats, earrings, necklaces and neckties."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness_faces.palette import hue, metal
 
 
 def paint_necklace(canvas: Canvas, face: Face) -> None:
-    """A chain or beads around the neck, some with a pendant."""
+    """Paint a chain or beads around the neck, sometimes with a pendant."""
     worn = face["Wearing_Necklace"]
     if worn < 0.02:
         return
@@ -34,7 +34,7 @@ def paint_necklace(canvas: Canvas, face: Face) -> None:
 
 
 def paint_necktie(canvas: Canvas, face: Face) -> None:
-    """A shirt's collar with a tie between its wings."""
+    """Paint the collar of a shirt with a tie."""
     worn = face["Wearing_Necktie"]
     if worn < 0.02:
         return
@@ -53,7 +53,7 @@ def paint_necktie(canvas: Canvas, face: Face) -> None:
 
 
 def paint_earrings(canvas: Canvas, face: Face) -> None:
-    """Studs, drops or hoops below the ears, in front of the hair."""
+    """Paint studs, drops or hoops below the ears, in front of the hair."""
     worn = face["Wearing_Earrings"]
     if worn < 0.02:
         return
@@ -77,7 +77,7 @@ def paint_earrings(canvas: Canvas, face: Face) -> None:
 
 
 def paint_glasses(canvas: Canvas, face: Face) -> None:
-    """Two rims, bridge and temples; one pair in six is tinted."""
+    """Paint two rims, bridge and temples; one pair in six is tinted."""
     worn = face["Eyeglasses"]
     if worn < 0.02:
         return
@@ -110,7 +110,7 @@ def paint_glasses(canvas: Canvas, face: Face) -> None:
 
 
 def paint_hat(canvas: Canvas, face: Face) -> None:
-    """A cap with a peak, a knitted cap, or a brimmed hat."""
+    """Paint a cap with a peak, a knitted cap, or a hat with a brim."""
     worn = face["Wearing_Hat"]
     if worn < 0.02:
         return

@@ -1,8 +1,8 @@
-"""Attributes of drawn faces: thresholded normal latents with CelebA's rates and main correlations.
+"""Attributes of drawn faces are thresholded normal latents with CelebA's rates and main correlations.
 
-A latent is the sum of an identity part and an image part, each a few shared factors and a private rest. Its
-distance from the threshold decides how strongly the attribute is drawn, so that label and look agree far from
-the threshold and overlap near it, as they do under human annotation.
+A latent is the sum of an identity part and an image part, each a few shared factors and a remainder of its
+own. Its distance from the threshold decides how strongly the attribute is drawn, so that label and picture
+agree far from the threshold, and may disagree near it, as with human annotation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COLUMN = {name: column for column, name in enumerate(CELEBA_ATTRIBUTES)}
 _FACIAL_HAIR = ("5_o_Clock_Shadow", "Goatee", "Mustache", "Sideburns")
 _COLOURS = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")
 
-# Things that are either there or not; everything else has degrees.
+# These attributes are either present or not; all others have degrees.
 _PRESENT = frozenset(
     (
         *("Bald", "Eyeglasses", "Male", "Wearing_Hat", "Wearing_Necktie"),
@@ -31,23 +31,23 @@ _PRESENT = frozenset(
     )
 )
 _WIDTH = np.array([0.25 if name in _PRESENT else 0.9 for name in CELEBA_ATTRIBUTES])
-"""(40,): over how much of the latent the drawn strength rises from 0 to 1."""
+"""(40,): the width of the range of the latent over which the drawn strength rises from 0 to 1."""
 _DISAGREEMENT = np.array([0.07 if name in _PRESENT else 0.22 for name in CELEBA_ATTRIBUTES])
-"""(40,): deviation between the latent that is labelled and the one that is drawn."""
+"""(40,): the deviation between the latent that is labelled and the one that is drawn."""
 
 
 @dataclass(frozen=True, eq=False)
 class AttributeSample:
-    """Labels and drawn strengths of N images."""
+    """An AttributeSample holds the labels and the drawn strengths of N images."""
 
     labels: npt.NDArray[np.bool_]
-    """(N, 40): attribute present."""
+    """(N, 40): whether each attribute is present."""
     strengths: FloatArray
-    """(N, 40): how strongly it is drawn, 0 to 1."""
+    """(N, 40): how strongly each attribute is drawn, from 0 to 1."""
 
 
 def latents(seed: int, index: IndexArray) -> FloatArray:
-    """Standard normal latents (N, 40) of image indices (N,), correlated as in CelebA."""
+    """Return standard normal latents (N, 40) of image indices (N,), correlated as in CelebA."""
     count = len(CELEBA_ATTRIBUTES)
     people, person = np.unique(identity_of(index), return_inverse=True)
     own = np.sqrt(np.maximum(IDENTITY_SHARE - (IDENTITY_LOADINGS**2).sum(axis=1), 0.0))
@@ -61,12 +61,12 @@ def latents(seed: int, index: IndexArray) -> FloatArray:
 
 def _without(margins: FloatArray, name: str, where: npt.NDArray[np.bool_]) -> None:
     column = margins[:, COLUMN[name]]
-    # clearly absent, rather than near the threshold: the rule knows no degrees
+    # clearly absent, and not near the threshold, because the rule has no degrees
     column[where] = np.minimum(column[where], -np.abs(column[where]) - 0.3)
 
 
 def apply_rules(margins: FloatArray) -> FloatArray:
-    """Margins (N, 40) over the cuts with what excludes each other made absent; positive is present."""
+    """Return margins (N, 40) over the cuts, in which attributes that exclude each other are made absent."""
     margins = margins.copy()
     present = {name: margins[:, column] > 0 for name, column in COLUMN.items()}
     woman = ~present["Male"]
@@ -84,7 +84,7 @@ def apply_rules(margins: FloatArray) -> FloatArray:
             _without(margins, name, best != place)
     no_beard = margins[:, COLUMN["No_Beard"]]
     no_beard[woman] = np.abs(no_beard[woman]) + 0.3
-    # annotators call a shadow or a mustache alone a beard only at times; these two always
+    # annotators sometimes call a shadow or a mustache alone a beard, but always these two
     grown = np.maximum(margins[:, COLUMN["Goatee"]], margins[:, COLUMN["Sideburns"]])
     bearded = (grown > 0) & (no_beard > 0)
     no_beard[bearded] = -grown[bearded]
@@ -92,7 +92,7 @@ def apply_rules(margins: FloatArray) -> FloatArray:
 
 
 def sample_attributes(seed: int, index: IndexArray) -> AttributeSample:
-    """Labels and strengths of image indices (N,); a row depends on the seed and its own index only."""
+    """Return labels and strengths of image indices (N,); a row depends only on the seed and its own index."""
     margins = apply_rules(latents(seed, index) - CUTS)
     drawn = margins + _DISAGREEMENT * normals(seed, 5, index, margins.shape[1])
     ramp = np.clip(0.5 + drawn / _WIDTH, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""The 40 attribute names of CelebA, in its order and spelling."""
+"""CelebA has 40 attributes, listed here in its order and spelling."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""CelebA's attribute rates and correlations, measured over 200 identities with 30 images each.
+"""This table holds CelebA's attribute rates and correlations, measured on 200 identities with 30 images each.
 
 Each row holds the attribute's name, the share of images that have it, the cut of its standard normal latent,
 the share of the latent's variance that lies between identities, and its loadings on the identity and on the
-image factors; all but the rate in hundredths. The cuts differ from the rates' normal
-quantiles by what the logical rules take away.
+image factors; all but the rate in hundredths. The cuts differ from the rates' normal quantiles because the
+logical rules make some attributes absent.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _TABLE: tuple[tuple[str, float, int, int, tuple[int, ...], tuple[int, ...]], ...
 # fmt: on
 
 if tuple(row[0] for row in _TABLE) != CELEBA_ATTRIBUTES:
-    raise AssertionError("the attribute table does not follow the attribute names")
+    raise AssertionError("the attribute table has another order than the attribute names")
 
 
 def _column(number: int) -> npt.NDArray[np.float64]:
@@ -67,12 +67,12 @@ def _column(number: int) -> npt.NDArray[np.float64]:
 
 
 RATES = _column(1)
-"""(40,): share of CelebA's images that have the attribute."""
+"""(40,): the share of CelebA's images that have the attribute."""
 CUTS = _column(2) / 100.0
-"""(40,): the attribute is present where its latent exceeds this."""
+"""(40,): the value that the latent of a present attribute exceeds."""
 IDENTITY_SHARE = _column(3) / 100.0
-"""(40,): share of the latent's variance between identities."""
+"""(40,): the share of the latent's variance that lies between identities."""
 IDENTITY_LOADINGS = _column(4) / 100.0
-"""(40, 6): loadings on the factors that an identity keeps."""
+"""(40, 6): the loadings on the factors that all images of an identity share."""
 IMAGE_LOADINGS = _column(5) / 100.0
-"""(40, 5): loadings on the factors that change from image to image."""
+"""(40, 5): the loadings on the factors that change from image to image."""

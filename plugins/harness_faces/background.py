@@ -1,4 +1,4 @@
-"""What lies behind a face: a gradient, soft lights, stripes or clutter."""
+"""The background behind a face is a colour gradient with soft lights, stripes or clutter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness_faces.palette import hue
 
 
 def paint_background(canvas: Canvas, face: Face) -> None:
-    """Fill the whole picture."""
+    """Paint the background over the whole picture."""
     whole = canvas.whole()
     x, y = whole.x, whole.y
     kind, light = face["backdrop"], face["backdrop_light"]
@@ -20,9 +20,9 @@ def paint_background(canvas: Canvas, face: Face) -> None:
     near = hue(face["backdrop_hue"], saturation, 0.15 + 0.80 * light)
     far = hue(face["backdrop_hue"] + 0.2 * (face["backdrop_phase"] - 0.5), saturation, 0.90 - 0.75 * light)
     angle = 2.0 * math.pi * face["backdrop_phase"]
-    slope = clamp((x * math.cos(angle) + y * math.sin(angle)) * 0.16 + 0.5)
+    share = clamp((x * math.cos(angle) + y * math.sin(angle)) * 0.16 + 0.5)
     whole.rgb[:] = near
-    whole.paint(slope, mix(near, far, 0.7))
+    whole.paint(share, mix(near, far, 0.7))
     offset = texture_offset(face)
     if kind < 0.40:  # clutter, out of focus
         noise = whole.noise(9.0, 9.0, offset, 3.0)

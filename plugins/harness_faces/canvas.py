@@ -1,8 +1,8 @@
-"""A picture in the making: float colours on a pixel grid, painted patch by patch in face coordinates.
+"""A Canvas holds float colours on a pixel grid, which are painted patch by patch in face coordinates.
 
-Shapes are signed distances in eye distances, negative inside, and become coverage over one pixel's width.
-Each image is painted by itself with plain floats as parameters: a face at the quick size fits the cache,
-NumPy runs whole patches as one loop, and no image can depend on its neighbours in the batch.
+Shapes are signed distances, in units of the eye distance and negative inside; over the width of a pixel they
+become coverage. Each image is painted alone with plain floats as parameters: a face at the quick size fits
+the cache, NumPy runs whole patches as one loop, and no image can depend on others of its batch.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ Colour = npt.NDArray[np.floating[Any]]  # float32 (3, 1, 1), or (3, h, w) where 
 
 
 def colour(red: float, green: float, blue: float) -> Colour:
-    """A colour (3, 1, 1) from values of 0 to 1."""
+    """Return a colour (3, 1, 1) from values of 0 to 1."""
     return np.array([[[red]], [[green]], [[blue]]], dtype=np.float32)
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """The colour that lies ``share`` of the way from the first to the second."""
+    """Return the colour that lies ``share`` of the way from the first to the second."""
     return first + np.float32(share) * (second - first)
 
 
 def clamp(values: Plane) -> Plane:
-    """Values (h, w) clipped to 0 and 1, in place; np.clip costs thrice as much on small arrays."""
+    """Clip values (h, w) to 0 and 1 in place; np.clip takes three times as long on small arrays."""
     np.maximum(values, 0.0, out=values)
     np.minimum(values, 1.0, out=values)
     return values
 
 
 def cover(distance: Plane, softness: float) -> Plane:
-    """Coverage (h, w) of a shape: 1 inside, 0 outside, linear over ``softness`` around the edge."""
+    """Return the coverage (h, w) of a shape: 1 inside, 0 outside, linear over ``softness`` at the edge."""
     values = distance * (-1.0 / softness)
     values += 0.5
     return clamp(values)
 
 
 def smooth_cover(distance: Plane, softness: float) -> Plane:
-    """Like ``cover`` with soft shoulders, for wide transitions that would show a crease."""
+    """Return the coverage with a smooth transition, for wide edges on which a linear one would be visible."""
     values = cover(distance, softness)
     return values * values * (3.0 - 2.0 * values)
 
 
 def bump(x: Plane, y: Plane, centre: tuple[float, float], radii: tuple[float, float]) -> Plane:
-    """A smooth hill (h, w): 1 in the centre, exactly 0 from the ellipse outwards: a patch can end there."""
+    """Return a smooth hill (h, w), 1 in the centre and exactly 0 outside the ellipse: a patch can end."""
     across = (x - centre[0]) * (1.0 / radii[0])
     down = (y - centre[1]) * (1.0 / radii[1])
     across *= across
@@ -66,44 +66,44 @@ def bump(x: Plane, y: Plane, centre: tuple[float, float], radii: tuple[float, fl
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A rectangle of the picture."""
+    """A Patch is a rectangle of the picture."""
 
     x: Plane
-    """(h, w): face coordinates of the pixel centres."""
+    """(h, w): the face coordinates of the pixel centres."""
     y: Plane
     rgb: npt.NDArray[np.float32]
     """(3, h, w): a view of the picture."""
     pixel: float
-    """Width of a pixel in eye distances."""
+    """The width of a pixel in units of the eye distance."""
 
     def paint(self, alpha: Plane, paint: Colour) -> None:
-        """Lay a colour over the picture where ``alpha`` (h, w) is not 0."""
+        """Paint a colour over the picture with the opacity ``alpha`` (h, w)."""
         change = paint - self.rgb
         change *= alpha
         view = self.rgb
         view += change
 
     def shade(self, amount: Plane) -> None:
-        """Make the picture lighter (positive) or darker (negative) by a share (h, w)."""
+        """Make the picture lighter or darker by a share (h, w), positive or negative."""
         view = self.rgb
         view *= amount + 1.0
 
     def noise(self, across: float, along: float, offset: tuple[float, float], grain: float = 1.0) -> Plane:
-        """Noise (h, w) with so many texels per eye distance in x and y."""
+        """Return noise (h, w) with so many texels per eye distance in x and y."""
         return lookup(self.x * across + offset[0] * 256.0, self.y * along + offset[1] * 256.0, grain)
 
     def cover(self, distance: Plane, softness: float = 0.0) -> Plane:
-        """Coverage (h, w) with an edge of one pixel, or wider."""
+        """Return the coverage (h, w) with an edge of one pixel, or wider."""
         return cover(distance, max(self.pixel, softness))
 
 
 class Canvas:
-    """The whole picture of one face."""
+    """A Canvas is the whole picture of one face."""
 
     def __init__(
         self, size: tuple[int, int], placed: tuple[float, float, float, float], crop: Crop = WHOLE
     ) -> None:
-        """An empty picture.
+        """Make an empty picture.
 
         Args:
             size: height and width in pixels.
@@ -123,11 +123,11 @@ class Canvas:
         self.pixel = math.sqrt(self._step[0] * self._step[1]) / scale
 
     def whole(self) -> Patch:
-        """The picture as one patch."""
+        """Return the picture as one patch."""
         return Patch(self.x, self.y, self.rgb, self.pixel)
 
     def patch(self, left: float, top: float, right: float, bottom: float) -> Patch:
-        """The pixels around a rectangle in face coordinates; empty where it lies outside the picture."""
+        """Return the pixels around a rectangle in face coordinates; none if it lies outside the picture."""
         size = 1.0 / (self._cosine**2 + self._sine**2)
         cosine, sine = self._cosine * size, self._sine * size
         xs = [cosine * x - sine * y for x in (left, right) for y in (top, bottom)]
@@ -147,5 +147,5 @@ class Canvas:
 
 
 def texture_offset(face: Face) -> tuple[float, float]:
-    """Where in the noise tiles this image begins."""
+    """Return the place in the noise tiles at which this image begins."""
     return face["texture_x"], face["texture_y"]

@@ -1,4 +1,4 @@
-"""CelebA in its official layout: aligned faces with attributes, identities, partitions and landmarks."""
+"""CelebA is read in its official layout: aligned faces with attributes, identities, partitions, landmarks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from harness_faces.frame import SOURCE_SIZE, WHOLE, Crop, checked_crop
 from harness_faces.streaming import CACHE_BYTES, StreamedImages
 
 FORMAT = "celeba 1"
-"""Raised when the same files begin to give other pixels or annotations; part of the fingerprint."""
+"""A part of the fingerprint, to be increased when the same files give other pixels or annotations."""
 IMAGES = "img_align_celeba"
 ATTRIBUTES = "list_attr_celeba.txt"
 IDENTITIES = "identity_CelebA.txt"
 EVAL_PARTITIONS = "list_eval_partition.txt"
 LANDMARKS = "list_landmarks_align_celeba.txt"
 LANDMARK_NAMES = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
-"""As the landmark file spells them; left is left as seen."""
+"""The names in the landmark file; left means left in the image."""
 
 _LAYOUT = f"expected a folder that holds {IMAGES}/ and {ATTRIBUTES}"
 _ROWS_AT_ONCE = 8192  # of a list file: about 1 MB of attributes, so that its tokens stay in the CPU's cache
@@ -36,16 +36,16 @@ Numbers = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A list file: N rows of a file name and M whole numbers."""
+    """A Table is a list file: N rows of a file name and M whole numbers."""
 
     path: Path
-    names: tuple[str, ...]  # of the M columns; empty where the file has no header
-    ids: list[str]  # each once
+    names: tuple[str, ...]  # the names of the M columns; empty if the file has no header
+    ids: list[str]  # the file names, each of them once
     values: Numbers  # (N, M)
-    first: int  # number of the first row as a text editor counts: from 1, with the header
+    first: int  # the number of the first row in a text editor: counted from 1, with the header
 
     def fail(self, row: int | np.intp, fault: str) -> NoReturn:
-        """Raises DatasetError for the image in the given row, counted from 0 without the header."""
+        """Raise DatasetError for the image in the given row, counted from 0 without the header."""
         raise DatasetError(f"{self.path}: row {self.first + row}: {self.ids[row]} {fault}")
 
 
@@ -56,21 +56,21 @@ def load(
     crop: tuple[int, int, int, int] | None = None,
     cache_bytes: int = CACHE_BYTES,
 ) -> Dataset:
-    """CelebA, or the part of it that ``list_attr_celeba.txt`` lists.
+    """Open CelebA, or the part of it that ``list_attr_celeba.txt`` lists.
 
-    Images are decoded when they are read. Those that come first are kept in memory until ``cache_bytes`` are
-    full, the others are decoded anew each time.
+    Images are decoded when they are read. The first ones are kept in memory until they take ``cache_bytes``;
+    the others are decoded each time.
 
     Landmarks are x, y in pixels of the resized images, with pixel centres at whole numbers: (0, 0) is the
     middle of the first pixel, not its corner.
 
     Args:
-        root: folder with ``img_align_celeba/`` and ``list_attr_celeba.txt``, and optionally with
+        root: a folder with ``img_align_celeba/`` and ``list_attr_celeba.txt``, and optionally with
             ``identity_CelebA.txt``, ``list_eval_partition.txt`` and ``list_landmarks_align_celeba.txt``.
-            These may list further images, in any order.
-        size: height and width in pixels to resize to, the crop where there is one.
-        crop: top, left, height and width, in pixels of the files, of the part to take.
-        cache_bytes: the most that the decoded images in memory may take, in bytes.
+            These may list more images, in any order.
+        size: the height and width in pixels of the resized images, or of the resized crops.
+        crop: top, left, height and width of the part to use, in pixels of the files.
+        cache_bytes: the largest number of bytes that decoded images in memory may take.
 
     Raises:
         DatasetError: a file is missing, malformed, or contradicts another one; a parameter is wrong.
@@ -95,22 +95,13 @@ def load(
         origin = f"row {listed.first + row} of {listed.path}"
         return decode(folder / IMAGES / listed.ids[row], origin, SOURCE_SIZE, (height, width), part)
 
-    digest = hashlib.sha256()
-    grid = f"{height} {width}"
-    if part != WHOLE:  # the same pixels, the same fingerprint, as before there were crops
-        grid += f" of {part.top} {part.left} {part.height} {part.width}"
-    for words in ((FORMAT, grid), listed.names, listed.ids):
-        digest.update("\n".join(words).encode() + b"\0")
-    for values in (listed.values, identities, partitions, landmarks, sizes):
-        # As little-endian int64 on every machine; the shape keeps the columns apart.
-        digest.update(b"none\0" if values is None else f"{values.shape}\0".encode())
-        digest.update(b"" if values is None else values.astype("<i8").tobytes())
+    columns = (listed.values, identities, partitions, landmarks, sizes)
     return Dataset(
         name="celeba",
         ids=tuple(listed.ids),
         shape=(3, height, width),
         read=StreamedImages(decode_row, len(listed.ids), (3, height, width), cache_bytes).read,
-        fingerprint=digest.hexdigest(),
+        fingerprint=_fingerprint((height, width), part, listed, columns),
         attribute_names=listed.names,
         attributes=listed.values == 1,
         identities=None if identities is None else identities[:, 0].astype(np.int64),
@@ -120,15 +111,34 @@ def load(
     )
 
 
+def _fingerprint(
+    size: tuple[int, int],
+    part: Crop,
+    listed: Table,
+    columns: tuple[npt.NDArray[np.int32] | npt.NDArray[np.int64] | None, ...],
+) -> str:
+    grid = f"{size[0]} {size[1]}"
+    if part != WHOLE:  # without a crop, the fingerprint stays what it was before crops were supported
+        grid += f" of {part.top} {part.left} {part.height} {part.width}"
+    digest = hashlib.sha256()
+    for words in ((FORMAT, grid), listed.names, listed.ids):
+        digest.update("\n".join(words).encode() + b"\0")
+    for values in columns:
+        # Little-endian int64 is the same on every machine; the shape separates the columns.
+        digest.update(b"none\0" if values is None else f"{values.shape}\0".encode())
+        digest.update(b"" if values is None else values.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
 def locate(root: str) -> Path:
-    """The folder that ``root`` names, checked to hold the images and the attribute file.
+    """Return the folder that ``root`` names, after a check that it holds the images and the attribute file.
 
     Raises:
-        DatasetError: it does not; where one nearby does, the message names it.
+        DatasetError: it does not hold them; if a folder nearby does, the message names it.
     """
     if not isinstance(root, str | os.PathLike) or not str(root).strip():
-        raise DatasetError(f"celeba: root = {root!r} is no path; {_LAYOUT}")
-    folder = Path(os.path.expanduser(root))  # os.path leaves be, or denies, where pathlib would raise
+        raise DatasetError(f"celeba: root = {root!r} is not a path; {_LAYOUT}")
+    folder = Path(os.path.expanduser(root))  # os.path returns the path, or False, where pathlib would raise
     if not os.path.exists(folder):
         raise DatasetError(f"{folder}: does not exist; {_LAYOUT}")
     if _is_root(folder):
@@ -141,7 +151,7 @@ def locate(root: str) -> Path:
         raise DatasetError(f"{folder}: is not a folder; {_LAYOUT}")
     there = {IMAGES: os.path.isdir(folder / IMAGES), ATTRIBUTES: os.path.isfile(folder / ATTRIBUTES)}
     missing = [name for name in there if not there[name]]
-    # The published archive keeps the parts in folders of their own: Img, Anno and Eval.
+    # The published archive has the parts in the folders Img, Anno and Eval.
     apart = [str(path / name) for name in missing for path in below if os.path.exists(path / name)]
     remedy = f"move {' and '.join(apart)} there" if apart else _LAYOUT
     raise DatasetError(f"{folder}: has no {' and no '.join(missing)}; {remedy}")
@@ -152,19 +162,19 @@ def _is_root(folder: Path) -> bool:
 
 
 def _file_sizes(folder: Path, listed: Table) -> npt.NDArray[np.int64]:
-    """Bytes (N,) of each listed image file."""
+    """Return the size in bytes (N,) of each listed image file."""
     found = file_sizes(folder, listed.ids)
     missing = [row for row, sample_id in enumerate(listed.ids) if sample_id not in found]
     if missing:
         others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        nested = folder / IMAGES  # some archives unpack so
+        nested = folder / IMAGES  # some archives unpack to this folder
         remedy = f"move the images up from {nested}" if nested.is_dir() else "restore it, or remove the row"
         listed.fail(missing[0], f"is not in {folder}{others}; {remedy}")
     return np.array([found[sample_id] for sample_id in listed.ids], dtype=np.int64)
 
 
 def _annotation(path: Path, listed: Table, *, width: int) -> Numbers | None:
-    """Values (N, width) of an optional list file in the order of ``listed``, or None where it is absent."""
+    """Return values (N, width) of an optional list file in the order of ``listed``, or None without it."""
     if not path.exists():
         return None
     table = read_table(path, counted=path.name == LANDMARKS, width=width)
@@ -189,7 +199,7 @@ def _annotation(path: Path, listed: Table, *, width: int) -> Numbers | None:
 
 
 def _scaled(landmarks: Numbers, crop: Crop, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Landmarks (N, 5, 2), x and y, from the pixels of the files to those of the resized images.
+    """Convert landmarks (N, 5, 2), x and y, from pixels of the files to pixels of the resized images.
 
     Resizing maps corners to corners, and a pixel's corner lies half a pixel before its centre.
     """
@@ -199,15 +209,15 @@ def _scaled(landmarks: Numbers, crop: Crop, size: tuple[int, int]) -> npt.NDArra
 
 
 def read_table(path: Path, *, counted: bool, width: int | None = None) -> Table:
-    """A list file, with LF or CRLF and any number of blanks between columns.
+    """Read a list file, with LF or CRLF and any number of blanks between columns.
 
     Args:
         path: the file.
-        counted: whether its first row is the number of rows and its second the names of the columns.
-        width: number M of columns after the file name; as many as there are names where None.
+        counted: whether its first row is the number of rows and its second row the names of the columns.
+        width: the number M of columns after the file name; None means as many as there are names.
 
     Raises:
-        DatasetError: it cannot be read, or a row is malformed.
+        DatasetError: the file cannot be read, or a row is malformed.
     """
     try:
         text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").rstrip()
@@ -230,9 +240,9 @@ def read_table(path: Path, *, counted: bool, width: int | None = None) -> Table:
     rows = len(table.ids)
     if counted and int(count) != rows:
         remedy = f"write {rows} there, or restore the file"
-        raise DatasetError(f"{path}: row 1 promises {int(count)} images, but {rows} are listed; {remedy}")
+        raise DatasetError(f"{path}: row 1 says {int(count)} images, but {rows} are listed; {remedy}")
     if not rows:
-        raise DatasetError(f"{path}: lists no image; restore the file")
+        raise DatasetError(f"{path}: lists no images; restore the file")
     if len(set(table.ids)) < rows:
         seen: dict[str, int] = {}
         for row, sample_id in enumerate(table.ids):
@@ -242,9 +252,9 @@ def read_table(path: Path, *, counted: bool, width: int | None = None) -> Table:
 
 
 def _parse(text: bytes, width: int, path: Path, first: int) -> tuple[list[str], Numbers]:
-    """File names (N) and whole numbers (N, width) of the rows of ``text``; ``first`` is the first's number.
+    """Return file names (N) and whole numbers (N, width) of the rows of ``text``, numbered from ``first``.
 
-    Works on the positions of all tokens of many rows at once: the full attribute file has 8 million.
+    It works on the positions of all tokens of many rows at once: the full attribute file has 8 million.
     """
     buffer = np.frombuffer(text + b"\n" if text else b"", dtype=np.uint8)
     ends_of_rows = np.flatnonzero(buffer == ord("\n"))
@@ -255,10 +265,10 @@ def _parse(text: bytes, width: int, path: Path, first: int) -> tuple[list[str], 
         ends = ends_of_rows[row : row + _ROWS_AT_ONCE] - begin
         chunk = buffer[begin : begin + ends[-1] + 1]
         begin += len(chunk)
-        ink = np.concatenate(([False], chunk > ord(" ")))  # the last byte of a chunk, a line feed, has none
+        ink = np.concatenate(([False], chunk > ord(" ")))  # False at a chunk's last byte, a line feed
         edges = np.flatnonzero(ink[1:] != ink[:-1])
-        starts, stops = edges[0::2], edges[1::2]  # of the tokens
-        tokens = np.diff(np.searchsorted(starts, ends), prepend=0)  # in each row
+        starts, stops = edges[0::2], edges[1::2]  # the bounds of each token
+        tokens = np.diff(np.searchsorted(starts, ends), prepend=0)  # the number of tokens in each row
         for at in np.flatnonzero(tokens != width + 1):
             remedy = f"it must have {width + 1}: the file name and {width} value{'s' * (width != 1)}"
             raise DatasetError(f"{path}: row {first + row + at} has {tokens[at]} columns; {remedy}")
@@ -278,7 +288,7 @@ def _parse(text: bytes, width: int, path: Path, first: int) -> tuple[list[str], 
 def _whole_numbers(
     chunk: npt.NDArray[np.uint8], starts: npt.NDArray[np.intp], stops: npt.NDArray[np.intp]
 ) -> tuple[Numbers, npt.NDArray[np.bool_]]:
-    """The numbers that the tokens between ``starts`` and ``stops`` spell, and which of them spell none."""
+    """Parse the tokens between ``starts`` and ``stops``; return the numbers, and which are malformed."""
     negative = chunk[starts] == ord("-")
     at = starts + (negative | (chunk[starts] == ord("+")))
     digits = stops - at
@@ -286,7 +296,7 @@ def _whole_numbers(
     numbers = np.zeros(starts.shape, dtype=np.int32)
     for place in range(min(_MOST_DIGITS, int(digits.max(initial=0)))):
         within = digits > place
-        # uint8 wraps below "0", so that one comparison finds all that is no digit
+        # uint8 wraps below "0", so that one comparison finds every character that is not a digit
         digit = chunk[np.minimum(at + place, len(chunk) - 1)] - np.uint8(ord("0"))
         malformed |= within & (digit > 9)
         numbers = np.where(within, numbers * 10 + digit, numbers)

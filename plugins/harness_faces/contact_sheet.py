@@ -1,4 +1,4 @@
-"""Contact sheets: many images of a data set as one picture."""
+"""A contact sheet shows many images of a data set as one picture."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from harness.errors import DatasetError
 def contact_sheet(
     dataset: Dataset, rows: npt.NDArray[np.intp], columns: int, gap: int = 2
 ) -> npt.NDArray[np.uint8]:
-    """The images of ``rows``, from left to right and down, as one uint8 RGB picture (H, W, 3).
+    """Return the images of ``rows``, from left to right and down, as one uint8 RGB picture (H, W, 3).
 
     Args:
-        dataset: where the images come from; one channel is shown grey.
-        rows: row numbers (B,).
-        columns: images side by side.
-        gap: white pixels between images.
+        dataset: the data set; images with one channel are shown in grey.
+        rows: the row numbers (B,).
+        columns: the number of images side by side.
+        gap: the number of white pixels between images.
     """
     if columns < 1 or not len(rows):
         raise DatasetError(f"a contact sheet needs images and columns, not {len(rows)} and {columns}")

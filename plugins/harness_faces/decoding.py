@@ -1,4 +1,4 @@
-"""Decoding: image files to 8-bit RGB on one pixel grid."""
+"""Image files are decoded to 8-bit RGB on one pixel grid."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from harness_faces.frame import Crop
 
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Pixels as stored: an orientation tag would turn the face away from its landmarks.
+# Orientation tags are ignored, because they would rotate a face but not its landmarks.
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def file_sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
-    """Size in bytes of each named file that is in the folder, found in one pass over it.
+    """Return the size in bytes of each named file that is in the folder, in one pass over it.
 
     Raises:
         DatasetError: the folder cannot be read.
@@ -29,7 +29,7 @@ def file_sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
     wanted = frozenset(names)
     try:
         with os.scandir(folder) as entries:
-            # is_file follows links, and is false for one that leads nowhere
+            # is_file follows links, and is false for a broken one
             files = (entry for entry in entries if entry.name in wanted and entry.is_file())
             return {entry.name: entry.stat().st_size for entry in files}
     except OSError as error:
@@ -37,14 +37,14 @@ def file_sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
 
 
 def fault_in(data: bytes) -> str | None:
-    """Why ``data`` is no complete JPEG or PNG file, or None where it is one.
+    """Return why ``data`` is not a complete JPEG or PNG file, or None if it is one.
 
-    cv2 is not asked: depending on its version it fills what is missing with grey, and it writes to stderr.
+    cv2 cannot tell: depending on its version it fills missing pixels with grey, and it writes to stderr.
     """
     if not data:
         return "is empty"
     if data.startswith(_JPEG):
-        # Coded pixels never contain the end-of-image marker, but a thumbnail in the header may: look behind
+        # Coded pixels never contain the end-of-image marker, but a thumbnail in the header may: search after
         # the last start of scan. Bytes after the end are harmless.
         return None if data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") else "is a truncated JPEG"
     if data.startswith(_PNG):
@@ -64,15 +64,15 @@ def fault_in(data: bytes) -> str | None:
 def decode(
     path: Path, origin: str, source: tuple[int, int], size: tuple[int, int], crop: Crop | None = None
 ) -> UInt8Images:
-    """One image file as uint8 RGB (3, height, width), resized from ``source``, or a crop of it, to ``size``.
+    """Decode an image file to uint8 RGB (3, height, width), resized from ``source`` or a crop to ``size``.
 
     Args:
         path: a JPEG or PNG file.
-        origin: where the file is listed, for error messages.
-        source: height and width in pixels that the file must have.
-        size: height and width in pixels of the result; where it differs from ``source``, pixels are averaged
-            over their area to shrink and interpolated linearly to enlarge.
-        crop: the part of ``source`` that is looked at; nothing beside it has a share in the result.
+        origin: the place where the file is listed, for error messages.
+        source: the height and width in pixels that the file must have.
+        size: the height and width in pixels of the result; pixels are averaged over their area to shrink an
+            image, and interpolated linearly to enlarge it.
+        crop: the part of ``source`` to use; pixels outside of it have no effect.
 
     Raises:
         DatasetError: the file cannot be read, is damaged, or is of another size than ``source``.
@@ -100,6 +100,6 @@ def decode(
     if size != (height, width):
         shrinks = size[0] <= height and size[1] <= width
         image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    # cv2 takes the planes apart without the interpreter's lock, where NumPy's transposed copy would hold it.
+    # cv2 splits the planes without holding the interpreter's lock; NumPy's transposed copy would hold it.
     blue, green, red = cv2.split(image)
     return np.stack((red, green, blue))

@@ -1,4 +1,4 @@
-"""Draws one face: every layer in its order, then light, lens and grain."""
+"""A face is drawn layer by layer, and then gets the light, blur and grain of a photograph."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ LAYERS = (
     paint_hat,
     paint_glasses,
 )
-"""From the back to the front; the first fills the picture, the others keep to the person."""
+"""The layers from back to front; the first fills the picture, the others paint the person."""
 
 
 def draw(
     face: Face, size: tuple[int, int], aligned: bool = True, crop: Crop = WHOLE
 ) -> npt.NDArray[np.uint8]:
-    """A face, or a part of its frame, as uint8 RGB (3, H, W); ``size`` is height and width."""
+    """Draw a face, or a part of its frame, as uint8 RGB (3, H, W); ``size`` is height and width."""
     kind = "aligned" if aligned else "loose"
     placed = (face[f"{kind}_x"], face[f"{kind}_y"], face[f"{kind}_scale"], face[f"{kind}_roll"])
     canvas = Canvas(size, placed, crop)
@@ -57,13 +57,13 @@ def draw(
 
 
 def _develop(canvas: Canvas, face: Face, height: float) -> npt.NDArray[np.uint8]:
-    """Tint, exposure, blur and grain of a photograph whose whole frame is ``height`` pixels high."""
+    """Add the tint, exposure, blur and grain of a photograph whose whole frame has this height in pixels."""
     rgb = canvas.rgb
     warm = 0.035 * face["light_tint"]
     contrast = 1.0 + 0.06 * face["contrast"] + 0.04 * face["Attractive"]
     rgb *= colour(1.0 + warm, 1.0, 1.0 - warm) * (contrast * (1.0 + 0.06 * face["exposure"]))
     rgb += 0.5 * (1.0 - contrast)
-    # blur is of the picture, whatever the size of the face in it
+    # the blur depends on the size of the picture, not on that of the face in it
     sigma = (0.16 + 1.15 * face["Blurry"]) * height / 88.0
     if sigma > 0.2:
         for plane in rgb:

@@ -1,4 +1,4 @@
-"""Eyes and brows."""
+"""These functions paint eyes and brows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness_faces.palette import brow, hue, iris, skin
 
 
 def paint_eyes(canvas: Canvas, face: Face) -> None:
-    """Both eyes with lids, lashes, make-up and the bags beneath."""
+    """Paint both eyes with lids, lashes, make-up and the bags below."""
     for sign in (-1.0, 1.0):
         _paint_eye(canvas, face, sign)
 
@@ -69,7 +69,7 @@ def _paint_eye(canvas: Canvas, face: Face, sign: float) -> None:
 
 
 def paint_brows(canvas: Canvas, face: Face) -> None:
-    """Both brows: a bow whose peak lies towards the temple, thinning outwards."""
+    """Paint both brows as arcs that peak towards the temple and get thinner outwards."""
     tone = brow(face)
     bushy = face["Bushy_Eyebrows"]
     for sign in (-1.0, 1.0):

@@ -1,4 +1,4 @@
-"""The frame of aligned faces, and the part of it that becomes an image."""
+"""Aligned faces lie in a frame of 218 x 178 pixels, of which a crop may become the image."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from harness.errors import DatasetError
 
 SOURCE_SIZE = (218, 178)
-"""Height and width in pixels of every aligned image."""
+"""The height and width in pixels of every aligned image."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A rectangle of the frame, in its pixels."""
+    """A Crop is a rectangle of the frame, in its pixels."""
 
     top: int = 0
     left: int = 0
@@ -22,7 +22,7 @@ class Crop:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width."""
+        """Return height and width."""
         return self.height, self.width
 
 
@@ -30,10 +30,10 @@ WHOLE = Crop()
 
 
 def checked_crop(place: str, crop: Sequence[int] | None) -> Crop:
-    """The rectangle that a data set's ``crop`` names; the whole frame for None.
+    """Return the rectangle of a data set's parameter ``crop``; None means the whole frame.
 
     Raises:
-        DatasetError: it is no rectangle, is empty, or leaves the frame; begins with ``place``.
+        DatasetError: it is not a rectangle, is empty, or leaves the frame; the message begins with ``place``.
     """
     if crop is None:
         return WHOLE

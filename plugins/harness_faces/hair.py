@@ -1,4 +1,4 @@
-"""Hair: what hangs behind the neck, what frames the face, bangs, sideburns and beards."""
+"""These functions paint hair: behind the neck, around the face, bangs, sideburns and beards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness_faces.textures import Plane
 
 
 def _strands(patch: Patch, face: Face) -> Plane:
-    """Lightness (h, w) of strands that run from the parting outwards and then down."""
+    """Return the lightness (h, w) of strands that run from the parting outwards and then down."""
     x, y = patch.x, patch.y
     wavy, straight = face["Wavy_Hair"], face["Straight_Hair"]
     part = centre_of(face) + 0.5 * (face["parting"] - 0.5)
@@ -23,21 +23,21 @@ def _strands(patch: Patch, face: Face) -> Plane:
     if wavy > 0.02:
         wave = np.sin(y * 5.6 + np.abs(x) * 2.2 + phase).astype(np.float32)
         across += wave * (0.075 * wavy)
-    # without wave or comb, strands cross a little
+    # hair that is neither wavy nor straight has strands that cross a little
     along = 3.0 + 5.0 * (1.0 - max(wavy, straight))
     texture = Patch(across, y, patch.rgb, patch.pixel).noise(62.0, along, texture_offset(face), 1.2)
     light = texture * (0.13 + 0.07 * straight)
     if wavy > 0.02:
         light += wave * (0.20 * wavy)
     if straight > 0.02:
-        # sleek hair mirrors the light in a ring
+        # straight hair reflects the light in a ring
         ring = np.sqrt(x * x + (y - 0.1) * (y - 0.1)) - 1.38
         light += clamp(1.0 - np.abs(ring) * 5.0) * (0.50 * straight)
     return light
 
 
 def _outer(patch: Patch, face: Face) -> Plane:
-    """Distance (h, w) to the outside of the hair: a dome, below the ears a curtain."""
+    """Return the distance (h, w) to the outline of the hair: a dome, and a curtain below the ears."""
     x, y = patch.x - centre_of(face), patch.y
     depth, wavy = face["hair_depth"], face["Wavy_Hair"]
     width, height = face["half_width"] + depth, face["crown"] + 1.1 * depth
@@ -59,7 +59,7 @@ def _paint_hair(patch: Patch, face: Face, alpha: Plane, dim: float) -> None:
 
 
 def paint_back_hair(canvas: Canvas, face: Face) -> None:
-    """Long hair behind the neck."""
+    """Paint long hair behind the neck."""
     if face["hair_reach"] < 1.0 or face["Bald"] > 0.5:
         return
     edge = face["half_width"] + face["hair_depth"] + 0.6
@@ -69,7 +69,7 @@ def paint_back_hair(canvas: Canvas, face: Face) -> None:
 
 
 def paint_front_hair(canvas: Canvas, face: Face) -> None:
-    """Hair around the face, and bangs over it."""
+    """Paint hair around the face, and bangs over it."""
     edge = face["half_width"] + face["hair_depth"] + 0.5
     reach = face["hair_reach"]
     patch = canvas.patch(-edge, -face["crown"] - 0.6, edge, reach + 0.25)
@@ -80,7 +80,7 @@ def paint_front_hair(canvas: Canvas, face: Face) -> None:
     opening = np.sqrt(side * side + rounded(up)) - (
         0.955 - (0.10 * face["hair_front"] if reach > 1.0 else 0.0)
     )
-    # the line dips at the temples, or climbs there where it recedes
+    # the hairline is lower at the temples, or higher there if it recedes
     part = 0.5 * (face["parting"] - 0.5)
     line = face["hairline"] + (0.30 - 0.45 * receding) * (x - part) * (x - part)
     if receding > 0.02:
@@ -117,7 +117,7 @@ def _paint_bangs(canvas: Canvas, face: Face) -> None:
 
 
 def paint_facial_hair(canvas: Canvas, face: Face) -> None:
-    """Stubble, beard, goatee, mustache and sideburns."""
+    """Paint stubble, beard, goatee, mustache and sideburns."""
     shadow, beard = face["5_o_Clock_Shadow"], (1.0 - face["No_Beard"]) * face["Male"]
     goatee, mustache, sideburns = face["Goatee"], face["Mustache"], face["Sideburns"]
     if max(shadow, beard, goatee, mustache, sideburns) < 0.02:
@@ -143,7 +143,7 @@ def paint_facial_hair(canvas: Canvas, face: Face) -> None:
     curls = 1.0 + speckle * 0.30
     grown = np.zeros_like(x)
     if beard > 0.02 and shadow < 0.98:
-        # a beard that none of the other attributes names: cropped, over the whole jaw
+        # a short beard over the whole jaw, which no other attribute describes
         grown = np.maximum(grown, jaw * (0.62 * beard * (1.0 - 0.6 * shadow)))
         grown = np.maximum(grown, upper_lip * (0.30 * beard))
     if goatee > 0.02:

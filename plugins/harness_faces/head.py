@@ -1,4 +1,4 @@
-"""Head, ears, neck and shoulders, and the light and age that fall on the skin."""
+"""These functions paint head, ears, neck and shoulders, and show light and age on the skin."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from harness_faces.textures import Plane
 
 
 def centre_of(face: Face) -> float:
-    """x of the head's axis: the eyes stay where they are, so a turn moves the outline the other way."""
+    """Return x of the head's axis; the eyes stay in place, so that a turn moves the outline the other way."""
     return -0.7 * face["turn"]
 
 
 def rounded(up: Plane) -> Plane:
-    """Squares (h, w) of a vertical position, lessened halfway: skulls are fuller than ellipses."""
+    """Return reduced squares (h, w) of a vertical position, because skulls are rounder than ellipses."""
     square = up * up
     return square * (0.65 + 0.35 * square)
 
 
 def outline(face: Face, x: Plane, y: Plane) -> tuple[Plane, Plane, Plane]:
-    """Position on the head (h, w): sideways and downwards, 1 at the outline, and their radius."""
+    """Return the position on the head (h, w), sideways and downwards, 1 at the outline, and the radius."""
     side = (x - centre_of(face)) * (1.0 / face["half_width"])
     low = clamp(y * (1.0 / face["chin"]))
     side *= 1.0 - (4.0 * face["jaw_fullness"]) * low * (1.0 - low)
@@ -33,7 +33,7 @@ def outline(face: Face, x: Plane, y: Plane) -> tuple[Plane, Plane, Plane]:
 
 
 def paint_body(canvas: Canvas, face: Face) -> None:
-    """Neck, shoulders and clothes, with the shadow that the chin throws."""
+    """Paint neck, shoulders and clothes, with the shadow of the chin."""
     base = skin(face)
     axis = 0.6 * centre_of(face)
     patch = canvas.patch(-15.0, 0.9, 15.0, 15.0)
@@ -41,7 +41,7 @@ def paint_body(canvas: Canvas, face: Face) -> None:
     across = np.abs(x)
     thick = 0.55 + 0.13 * face["Male"] + 0.14 * face["Chubby"] + 0.10 * face["Double_Chin"]
     below = np.minimum(np.maximum(y - 1.9, 0.0), 0.6)
-    # the patch of a turned head reaches above the ears: the neck must end by itself
+    # the patch of a turned head reaches above the ears, so the neck must end inside it
     neck = patch.cover(across - thick - below * below * 0.7) * cover(0.9 - y, 0.2) * cover(y - 3.0, 0.2)
     patch.paint(neck, base * 0.86)
     chin = face["chin"]
@@ -66,7 +66,7 @@ def paint_body(canvas: Canvas, face: Face) -> None:
 
 
 def paint_head(canvas: Canvas, face: Face) -> None:
-    """Ears and head in the light of this image."""
+    """Paint ears and head in the light of this image."""
     base = skin(face)
     reach, chin = face["half_width"] + 0.45, face["chin"]
     patch = canvas.patch(-reach - 0.2, -face["crown"] - 0.1, reach + 0.2, chin + 0.5)
@@ -105,7 +105,7 @@ def _paint_double_chin(patch: Patch, face: Face) -> None:
 
 
 def shade_face(canvas: Canvas, face: Face) -> None:
-    """Sockets, cheeks, chin and skin: what a face shows before its features are drawn."""
+    """Paint eye sockets, cheeks, chin and skin, before the features of the face are drawn."""
     turn, old = face["turn"], 1.0 - face["Young"]
     patch = canvas.patch(-1.35, -1.3, 1.35, face["chin"] + 0.15)
     x, y = patch.x, patch.y

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST: a magic number, the length of each dimension, and then bytes."""
+"""IDX files, the format of MNIST, hold a magic number, the length of each dimension, and then bytes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _UNSIGNED_BYTES = 0x08
 
 
 def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
-    """The uint8 array of an IDX file, whether or not it is compressed by gzip.
+    """Read the uint8 array of an IDX file, which may be compressed by gzip.
 
     Args:
         path: the file.
-        dimensions: how many the array must have.
+        dimensions: the number of dimensions that the array must have.
 
     Raises:
-        DatasetError: the file cannot be read, is damaged, or holds something else.
+        DatasetError: the file cannot be read, is damaged, or has another content.
     """
     data = _content(path)
     header = 4 + 4 * dimensions
@@ -38,7 +38,7 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     shape = [int(length) for length in np.frombuffer(data, ">u4", dimensions, offset=4)]
     promised = header + int(np.prod(shape, dtype=object))
     if len(data) != promised:
-        fault = "is truncated" if len(data) < promised else "does not end there"
+        fault = "is truncated" if len(data) < promised else "is too long"
         raise DatasetError(
             f"{path}: {fault}: {' x '.join(map(str, shape))} makes {promised} bytes, but it has {len(data)}; "
             "fetch it again"
@@ -47,7 +47,7 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
 
 
 def _content(path: Path) -> bytes:
-    """What a file holds, decompressed where it begins like a gzip file, whatever its name."""
+    """Read a file, and decompress it if it begins like a gzip file, whatever its name."""
     try:
         data = path.read_bytes()
     except OSError as error:

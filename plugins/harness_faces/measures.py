@@ -1,7 +1,7 @@
-"""Measures of drawn faces: from attribute strengths and personal traits to shapes, colours and pose.
+"""Attribute strengths and personal traits decide the measures of a drawn face: shapes, colours and pose.
 
 Lengths are in units of the distance between the eyes, with the origin halfway between them, x to the right
-and y down. One row of every array is one image; ``face`` takes a row out as plain floats.
+and y down. One row of every array is one image; ``face`` returns a row as plain floats.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness_faces.streams import FloatArray, IndexArray, normals, uniforms
 Face = Mapping[str, float]
 """Everything that decides how one image is drawn: attribute strengths, traits and measures by name."""
 Faces = Mapping[str, FloatArray]
-"""The same for N images: arrays (N,)."""
+"""The same for N images, as arrays (N,)."""
 
 PERSONAL = (
     *("face_width", "face_length", "jaw", "eye_size", "eye_slant", "brow_height", "nose_length"),
@@ -52,14 +52,14 @@ MOMENTARY_CHOICE = (
 """Uniform traits of one image."""
 
 EYES_MIDDLE = (88.25, 111.5)
-"""x, y of the point between the eyes in CelebA's aligned frame of 178 x 218 pixels."""
+"""x and y of the point between the eyes in CelebA's aligned frame of 178 x 218 pixels."""
 EYES_DISTANCE = 38.5
 FRAME = (178.0, 218.0)
-"""Width and height of CelebA's aligned frame, in which faces are placed before they meet the pixel grid."""
+"""The width and height of CelebA's aligned frame, in which faces are placed before they become pixels."""
 
 
 def traits(seed: int, index: IndexArray) -> dict[str, FloatArray]:
-    """Traits (N,) of image indices (N,), by name."""
+    """Return the traits (N,) of image indices (N,), by name."""
     person = identity_of(index)
     drawn: dict[str, FloatArray] = {}
     for stream, names, rows, draw in (
@@ -70,13 +70,13 @@ def traits(seed: int, index: IndexArray) -> dict[str, FloatArray]:
     ):
         values = draw(seed, stream, rows, len(names))
         if draw is normals:
-            values = np.clip(values, -2.2, 2.2)  # nobody's nose is four deviations long
+            values = np.clip(values, -2.2, 2.2)  # larger values would make impossible faces
         drawn.update({name: values[:, column] for column, name in enumerate(names)})
     return drawn
 
 
 def measure(strengths: FloatArray, drawn: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """Strengths by attribute name, the traits, and the shapes that follow from both, each (N,)."""
+    """Return the strengths by attribute name, the traits, and the shapes that they define, each (N,)."""
     a = {name: strengths[:, COLUMN[name]] for name in CELEBA_ATTRIBUTES}
     t = drawn
     male, old, smile = a["Male"], 1.0 - a["Young"], a["Smiling"]
@@ -127,7 +127,7 @@ def measure(strengths: FloatArray, drawn: Mapping[str, FloatArray]) -> dict[str,
     m["aligned_y"] = EYES_MIDDLE[1] + 0.7 * t["jitter_y"]
     m["aligned_scale"] = EYES_DISTANCE * (1 + 0.012 * t["jitter_scale"])
     m["aligned_roll"] = 0.015 + 0.018 * t["tilt"]
-    # face heights from about a third to two thirds of the frame, wholly inside
+    # faces are from about a third to two thirds of the frame high, and entirely inside it
     m["loose_scale"] = EYES_DISTANCE * (0.42 + 0.33 * place["scale"])
     reach = m["loose_scale"]
     m["loose_x"] = 1.3 * reach + (FRAME[0] - 2.6 * reach) * place["x"]
@@ -137,7 +137,7 @@ def measure(strengths: FloatArray, drawn: Mapping[str, FloatArray]) -> dict[str,
 
 
 def placement(measures: Faces, aligned: bool) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """x and y (N,) of the point between the eyes, scale and roll in radians, in the 178 x 218 frame."""
+    """Return x and y (N,) of the point between the eyes, scale, and roll in radians, in the frame."""
     kind = "aligned" if aligned else "loose"
     x, y, scale, roll = (measures[f"{kind}_{part}"] for part in ("x", "y", "scale", "roll"))
     return x, y, scale, roll
@@ -146,7 +146,7 @@ def placement(measures: Faces, aligned: bool) -> tuple[FloatArray, FloatArray, F
 def landmarks(
     measures: Faces, size: tuple[int, int], aligned: bool, crop: Crop = WHOLE
 ) -> npt.NDArray[np.float32]:
-    """Eyes, nose and mouth corners (N, 5, 2) in pixels of a grid of height and width ``size`` on the crop."""
+    """Return eyes, nose and mouth corners (N, 5, 2) in pixels of a crop that is resized to ``size``."""
     m = measures
     turn, width = m["turn"], m["mouth_half_width"]
     corner = m["mouth_y"] + m["mouth_curve"]
@@ -175,5 +175,5 @@ def landmarks(
 
 
 def face(measures: Faces, row: int) -> dict[str, float]:
-    """One row as plain floats: NumPy scalars would widen the renderer's float32 to float64."""
+    """Return one row as plain floats; NumPy scalars would turn the renderer's float32 into float64."""
     return {name: float(values[row]) for name, values in measures.items()}

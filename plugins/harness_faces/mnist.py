@@ -1,4 +1,4 @@
-"""MNIST in its official layout: 28x28 grey digits as IDX files, a training set and a test set."""
+"""MNIST is read in its official layout: 28x28 grey digits in IDX files, a training set and a test set."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harness.errors import DatasetError
 from harness_faces.idx_file import read_idx
 
 FORMAT = "mnist 1"
-"""Raised when the same files begin to give other pixels or labels; part of the fingerprint."""
+"""A part of the fingerprint, to be increased when the same files give other pixels or labels."""
 DIGITS = tuple(str(digit) for digit in range(10))
 TRAIN = "train"
-"""How the names of the training set's files begin. Those of the test set begin otherwise: t10k, mostly."""
+"""The beginning of the names of the training set's files; those of the test set mostly begin with t10k."""
 
 _NAME = re.compile(r"(?P<prefix>.+)-(?P<kind>images|labels)[-.]idx(?P<dimensions>[13])-ubyte(\.gz)?")
 _DIMENSIONS = {"images": "3", "labels": "1"}
@@ -27,15 +27,15 @@ _LAYOUT = (
 )
 
 Files = dict[str, dict[str, Path]]
-"""By prefix and then by "images" or "labels"."""
+"""The files by prefix, and then by "images" or "labels"."""
 
 
 def load(*, root: str) -> Dataset:
-    """MNIST: all images are in memory. Ids are "train-00000" and "test-00000", numbered as in the files.
+    """Read MNIST into memory; ids are "train-00000" and "test-00000", numbered as in the files.
 
     Args:
-        root: folder with the images and labels of the training set and of one test set, compressed by gzip or
-            not: ``train-images-idx3-ubyte.gz``, ``t10k-labels.idx1-ubyte`` and the like.
+        root: a folder with the images and labels of the training set and of one test set, compressed by gzip
+            or not: ``train-images-idx3-ubyte.gz``, ``t10k-labels.idx1-ubyte`` and the like.
 
     Raises:
         DatasetError: a file is missing, damaged, or contradicts another one.
@@ -47,8 +47,8 @@ def load(*, root: str) -> Dataset:
     shapes = {partition: images.shape[1:] for partition, images, _ in parts}
     if shapes["train"] != shapes["test"]:
         raise DatasetError(
-            f"{root}: training images are {_spoken(shapes['train'])} pixels, test images "
-            f"{_spoken(shapes['test'])}; take both from one data set"
+            f"{root}: training images are {_size_text(shapes['train'])} pixels, test images "
+            f"{_size_text(shapes['test'])}; take both from one data set"
         )
     pixels = np.concatenate([images for _, images, _ in parts])[:, None]  # (N, 1, H, W)
     labels = np.concatenate([labels for _, _, labels in parts])
@@ -73,7 +73,7 @@ def load(*, root: str) -> Dataset:
 
 
 def _read(pair: dict[str, Path]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Images (N, H, W) and labels (N,) of a training or a test set."""
+    """Read images (N, H, W) and labels (N,) of a training or a test set."""
     images, labels = read_idx(pair["images"], 3), read_idx(pair["labels"], 1)
     if len(images) != len(labels):
         raise DatasetError(
@@ -81,7 +81,7 @@ def _read(pair: dict[str, Path]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
             f"{pair['images'].name}; take both from one data set"
         )
     if not images.size:
-        raise DatasetError(f"{pair['images']}: holds no pixel; fetch it again")
+        raise DatasetError(f"{pair['images']}: has no pixels; fetch it again")
     for row in np.flatnonzero(labels >= len(DIGITS)):
         raise DatasetError(
             f"{pair['labels']}: label {row}, counted from 0, is {labels[row]}; it must be a digit"
@@ -90,14 +90,14 @@ def _read(pair: dict[str, Path]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
 
 
 def locate(root: str) -> Files:
-    """The files in the folder that ``root`` names: of the training set, and of one test set.
+    """Return the files of the training set and of one test set in the folder that ``root`` names.
 
     Raises:
-        DatasetError: they are not there; where a folder nearby has some, the message names it.
+        DatasetError: files are missing; if a folder nearby has some, the message names it.
     """
     if not isinstance(root, str | os.PathLike) or not str(root).strip():
-        raise DatasetError(f"mnist: root = {root!r} is no path; {_LAYOUT}")
-    folder = Path(os.path.expanduser(root))  # os.path leaves be, or denies, where pathlib would raise
+        raise DatasetError(f"mnist: root = {root!r} is not a path; {_LAYOUT}")
+    folder = Path(os.path.expanduser(root))  # os.path returns the path, or False, where pathlib would raise
     if not os.path.exists(folder):
         raise DatasetError(f"{folder}: does not exist; {_LAYOUT}")
     files = _files(folder)
@@ -125,7 +125,7 @@ def locate(root: str) -> Files:
 
 
 def _files(folder: Path) -> Files:
-    """What is called like a part of MNIST, by name; one that is not compressed comes before one that is."""
+    """Return the files with the names of MNIST's parts; an uncompressed one replaces a compressed one."""
     found: Files = {}
     try:
         names = sorted(os.listdir(folder), reverse=True)
@@ -138,5 +138,5 @@ def _files(folder: Path) -> Files:
     return found
 
 
-def _spoken(shape: tuple[int, ...]) -> str:
+def _size_text(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))

@@ -1,4 +1,4 @@
-"""Nose and mouth."""
+"""These functions paint nose and mouth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness_faces.palette import lips, skin
 
 
 def paint_nose(canvas: Canvas, face: Face) -> None:
-    """Bridge, tip, wings and nostrils, mostly by light and shadow."""
+    """Paint bridge, tip, wings and nostrils, mostly by light and shadow."""
     turn, tip, half = face["turn"], face["nose_y"], face["nose_half_width"]
     big, pointy = face["Big_Nose"], face["Pointy_Nose"]
     patch = canvas.patch(-0.75, -0.35, 0.75, tip + 0.30)
@@ -39,14 +39,14 @@ def paint_nose(canvas: Canvas, face: Face) -> None:
         patch.paint(
             bump(patch.x, y, hole, (0.075 + 0.035 * big, 0.050 + 0.012 * big)) * 0.85, skin(face) * 0.28
         )
-    # the shadow beneath is as wide as the nose, and runs to a point under a pointed one
+    # the shadow below is as wide as the nose, and has a point below a pointed one
     below = y - tip - 0.15 - 0.05 * pointy
     width = half * (0.95 - 0.25 * pointy) - np.abs(below) * (0.6 + 1.0 * pointy)
     patch.shade(cover(np.abs(patch.x - x0) - width, 0.08) * clamp(1.0 - np.abs(below) * 9.0) * -0.27)
 
 
 def paint_mouth(canvas: Canvas, face: Face) -> None:
-    """Lips, the gap between them with teeth, and the folds of a smile."""
+    """Paint lips, the gap between them with teeth, and the folds of a smile."""
     turn, middle, half = 0.6 * face["turn"], face["mouth_y"], face["mouth_half_width"]
     lip, gap, smile = face["lip"], face["mouth_gap"], face["Smiling"]
     patch = canvas.patch(turn - 0.95, middle - 0.65, turn + 0.95, middle + 0.50)

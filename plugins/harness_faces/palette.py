@@ -1,4 +1,4 @@
-"""Colours of skin, hair, eyes, lips, clothes and light."""
+"""These functions return the colours of skin, hair, eyes, lips, clothes and jewellery."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _OTHER_HAIR = (colour(0.36, 0.15, 0.08), colour(0.22, 0.16, 0.14), colour(0.52, 
 
 
 def hue(angle: float, saturation: float, value: float) -> Colour:
-    """A colour from hue, saturation and value, each 0 to 1."""
+    """Return a colour from hue, saturation and value, each from 0 to 1."""
     return colour(*colorsys.hsv_to_rgb(angle % 1.0, saturation, value))
 
 
 def skin(face: Face) -> Colour:
-    """Skin by tone, paler and less saturated where Pale_Skin."""
+    """Return the colour of the skin, paler and less saturated with Pale_Skin."""
     # fair hair goes with fair skin
     tone = face["skin_tone"] * (1.0 - 0.45 * face["Blond_Hair"])
     for place in range(len(_SKIN) - 1):
@@ -44,7 +44,7 @@ def skin(face: Face) -> Colour:
 
 
 def hair(face: Face) -> Colour:
-    """Hair: the named colours by their strengths, and else auburn, near-black brown or mouse."""
+    """Return the colour of the hair: the named ones by their strengths, else auburn or one of two browns."""
     chosen = _OTHER_HAIR[min(2, int(face["other_hair"] * 3))]
     shade = 0.8 + 0.4 * face["hair_shade"]
     for name, named in (
@@ -58,29 +58,29 @@ def hair(face: Face) -> Colour:
 
 
 def brow(face: Face) -> Colour:
-    """Brows follow the hair but stay darker."""
+    """Return the colour of the brows, darker than that of the hair."""
     return mix(hair(face) * 0.55, colour(0.12, 0.08, 0.06), 0.45)
 
 
 def iris(face: Face) -> Colour:
-    """Iris: brown in half of the people, else green, blue or grey."""
+    """Return the colour of the iris: brown for half of the people, else green, blue or grey."""
     place = face["eye_colour"]
     return _EYES[0] if place < 0.5 else _EYES[1 + min(2, int((place - 0.5) * 6))]
 
 
 def lips(face: Face, base: Colour) -> Colour:
-    """Lips: a rosier skin, or lipstick from red over berry to pink."""
+    """Return the colour of the lips: redder than the skin, or that of a lipstick from red to pink."""
     natural = mix(base * 0.86, colour(0.70, 0.32, 0.32), 0.40 - 0.12 * face["Male"])
     stick = hue(0.93 + 0.09 * face["lipstick_hue"], 0.78, 0.80 - 0.18 * face["shadow_hue"])
     return mix(natural, stick, 0.85 * face["Wearing_Lipstick"])
 
 
 def cloth(face: Face) -> Colour:
-    """Clothes of any colour; a third of them nearly grey."""
+    """Return the colour of the clothes; a third of them are nearly grey."""
     saturation = 0.15 if face["cloth_kind"] < 0.33 else 0.60
     return hue(face["cloth_hue"], saturation, 0.12 + 0.75 * face["cloth_light"])
 
 
 def metal(face: Face) -> Colour:
-    """Gold or silver."""
+    """Return the colour of gold or silver."""
     return colour(0.93, 0.76, 0.30) if face["jewel"] < 0.6 else colour(0.86, 0.88, 0.92)

@@ -1,4 +1,4 @@
-"""sklearn-digits: the 8x8 handwritten digits that come with scikit-learn, the embedded stand-in for MNIST."""
+"""sklearn-digits, the 8x8 handwritten digits that come with scikit-learn, is the substitute for MNIST."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy.typing as npt
 from harness.dataset import Dataset, UInt8Images
 
 FORMAT = "sklearn-digits 1"
-"""Raised when the same digits begin to give other pixels or labels; part of the fingerprint."""
+"""A part of the fingerprint, to be increased when the same digits give other pixels or labels."""
 LARGEST = 16
-"""Value of full ink in the file."""
+"""The value of full ink in the file."""
 TEST_EVERY = 7
-"""One digit in so many is a test image, as in MNIST; coprime to 10, for some stretches count from 0 to 9."""
+"""One digit in so many is a test image, as in MNIST; coprime to 10, as some digits are in order, 0 to 9."""
 
 
 def load() -> Dataset:
-    """All 1,797 digits: values of 0 to 16 become 0 to 255; every seventh image is of the partition "test"."""
+    """Load all 1,797 digits; values of 0 to 16 become 0 to 255, and every seventh image is a test image."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

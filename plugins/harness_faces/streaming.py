@@ -1,4 +1,4 @@
-"""Streaming: images made on demand, kept in memory up to a bound, so that no data set must fit into it."""
+"""Images are made on demand and kept in memory up to a limit, so that a data set need not fit into it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import numpy.typing as npt
 from harness.dataset import UInt8Images
 
 CACHE_BYTES = 1 << 30
-"""What is kept by default: 56,000 images of 88x72, or 9,000 of 218x178."""
+"""The default size of the cache: 56,000 images of 88x72, or 9,000 of 218x178."""
 BLOCK_BYTES = 16 << 20
-"""The cache grows by this much at a time."""
+"""The size of the blocks by which the cache grows."""
 PORTION = 8
-"""Images that one thread takes at a time: few enough to share out evenly, enough to hide the hand-over."""
+"""The number of images that a thread takes at a time: few, to share evenly; but enough to hide the cost."""
 
 
 class StreamedImages:
-    """Images decoded or drawn on demand by a few threads, of which the first to come stay in memory.
+    """StreamedImages decodes or draws images on demand in a few threads, and keeps the first ones in memory.
 
-    The cache fills and then stays as it is. A run goes through all its images again and again in much the
-    same order; there, a least-recently-used cache that is smaller than the run drops every image just before
-    its turn comes, and never hits, while this one hits for whatever share fits.
+    The cache fills and then does not change. A run reads all its images repeatedly in much the same order; a
+    least-recently-used cache that is smaller than the run would drop every image just before it is needed
+    again, while this one serves all images that fit.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class StreamedImages:
         shape: tuple[int, int, int],
         cache_bytes: int,
     ) -> None:
-        """Nothing is made or allocated yet.
+        """Prepare the cache, without making or allocating images.
 
         Args:
-            make_row: row number to uint8 image of ``shape``; called from several threads at once.
-            count: number of rows.
-            shape: channels, height, width.
-            cache_bytes: the most that the kept images may take, in bytes; 0 keeps none.
+            make_row: returns the uint8 image of a row number; several threads call it at once.
+            count: the number of rows.
+            shape: the channels, height and width of every image.
+            cache_bytes: the largest number of bytes that kept images may take; 0 keeps none.
         """
         self._make_row = make_row
         self._shape = shape
@@ -50,8 +50,8 @@ class StreamedImages:
         self._capacity = min(count, cache_bytes // image_bytes)  # images
         self._block_length = max(1, BLOCK_BYTES // image_bytes)  # images
         self._threads = min(4, os.cpu_count() or 1)
-        # Guarded by the lock. A slot is written once, before its number is given out, and never again: its
-        # pixels are read without the lock.
+        # The lock guards these. A slot is written once, before its number is published, so its pixels can be
+        # read without the lock.
         self._lock = threading.Lock()
         self._slots = np.full(count, -1, dtype=np.int32)  # by row; -1: not kept
         self._blocks: list[UInt8Images] = []
@@ -59,11 +59,11 @@ class StreamedImages:
 
     @property
     def cached_bytes(self) -> int:
-        """Memory that the cache has allocated so far."""
+        """Return the number of bytes that the cache has allocated so far."""
         return sum(block.nbytes for block in self._blocks)
 
     def read(self, rows: npt.NDArray[np.intp]) -> UInt8Images:
-        """uint8 images (B, C, H, W) of the given rows (B,), in any order; callable from several threads.
+        """Return uint8 images (B, C, H, W) of the given rows (B,), in any order; threads may call it at once.
 
         Raises:
             DatasetError: an image cannot be made.
@@ -84,15 +84,15 @@ class StreamedImages:
         self, images: UInt8Images, rows: npt.NDArray[np.intp], missing: npt.NDArray[np.intp]
     ) -> None:
         unique, first, copies = np.unique(rows[missing], return_index=True, return_inverse=True)
-        places = missing[first]  # each row once, in rising order: the error that comes first is reproducible
+        places = missing[first]  # each row once, in rising order, so that the first error is reproducible
         portions = [places[start : start + PORTION] for start in range(0, len(places), PORTION)]
         work = partial(self._make_portion, images, rows)
         if len(portions) == 1 or self._threads == 1:
             for portion in portions:
                 work(portion)
         else:
-            # A pool for each call costs a fraction of one image, and leaves no thread behind that a
-            # forked process would wait for in vain.
+            # A pool for each call costs less than one image, and leaves no thread behind for which a
+            # forked process would wait forever.
             with ThreadPoolExecutor(min(self._threads, len(portions))) as pool:
                 for _ in pool.map(work, portions):
                     pass

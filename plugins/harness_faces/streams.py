@@ -1,7 +1,7 @@
-"""Counter-based random numbers: a pure function of seed, stream, index and column (SplitMix64's finaliser).
+"""Random numbers are a pure function of seed, stream, index and column (SplitMix64's finaliser).
 
-A generator object per image would cost more than drawing its numbers, and a shared one would make an image
-depend on the images drawn before it.
+A generator object per image would cost more than its numbers, and a shared one would make an image depend on
+the images before it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 def uniforms(seed: int, stream: int, index: IndexArray, columns: int) -> FloatArray:
-    """Uniform numbers (N, columns) in the open interval (0, 1).
+    """Return uniform numbers (N, columns) in the open interval (0, 1).
 
     Args:
-        seed: seed of the data set.
-        stream: number of the purpose, so that two purposes share no numbers.
+        seed: the seed of the data set.
+        stream: the number of the purpose, so that two purposes share no numbers.
         index: (N,) numbers of images or of identities.
-        columns: how many numbers for each.
+        columns: how many numbers each of these gets.
     """
     key = _mix(np.array([seed % 2**64], dtype=np.uint64) * _GOLDEN + np.uint64(stream))  # (1,)
     rows = _mix(key + index.astype(np.uint64) * _GOLDEN)[:, None]  # (N, 1)
@@ -39,15 +39,15 @@ def uniforms(seed: int, stream: int, index: IndexArray, columns: int) -> FloatAr
 
 
 def normals(seed: int, stream: int, index: IndexArray, columns: int) -> FloatArray:
-    """Standard normal numbers (N, columns)."""
+    """Return standard normal numbers (N, columns)."""
     return np.asarray(ndtri(uniforms(seed, stream, index, columns)), dtype=np.float64)
 
 
 def spread_normals(seed: int, stream: int, index: IndexArray, columns: int) -> FloatArray:
-    """Standard normal numbers (N, columns) that fill space evenly over consecutive indices.
+    """Return standard normal numbers (N, columns) that fill space evenly over consecutive indices.
 
-    An additive recurrence with the powers of the generalised golden ratio (Roberts 2018), shifted by the
-    seed: a few hundred identities then keep the rates that independent draws reach only with thousands.
+    They follow an additive recurrence with powers of the generalised golden ratio (Roberts 2018), shifted by
+    the seed: a few hundred identities then have rates as exact as thousands of independent samples.
     """
     root = 2.0
     for _ in range(60):  # fixed point of root ** (columns + 1) = root + 1

@@ -1,6 +1,6 @@
-"""synthetic-faces: drawn faces with CelebA's attributes, rates, correlations, identities and partitions.
+"""synthetic-faces are drawn faces with CelebA's attributes, rates, correlations, identities and partitions.
 
-The embedded stand-in for CelebA, drawn from the seed and the image's index alone: nothing is read from disk.
+They are the substitute for CelebA. The seed and an image's index alone decide it; no file is read.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from harness.errors import DatasetError
 from harness_faces.attribute_model import sample_attributes
 from harness_faces.attribute_names import CELEBA_ATTRIBUTES
 from harness_faces.drawing import draw
-from harness_faces.frame import WHOLE, checked_crop
+from harness_faces.frame import WHOLE, Crop, checked_crop
 from harness_faces.identities import identity_of, partition_of
 from harness_faces.measures import face, landmarks, measure, traits
 from harness_faces.streaming import CACHE_BYTES, StreamedImages
 
 VERSION = 1
-"""Raised whenever any image or annotation changes; part of the fingerprint."""
+"""A part of the fingerprint, to be increased whenever an image or an annotation changes."""
 
 _LANDMARKS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
 _LARGEST_COUNT = 2_000_000
@@ -39,16 +39,16 @@ def load(
     aligned: bool = True,
     cache_bytes: int = CACHE_BYTES,
 ) -> Dataset:
-    """Drawn faces.
+    """Open a data set of drawn faces.
 
     Args:
-        size: height and width in pixels. Like the real images, the 178 x 218 frame is resized to it, so other
-            proportions stretch the faces.
+        size: the height and width in pixels. As with the real images, the 178 x 218 frame is resized to it,
+            so that other proportions stretch the faces.
         crop: top, left, height and width of the part of that frame that is drawn, and fills the image.
-        count: how many images. A larger data set begins with the images of a smaller one.
-        seed: another seed, other people.
-        cache_bytes: the most that images kept in memory may take; the rest is drawn again each time.
-        aligned: eyes at CelebA's aligned positions; else faces anywhere in the frame, smaller and turned.
+        count: the number of images. A larger data set begins with the images of a smaller one.
+        seed: another seed gives other people.
+        cache_bytes: the largest number of bytes of images in memory; the others are drawn again each time.
+        aligned: true puts eyes at CelebA's aligned positions; false puts faces anywhere, smaller and turned.
 
     Raises:
         DatasetError: a parameter is out of range.
@@ -71,21 +71,12 @@ def load(
     def draw_row(row: int) -> UInt8Images:
         return draw(face(measures, row), (height, width), aligned, part)
 
-    parameters: dict[str, object] = {
-        "size": [height, width],
-        "count": count,
-        "seed": seed,
-        "aligned": aligned,
-    }
-    if part != WHOLE:  # the same pixels, the same fingerprint, as before there were crops
-        parameters["crop"] = [part.top, part.left, part.height, part.width]
-    text = json.dumps({"name": "synthetic-faces", "version": VERSION, **parameters}, sort_keys=True)
     return Dataset(
         name="synthetic-faces",
         ids=[f"synthetic-{number:06d}" for number in range(1, count + 1)],
         shape=(3, height, width),
         read=_checked(StreamedImages(draw_row, count, (3, height, width), cache_bytes).read, count),
-        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+        fingerprint=_fingerprint(part, size=[height, width], count=count, seed=seed, aligned=aligned),
         attribute_names=CELEBA_ATTRIBUTES,
         attributes=sample.labels,
         identities=identity,
@@ -95,22 +86,29 @@ def load(
     )
 
 
+def _fingerprint(part: Crop, **parameters: object) -> str:
+    if part != WHOLE:  # without a crop, the fingerprint stays what it was before crops were supported
+        parameters["crop"] = [part.top, part.left, part.height, part.width]
+    text = json.dumps({"name": "synthetic-faces", "version": VERSION, **parameters}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _checked(
     read: Callable[[npt.NDArray[np.intp]], UInt8Images], count: int
 ) -> Callable[[npt.NDArray[np.intp]], UInt8Images]:
-    """``read`` for rows that there are."""
+    """Return ``read`` with a check that the rows exist."""
 
     def checked(rows: npt.NDArray[np.intp]) -> UInt8Images:
         wanted = np.asarray(rows, dtype=np.intp)
         if len(wanted) and not (wanted.min() > -1 and wanted.max() < count):
-            raise DatasetError(f"synthetic-faces: rows must lie from 0 to {count - 1}")
+            raise DatasetError(f"synthetic-faces: rows must be from 0 to {count - 1}")
         return read(wanted)
 
     return checked
 
 
 def _checked_size(size: Sequence[int]) -> tuple[int, int]:
-    """Height and width; a manifest brings a list."""
+    """Return height and width as a tuple; a manifest gives a list."""
     sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else ()
     whole = len(sides) == 2 and all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
     if not whole or not all(_SMALLEST_SIDE <= side <= _LARGEST_SIDE for side in sides):

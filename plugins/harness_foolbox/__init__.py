@@ -1,4 +1,4 @@
-"""Bridge to Foolbox, an optional extra: its attacks in the harness, the harness's models in it."""
+"""This plugin runs Foolbox's attacks in the harness, and shows the harness's models to Foolbox (optional)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def _spec(row: Bridged) -> AttackSpec:
 
 @hookimpl
 def harness_attacks() -> list[AttackSpec]:
-    """The attacks of Foolbox; they are listed without it, and say what to install when they are used."""
+    """Return the attacks of Foolbox; without Foolbox, they are listed, and say how to install it."""
     return [_spec(row) for row in ATTACKS]
 
 
 @hookimpl
 def harness_converters() -> list[ConverterSpec]:
-    """``harness.to_foolbox(model)``."""
+    """Return the converter behind ``harness.to_foolbox(model)``."""
     return [
         ConverterSpec(
             name="foolbox",

@@ -1,4 +1,4 @@
-"""Attacks: each of Foolbox's, by its own name, as the harness calls attacks."""
+"""Each attack of Foolbox becomes a function that the harness can call, under its own name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def __getattr__(name: str) -> AttackFunction:
 
 @cache
 def function_of(name: str) -> AttackFunction:
-    """An attack of Foolbox as a function of the harness, with the parameters that its class has."""
+    """Return an attack of Foolbox as a function of the harness, with the parameters of its class."""
     row = ROWS[name]
     attack = getattr(foolbox_itself().attacks, name)
     signature = signature_of(row, attack)
@@ -51,7 +51,7 @@ def function_of(name: str) -> AttackFunction:
 
 
 def signature_of(row: Bridged, attack: type) -> inspect.Signature:
-    """The signature of the attack as the harness calls it."""
+    """Return the signature of the attack as the harness calls it."""
     positional, keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     found = [
         inspect.Parameter(name, positional, annotation=Any) for name in ("model", "x", "objective", "threat")
@@ -78,9 +78,9 @@ def attacked(
     rng: CaseRandom,
     values: dict[str, Any],
 ) -> Tensor:
-    """Images (B, C, H, W) of all cases; those whose original reaches the goal already stay as they are."""
+    """Attack all cases (B, C, H, W) except those whose original already reaches the goal."""
     if threat.mask is not None:
-        raise AttackError(f"foolbox/{row.name} keeps to no region")
+        raise AttackError(f"foolbox/{row.name} cannot restrict its changes to a region")
     if row.budget == "fixed" and (threat.norm is None or threat.eps is None):
         raise AttackError(f"foolbox/{row.name} needs a budget, such as harness.threats.Linf(8/255)")
     if "constraint" in row.given:
@@ -103,7 +103,7 @@ def attacked(
                     model_of(problem, x.device), x[share], criterion(objective, share, in_classes), **budget
                 )
             except ValueError as error:
-                if row.alone and "failed" in str(error):  # to find any image to start from
+                if row.alone and "failed" in str(error):  # it found no image to start from
                     continue
                 raise
         x_adv[share] = found.detach().to(x)
@@ -111,7 +111,7 @@ def attacked(
 
 
 def criterion(objective: Objective, share: Tensor, in_classes: bool) -> Any:
-    """What Foolbox is told to reach for some cases."""
+    """Return the criterion that tells Foolbox the goals of some cases."""
     criteria = foolbox_itself().criteria
     if not in_classes:
         return criteria.Misclassification(torch.zeros_like(share))
@@ -124,15 +124,15 @@ def criterion(objective: Objective, share: Tensor, in_classes: bool) -> Any:
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Whatever Foolbox raises as one line that names the attack; its warnings unheard.
+    """Turn what Foolbox raises into one line that names the attack, and ignore its warnings.
 
     Raises:
-        AttackError: it raised something of its own.
+        AttackError: Foolbox raised an exception of its own.
     """
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.filterwarnings("ignore", module=r"(foolbox|eagerpy)(\.|$)")
-            # Raised inside torch on its behalf; a model's own are heard when the judge asks it.
+            # These are raised inside torch because of Foolbox; the judge's call shows those of a model.
             for category in (DeprecationWarning, FutureWarning, RuntimeWarning):
                 warnings.simplefilter("ignore", category)
             yield

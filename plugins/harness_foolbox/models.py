@@ -1,4 +1,4 @@
-"""Models: a problem of classification, or a whole model, as Foolbox sees it."""
+"""A model of the harness is shown to Foolbox as a classifier."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from harness_art.answers import answers_of
 
 
 def foolbox_itself() -> Any:
-    """The package.
+    """Import and return the package.
 
     Raises:
-        AttackError: it is not installed.
+        AttackError: Foolbox is not installed.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of its imports
+        warnings.simplefilter("ignore", DeprecationWarning)  # its imports raise some
         try:
             import foolbox
         except ImportError:
@@ -31,7 +31,7 @@ def foolbox_itself() -> Any:
 
 
 def model_of(module: nn.Module, device: torch.device) -> Any:
-    """Foolbox's model of a module that answers logits to images in [0, 1]."""
+    """Return Foolbox's model of a module that computes logits of images in [0, 1]."""
     return foolbox_itself().PyTorchModel(module, bounds=(0, 1), device=device)
 
 
@@ -42,18 +42,18 @@ def to_foolbox(
     anchor: Tensor | None = None,
     threshold: float | None = None,
 ) -> Any:
-    """A model as a ``foolbox.PyTorchModel``, outside any run and unmetered.
+    """Return a model as a ``foolbox.PyTorchModel``, outside any run; its passes are not counted.
 
-    A model of classes is shown with its own logits; of attributes, as a classifier of two: ``attribute``
-    absent or present; an embedding likewise: ``anchor`` rejected or accepted.
+    A model of classes keeps its own logits. A model of attributes becomes a classifier with two classes:
+    ``attribute`` is absent, or present. So does an embedding: it is rejected, or accepted as ``anchor``.
 
     Args:
-        attribute: name or column; may be left out where there is only one.
-        anchor: (D,) or (1, D), an embedding.
-        threshold: of the distance to the anchor; the model's by default.
+        attribute: its name or column; it may be left out if there is only one.
+        anchor: (D,) or (1, D), the embedding of the reference (enrolled template) image.
+        threshold: the threshold of the distance to the anchor; by default the model's own.
 
     Raises:
-        ModelError: what the head needs is missing, or belongs to another head.
+        ModelError: an argument that the head needs is missing, or belongs to another head.
         AttackError: Foolbox is not installed.
     """
     module = answers_of(model, attribute=attribute, anchor=anchor, threshold=threshold)

@@ -1,4 +1,4 @@
-"""Table of Foolbox's attacks that are offered, and how; imports neither torch nor Foolbox."""
+"""This table lists the attacks of Foolbox in the harness; it imports neither torch nor Foolbox."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from harness.specs import Access, Budget, Parameters
 
 @dataclass(frozen=True, kw_only=True)
 class Bridged:
-    """One of Foolbox's attacks as the harness offers it."""
+    """A Bridged is one attack of Foolbox as the harness offers it."""
 
     name: str
-    """Foolbox's own class."""
+    """The name of Foolbox's class."""
     summary: str
     source: str
     norms: tuple[str, ...]
     access: Access = "gradients"
     budget: Budget = "fixed"
     alone: bool = False
-    """Each case in a call of its own; otherwise the cases that want the same go together, as one batch."""
+    """Whether each case is attacked in a call of its own; otherwise, cases with one goal are one batch."""
     targets: bool = True
-    """It can be sent to a class; others pursue one as a problem of two classes."""
+    """Whether it supports targeted goals; for other attacks, these become a problem of two classes."""
     given: tuple[str, ...] = ()
-    """Parameters that the bridge itself sets, beside those of ``GIVEN``."""
+    """The parameters that the bridge itself sets, beside those of ``GIVEN``."""
     kinds: Mapping[str, Any] = field(default_factory=dict)
-    """Types of parameters that its signature does not tell exactly."""
+    """The types of parameters for which its signature is not exact."""
     passes: Callable[[Parameters], tuple[float, float]] | None = None
     note: str = ""
 
 
 GIVEN = ("self", "init_attack", "tensorboard", "distance", "channel_axis", "update_stats_every_k")
-"""What the bridge sets of every attack's parameters, or leaves as Foolbox has it."""
+"""The parameters of every attack that the bridge sets, or leaves at Foolbox's defaults."""
 
 _finite = Lt(math.inf)
 Count = Annotated[int, Ge(1)]
@@ -61,7 +61,7 @@ KINDS: dict[str, Any] = {
     "candidates": Annotated[int, Ge(2)] | None,
     "step_adaptation": Annotated[float, Gt(1), _finite],
 }
-"""Types and bounds of Foolbox's parameters by name."""
+"""The types and bounds of Foolbox's parameters by name."""
 
 
 def _steps(parameters: Parameters) -> tuple[float, float]:
@@ -76,18 +76,18 @@ def _both(
     note: str = "",
     targets: bool = True,
 ) -> tuple[Bridged, ...]:
-    """The L-infinity and the L2 version of an attack that keeps to a budget."""
+    """Return the L-infinity and the L2 version of an attack that keeps to a budget."""
     return tuple(
         Bridged(
             name=f"{prefix}{ending}",
-            summary=f"{summary}, in {spoken}",
+            summary=f"{summary}, in {name}",
             source=source,
             norms=(norm,),
             passes=passes,
             note=note,
             targets=targets,
         )
-        for prefix, norm, spoken in (("Linf", "linf", "L-infinity"), ("L2", "l2", "L2"))
+        for prefix, norm, name in (("Linf", "linf", "L-infinity"), ("L2", "l2", "L2"))
     )
 
 
@@ -98,7 +98,7 @@ ATTACKS: tuple[Bridged, ...] = (
     *_both("BasicIterativeAttack", "steps along the loss gradient", "Kurakin et al. 2017", _steps, _RELATIVE),
     Bridged(
         name="BoundaryAttack",
-        summary="a walk along the decision boundary, towards the original",
+        summary="a random walk along the decision boundary towards the original",
         source="Brendel et al. 2018",
         access="decisions",
         norms=("l2",),
@@ -107,7 +107,7 @@ ATTACKS: tuple[Bridged, ...] = (
     ),
     Bridged(
         name="DDNAttack",
-        summary="direction and length of the change by turns",
+        summary="gradient steps that decouple the direction and the norm of the change",
         source="Rony et al. 2019",
         norms=("l2",),
         budget="minimal",
@@ -128,7 +128,7 @@ ATTACKS: tuple[Bridged, ...] = (
     ),
     Bridged(
         name="HopSkipJumpAttack",
-        summary="a walk along the decision boundary, its normal estimated from decisions",
+        summary="steps along the decision boundary, with its normal estimated from decisions",
         source="Chen et al. 2020",
         access="decisions",
         norms=("l2", "linf"),
@@ -138,7 +138,7 @@ ATTACKS: tuple[Bridged, ...] = (
     ),
     Bridged(
         name="L2CarliniWagnerAttack",
-        summary="the smallest L2 that a search over its weight finds",
+        summary="Adam on distance plus loss, with a search for the weight of the loss",
         source="Carlini and Wagner 2017",
         norms=("l2",),
         budget="minimal",
@@ -160,7 +160,7 @@ ATTACKS: tuple[Bridged, ...] = (
     ),
     Bridged(
         name="L2RepeatedAdditiveGaussianNoiseAttack",
-        summary="Gaussian noise of the length of the budget, drawn again until it works",
+        summary="Gaussian noise with the norm of the budget, repeated until it succeeds",
         source="Foolbox",
         access="decisions",
         norms=("l2",),
@@ -175,7 +175,7 @@ ATTACKS: tuple[Bridged, ...] = (
     ),
     Bridged(
         name="LinearSearchBlendedUniformNoiseAttack",
-        summary="the least of a uniform noise that must be blended in",
+        summary="uniform noise, blended in by the smallest share that succeeds",
         source="Foolbox",
         access="decisions",
         norms=("l2", "linf"),
@@ -192,7 +192,7 @@ ATTACKS: tuple[Bridged, ...] = (
     ),
     *_both(
         "MomentumIterativeFastGradientMethod",
-        "steps along gradients gathered with momentum",
+        "steps along the loss gradient with momentum",
         "Dong et al. 2018",
         _steps,
         _RELATIVE,
@@ -208,7 +208,7 @@ ATTACKS: tuple[Bridged, ...] = (
     *_both("PGD", "projected gradient descent on the loss", "Madry et al. 2018", _steps, _RELATIVE),
     Bridged(
         name="SaltAndPepperNoiseAttack",
-        summary="the fewest pixels, black or white, at random",
+        summary="random pixels that become black or white, as few as succeed",
         source="Foolbox",
         access="decisions",
         norms=("l2",),

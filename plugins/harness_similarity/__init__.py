@@ -1,4 +1,4 @@
-"""Similarity of an adversarial to its original: norms, SSIM, and PASS."""
+"""This plugin measures the similarity of an adversarial to its original: norms, SSIM and PASS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.specs import MeasureSpec
 
 @hookimpl
 def harness_measures() -> list[MeasureSpec]:
-    """The measures of this plugin."""
+    """Return the measures of this plugin."""
     return [
         MeasureSpec(
             name="pass",
@@ -31,7 +31,7 @@ def harness_measures() -> list[MeasureSpec]:
         ),
         MeasureSpec(
             name="rmse",
-            summary="root mean square change, in grey levels",
+            summary="root mean square change, in 8-bit levels (1/255)",
             run="harness_similarity.norms:rmse",
         ),
     ]

@@ -1,8 +1,8 @@
-"""Alignment: the homography that maximises the enhanced correlation coefficient (ECC) of two images.
+"""Alignment finds the homography that maximises the enhanced correlation coefficient (ECC) of two images.
 
-Evangelidis and Psarakis 2008, "Parametric Image Alignment Using Enhanced Correlation Coefficient
-Maximization", section 3, the forward additive scheme. Each column of a homography's Jacobian is one of
-three planes times a power of x or y, so all the sums over pixels that a step needs are moments of products
+It follows the forward additive scheme of Evangelidis and Psarakis 2008, "Parametric Image Alignment Using
+Enhanced Correlation Coefficient Maximization", section 3. Each column of a homography's Jacobian is one of
+three planes times a power of x or y, so that all sums over pixels that a step needs are moments of products
 of planes.
 """
 
@@ -17,15 +17,15 @@ from harness_similarity.chunks import chunks
 from harness_similarity.homography import Workspace, axis, places
 
 LEAST_CONTRAST = 4e-6
-"""Standard deviation up to which an image in [0, 1] is constant: a thousandth of a grey level of 255."""
+"""The standard deviation up to which an image in [0, 1] counts as constant: a thousandth of 1/255."""
 
 EXPECTED = 0.02
-"""Of the precision: what a step that ends the search may be expected to gain, by the linearised problem.
-Where that is so little, searching on leaves PASS within .002 of OpenCV's (tests/similarity)."""
+"""The search ends with a step whose expected gain, by the linearised problem, is below this share of the
+precision. PASS is then within .002 of OpenCV's, which searches longer (tests/similarity)."""
 
 # The homography [[h1, h2, h3], [h4, h5, h6], [h7, h8, 1]] maps (x, y) to (X, Y) at depth d. The planes are
-# A = dI/dX / d, B = dI/dY / d and A X + B Y; of each column, in the order of h: the plane and the powers of
-# x and y that it is multiplied by. The last two columns have a minus (the paper's equation 25).
+# A = dI/dX / d, B = dI/dY / d and A X + B Y. For each column, in the order of h, the list has the plane and
+# the powers of x and y that it is multiplied by. The last two columns have a minus (equation 25).
 _COLUMNS = (
     *((plane, p, q) for plane in (0, 1) for p, q in ((1, 0), (0, 1), (0, 0))),
     (2, 1, 0),
@@ -33,8 +33,8 @@ _COLUMNS = (
 )
 _SIGNS = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, -1.0, -1.0)
 
-# Products of planes: with one another, with the image, with the template. Moments of each: of 1, x, x^2
-# times 1, y, y^2.
+# Planes are multiplied with one another, with the image and with the template. Each product has the moments
+# of 1, x, x^2 times 1, y, y^2.
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _PRODUCTS = len(_PAIRS) + 3 + 3
 _POWERS = 3
@@ -42,26 +42,26 @@ _POWERS = 3
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """What aligning each of B images came to."""
+    """An Alignment holds the results of aligning each of B images."""
 
     warps: Tensor
-    """(B, 3, 3) float64, from the template's places to the image's, both as of ``homography.Places``."""
+    """(B, 3, 3) float64, from positions in the template to positions in the image, as in ``Places``."""
     correlation: Tensor
-    """(B,) float64, before the last step."""
+    """(B,) float64, the correlation before the last step."""
     found: Tensor
-    """(B,) bool: False where an image is constant, or the correlation could only fall."""
+    """(B,) bool: False if an image is constant, or if no step could raise the correlation."""
 
 
 def align(moving: Tensor, template: Tensor, *, iterations: int, precision: float) -> Alignment:
-    """The homographies that warp images (B, H, W) onto templates (B, H, W), both in [0, 1] and smooth.
+    """Find the homographies that warp images (B, H, W) onto templates (B, H, W), both in [0, 1] and smooth.
 
-    OpenCV's conventions, where the paper has none. A search begins at the identity; it ends after
-    ``iterations`` steps, or with the one before which the correlation changed by less than ``precision``. It
-    also ends, earlier than OpenCV's, with a step that is expected to gain less than that. It
-    fails where the correlation is no number or the step would not raise it. Around the image lies black.
-    Correlated are the pixels that map to inside the image, up to half a pixel beyond the centres of its
-    outermost pixels; those of the next half pixel still count in the projections of the image, mean and all.
-    Gradients are central differences, 0 across the border.
+    The conventions are OpenCV's if the paper has none. A search begins at the identity; it ends after
+    ``iterations`` steps, or with the step before which the correlation changed by less than ``precision``. It
+    also ends, earlier than OpenCV's, with a step whose expected gain is far below the precision. It fails if
+    the correlation is not a number or the step would not raise it. The image is surrounded by black. The
+    correlation is taken over the pixels that map into the image, up to half a pixel beyond the centres of its
+    outermost pixels; pixels up to another half pixel outside still count in the projections of the image,
+    including the mean. Gradients are central differences, 0 across the border.
 
     Images whose search has ended leave the batch.
     """
@@ -92,23 +92,24 @@ def align(moving: Tensor, template: Tensor, *, iterations: int, precision: float
 
 
 def _rows(active: Tensor) -> slice | Tensor:
-    """An index of some rows, a slice where they are neighbours: what it picks is not copied then."""
+    """Return an index of some rows; it is a slice if they are neighbours, which copies nothing."""
     first, last = int(active[0]), int(active[-1])
     return slice(first, last + 1) if last - first + 1 == len(active) else active
 
 
 def _sums(images: Tensor, template: Tensor, warps: Tensor | None, space: Workspace) -> tuple[Tensor, Tensor]:
-    """All that a step needs of the pixels.
+    """Compute all sums over pixels that a step needs.
 
     Args:
         images: (B, 3, H, W) images and their gradients across and down.
         template: (B, H, W).
-        warps: (B, 3, 3); None before the first step, when nothing is warped.
-        space: holds the planes in between.
+        warps: (B, 3, 3); None before the first step, in which nothing is warped.
+        space: the memory for intermediate planes.
 
     Returns:
         (B, 12, 3, 3) moments of the products, by powers of y and of x; (B, 3) squared norms of image and
-        template and their inner product, without their means, of the pixels inside the image. float64.
+        template and their inner product, after subtraction of their means, over the pixels inside the image;
+        both float64.
     """
     count, height, width = template.shape
     space = space.of(count)
@@ -137,7 +138,7 @@ def _sums(images: Tensor, template: Tensor, warps: Tensor | None, space: Workspa
     planes = across, down, turn
     factors = [(planes[one], planes[two]) for one, two in _PAIRS]
     factors += [(plane, of) for of in (image, template) for plane in planes]
-    # One product at a time: it is still in the cache when its moments are taken.
+    # Each product is still in the cache when its moments are computed, so they are made one at a time.
     powers = _powers(height, template).T.expand(count, -1, -1)
     rows = template.new_empty(_PRODUCTS, count, _POWERS, width)
     for place, (one, two) in enumerate(factors):
@@ -150,16 +151,16 @@ def _sums(images: Tensor, template: Tensor, warps: Tensor | None, space: Workspa
 
 
 def _step(moments: Tensor, norms: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The change (B, 3, 3) of each warp, the correlation (B,) before it, its gain, and whether all exist.
+    """Return the change (B, 3, 3) of each warp, the correlation (B,) before it, its gain, and if all exist.
 
-    Evangelidis and Psarakis 2008, equations 18 to 20, from the sums of ``_sums``. The gain is that of the
-    linearised problem, in which the step leads to the largest correlation: that of the template with the
-    space that the image and its Jacobian span.
+    These are equations 18 to 20 of Evangelidis and Psarakis 2008, from the sums of ``_sums``. The gain is
+    that of the linearised problem, in which the step leads to the largest correlation: that of the template
+    with the space that the image and its Jacobian span.
     """
     flat = moments.flatten(1)
     hessian = flat[:, _HESSIAN].view(-1, 8, 8)
     projections = flat[:, _PROJECTIONS].view(-1, 2, 8)
-    # A matrix without an inverse gives no numbers, which are found below.
+    # A matrix without an inverse gives values that are not finite; they are detected below.
     of_image, of_template = torch.linalg.solve_ex(hessian, projections.transpose(1, 2))[0].unbind(2)
     image, template, inner = norms.unbind(1)
     correlation = inner / (image * template).sqrt()
@@ -176,7 +177,7 @@ def _step(moments: Tensor, norms: Tensor) -> tuple[Tensor, Tensor, Tensor, Tenso
 def _add_gradient(image: Tensor, planes: Tensor) -> None:
     """Write images (B, H, W) and their central differences, across and down, to planes (B, 3, H, W).
 
-    The differences are per unit of a place.
+    The differences are per unit of the coordinates of ``Places``.
     """
     height, width = image.shape[1:]
     planes[:, 0] = image
@@ -187,22 +188,22 @@ def _add_gradient(image: Tensor, planes: Tensor) -> None:
 
 
 def _powers(size: int, like: Tensor) -> Tensor:
-    """(size, 3) powers 0 to 2 of the coordinates of pixel centres."""
+    """Return (size, 3) the powers 0 to 2 of the coordinates of pixel centres."""
     return axis(size, like)[:, None] ** torch.arange(_POWERS, device=like.device)
 
 
 def _total(planes: Tensor) -> Tensor:
-    """(B,) float64 sums of planes (B, H, W); of rows first, so that none depends on the size of the batch."""
+    """Return (B,) float64 sums of planes (B, H, W), rows first, so that they do not depend on the batch."""
     return planes.sum(2).double().sum(1)
 
 
 def _per_image(values: Tensor) -> Tensor:
-    """(B, 1, 1) float32 of (B,)."""
+    """Return values (B,) as float32 (B, 1, 1)."""
     return values.float()[:, None, None]
 
 
 def _moment(plane: int, q: int, p: int) -> int:
-    """The place of a product's moment of y^q x^p among all of them."""
+    """Return the index of a product's moment of y^q x^p among all moments."""
     return (plane * _POWERS + q) * _POWERS + p
 
 

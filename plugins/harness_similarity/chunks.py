@@ -1,4 +1,4 @@
-"""Parts of a batch that are worked on at once: what memory holds and, on a CPU, what its caches hold."""
+"""A batch is processed in chunks that fit into memory and, on a CPU, into its caches."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _PIXELS_ELSEWHERE = 4_000_000  # up to 40 planes of them at once, 640 MB
 
 
 def chunks(images: Tensor, times: int = 1) -> list[slice]:
-    """Successive parts of a batch (B, …, H, W): at least one image, at most 320,000 pixels on a CPU.
+    """Return successive parts of a batch (B, …, H, W): at least one image, at most 320,000 pixels on a CPU.
 
     Args:
-        times: parts so many times as large.
+        times: a factor by which the parts are larger.
     """
     pixels = _PIXELS.get(images.device.type, _PIXELS_ELSEWHERE) * times
     size = max(1, pixels // (images.shape[-2] * images.shape[-1]))

@@ -1,4 +1,4 @@
-"""Warps: images resampled at the places to which homographies map their pixels."""
+"""A warp resamples an image at the positions to which a homography maps its pixels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.nn import functional as F  # noqa: N812
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """Memory for the planes (B, H, W) of up to so many images, used again and again.
+    """A Workspace is memory for planes (B, H, W) that is used again for each batch.
 
-    Fresh memory costs more than the arithmetic on it: the system hands it out page by page, and zeroed.
+    New memory costs more than the arithmetic on it, because the system gives it page by page, and zeroed.
     """
 
     x: Tensor
@@ -26,12 +26,12 @@ class Workspace:
 
     @classmethod
     def like(cls, planes: Tensor) -> Workspace:
-        """For batches of the size of these planes (B, H, W), and smaller ones."""
+        """Return a workspace for batches of the size of these planes (B, H, W), and smaller ones."""
         x, y, inverse_depth, inside, one, other = (torch.empty_like(planes) for _ in range(6))
         return cls(x, y, inverse_depth, inside, planes.new_empty(*planes.shape, 2), (one, other))
 
     def of(self, count: int) -> Workspace:
-        """The part for so many images."""
+        """Return the part for so many images."""
         one, other = self.spare
         return Workspace(
             self.x[:count],
@@ -45,9 +45,9 @@ class Workspace:
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where homographies map the pixels of B images.
+    """Places holds the positions to which homographies map the pixels of B images.
 
-    Coordinates run from 0, the centre of an image's first pixel, to 1, that of its last, before and after.
+    Coordinates are from 0, the centre of an image's first pixel, to 1, that of its last, before and after.
     """
 
     x: Tensor
@@ -55,18 +55,18 @@ class Places:
     y: Tensor
     """(B, H, W)"""
     inverse_depth: Tensor
-    """(B, H, W) by which the homogeneous coordinates were multiplied."""
+    """(B, H, W) factors by which the homogeneous coordinates were multiplied."""
     space: Workspace
 
     def sample(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) at these places, interpolated bilinearly; 0 lies around them."""
+        """Sample images (B, C, H, W) at these positions, interpolated bilinearly; they are 0 outside."""
         grid = self.space.grid  # in -1 to 1
         torch.mul(self.x, 2, out=grid[..., 0])
         torch.mul(self.y, 2, out=grid[..., 1])
         return F.grid_sample(images, grid.sub_(1), mode="bilinear", padding_mode="zeros", align_corners=True)
 
     def inside(self) -> Tensor:
-        """(B, H, W) 1 where the nearest pixel is one of the image, 0 elsewhere, in the type of the places."""
+        """Return (B, H, W) 1 where the nearest pixel is one of the image and 0 elsewhere, as floats."""
         height, width = self.x.shape[1:]
         # The image ends half a pixel beyond its outermost centres.
         across, down = (0.5 + 0.5 / (size - 1) for size in (width, height))
@@ -76,10 +76,10 @@ class Places:
 
 
 def places(warps: Tensor, height: int, width: int, space: Workspace | None = None) -> Places:
-    """Where homographies (B, 3, 3) map the pixels of images of that size; float32.
+    """Return, in float32, the positions to which homographies (B, 3, 3) map the pixels of images of a size.
 
     Args:
-        space: memory for the result, and for what is made of it; fresh where None.
+        space: the memory for the result and what is made of it; None allocates new memory.
     """
     warps = warps.float()
     x, y = axis(width, warps), axis(height, warps)[:, None]
@@ -96,5 +96,5 @@ def places(warps: Tensor, height: int, width: int, space: Workspace | None = Non
 
 
 def axis(size: int, like: Tensor) -> Tensor:
-    """(size,) coordinates of pixel centres."""
+    """Return (size,) the coordinates of pixel centres."""
     return torch.linspace(0, 1, size, dtype=like.dtype, device=like.device)

@@ -1,8 +1,8 @@
-"""PASS, the perceptual adversarial similarity score: SSIM after the homography that aligns best.
+"""PASS, the perceptual adversarial similarity score, is SSIM after the homography that aligns best.
 
 PASS(x~, x) = SSIM(psi(x~), x), where psi maximises the enhanced correlation coefficient (ECC) of the two
-(Rozsa et al. 2016; Evangelidis and Psarakis 2008). What those leave open is as in OpenCV's
-``findTransformECC`` and ``warpPerspective``, which PASS is commonly computed with.
+(Rozsa et al. 2016; Evangelidis and Psarakis 2008). Details that these papers leave open are as in OpenCV's
+``findTransformECC`` and ``warpPerspective``, which are commonly used for PASS.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from harness_similarity.chunks import chunks
 from harness_similarity.homography import places
 from harness_similarity.structural import as_array, check, gaussian, ssim
 
-LUMA = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601
-_SEARCHED_TOGETHER = 8  # chunks: a step of the few images that need many costs as much as one of a chunk
+LUMA = (0.299, 0.587, 0.114)  # the weights of red, green and blue in ITU-R BT.601
+_SEARCHED_TOGETHER = 8  # chunks, because the few images that need many steps cost as much as a chunk
 
 
 def perceptual_similarity(
@@ -34,25 +34,28 @@ def perceptual_similarity(
     filter_size: int = 5,
     least_correlation: float = 0.5,
 ) -> npt.NDArray[np.float64]:
-    """(B,) PASS of images (B, C, H, W) in [0, 1], C = 1 or 3, on any device.
+    """Return (B,) PASS of images (B, C, H, W) in [0, 1], C = 1 or 3, on any device.
 
-    What the warp moves in from outside the picture is black. Each image is treated alone: its score
-    depends on no other of the batch.
+    Pixels that the warp moves in from outside the picture are black. The score of an image does not depend
+    on the others of its batch.
 
     Args:
-        colour: SSIM per colour channel and averaged, or of the grey images. Alignment is always on grey.
-        iterations, precision: where the alignment stops; precision is of the correlation's growth.
-        filter_size: of the Gaussian that smooths both images before alignment, in pixels, odd; 1 for none.
-        least_correlation: unrelated images align to nonsense of hardly any correlation; an alignment that
-            ends below this, or fails, is replaced by none, and PASS is SSIM.
+        colour: "channels": SSIM per colour channel, averaged; "grey": SSIM of the grey images. The alignment
+            always uses the grey images.
+        iterations: the largest number of steps of the alignment.
+        precision: the growth of the correlation below which the alignment stops.
+        filter_size: the size in pixels, an odd number, of the Gaussian that smooths both images before the
+            alignment; 1 for none.
+        least_correlation: unrelated images have no meaningful alignment and hardly any correlation; an
+            alignment that ends below this, or fails, is not used, and PASS is then SSIM.
 
     Raises:
-        ValueError: the shapes differ, or the images are smaller than SSIM's window, 11 x 11 pixels; a
+        ValueError: the shapes differ, or the images are smaller than SSIM's window, 11 x 11 pixels, or a
             parameter is out of range.
     """
     check(x_adv, x)
     if colour not in ("channels", "grey"):
-        raise ValueError(f'pass: colour = {colour!r} is none of "channels" and "grey"')
+        raise ValueError(f'pass: colour = {colour!r} must be "channels" or "grey"')
     if filter_size < 1 or filter_size % 2 == 0 or filter_size // 2 >= min(x.shape[2:]):
         raise ValueError(f"pass: filter_size = {filter_size} must be odd, and smaller than the images")
     scores = []
@@ -84,10 +87,10 @@ def find_warps(
     filter_size: int = 5,
     least_correlation: float = 0.5,
 ) -> tuple[Tensor, Tensor]:
-    """Homographies (B, 3, 3) that align images (B, C, H, W) with their originals, and (B,) where any is.
+    """Find homographies (B, 3, 3) that align images (B, C, H, W) with their originals, and tell (B,) where.
 
-    There is none, and the warp is the identity, where both are the same in grey, where the search fails (a
-    constant image, a negative), and where it ends in nonsense.
+    There is none, and the warp is the identity, if both images are the same in grey, if the search fails (a
+    constant image, a negative), or if it ends with too little correlation.
     """
     moving, template = (torch.empty_like(original[:, 0]) for _ in range(2))
     same = torch.empty(len(original), dtype=torch.bool, device=original.device)
@@ -104,7 +107,7 @@ def find_warps(
 
 
 def apply_warps(images: Tensor, warps: Tensor, moved: Tensor) -> Tensor:
-    """Images (B, C, H, W), resampled through homographies (B, 3, 3) where (B,) moved."""
+    """Resample those images (B, C, H, W) that ``moved`` (B,) names through homographies (B, 3, 3)."""
     if not moved.any():
         return images
     warped = places(warps, *images.shape[2:]).sample(images)
@@ -114,7 +117,7 @@ def apply_warps(images: Tensor, warps: Tensor, moved: Tensor) -> Tensor:
 
 
 def grey(images: Tensor) -> Tensor:
-    """(B, 1, H, W) luma of RGB images (B, 3, H, W), or their only channel."""
+    """Return (B, 1, H, W) the luma of RGB images (B, 3, H, W), or their only channel."""
     if images.shape[1] == 1:
         return images
     red, green, blue = (images[:, i : i + 1] for i in range(3))
@@ -122,17 +125,17 @@ def grey(images: Tensor) -> Tensor:
 
 
 def blurred(images: Tensor, size: int) -> Tensor:
-    """(B, H, W) of (B, 1, H, W), smoothed by a Gaussian window of that many pixels, mirrored at the border.
+    """Smooth images (B, 1, H, W) by a Gaussian window of that many pixels, mirrored at the border.
 
-    The window is OpenCV's for a size alone: binomial up to 5 pixels, else of standard deviation
-    .3 ((size - 1) / 2 - 1) + .8.
+    The window is the one that OpenCV uses for a size alone: binomial up to 5 pixels, else with a standard
+    deviation of .3 ((size - 1) / 2 - 1) + .8. The result is (B, H, W).
     """
     if size == 1:
         return images[:, 0]
     weights = _BINOMIAL.get(size) or gaussian(size, 0.3 * ((size - 1) / 2 - 1) + 0.8)
     height, width = images.shape[2:]
     around = F.pad(images, (size // 2,) * 4, mode="reflect")[:, 0]
-    # So few planes are added up faster than convolved.
+    # For so few planes, additions are faster than a convolution.
     down = around[:, :height] * weights[0]
     for place, weight in enumerate(weights[1:], start=1):
         down.add_(around[:, place : place + height], alpha=weight)

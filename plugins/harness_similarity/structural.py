@@ -1,4 +1,4 @@
-"""SSIM, structural similarity, with the constants that Wang et al. 2004 publish, of batches of images."""
+"""SSIM, structural similarity, is computed for batches with the constants of Wang et al. 2004."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from harness_similarity.chunks import chunks
 
 WINDOW, SIGMA = 11, 1.5  # pixels
 K1, K2 = 0.01, 0.03
-_C1, _C2 = K1**2, K2**2  # for L = 1; SSIM of grey levels is the same, with L = 255
+_C1, _C2 = K1**2, K2**2  # for L = 1; SSIM of images in 0 to 255 is the same, with L = 255
 
 
 def structural_similarity(x_adv: Tensor, x: Tensor) -> npt.NDArray[np.float64]:
-    """(B,) SSIM of images (B, C, H, W) in [0, 1], on any device; of each colour channel, averaged.
+    """Return (B,) SSIM of images (B, C, H, W) in [0, 1], on any device; colour channels are averaged.
 
     Raises:
         ValueError: the shapes differ, or the images are smaller than the window, 11 x 11 pixels.
@@ -29,23 +29,23 @@ def structural_similarity(x_adv: Tensor, x: Tensor) -> npt.NDArray[np.float64]:
 
 
 def ssim(changed: Tensor, original: Tensor) -> Tensor:
-    """(B,) float64 SSIM of images (B, C, H, W) in [0, 1].
+    """Return (B,) float64 SSIM of images (B, C, H, W) in [0, 1].
 
-    Wang et al. 2004, equation 13: 11x11 Gaussian window of standard deviation 1.5, K1 = .01, K2 = .03,
-    population variances; the mean over the pixels whose window lies inside the image, as in their published
-    code and in scikit-image, and over the colour channels. Colour matters: noise of 3 grey levels per channel
-    gives about .945 here and .969 on grey images.
+    It is equation 13 of Wang et al. 2004: an 11x11 Gaussian window with standard deviation 1.5, K1 = .01,
+    K2 = .03 and population variances; the mean over the pixels whose window lies inside the image, as in
+    their published code and in scikit-image, and over the colour channels. Colour matters: noise of 3/255
+    per channel gives about .945 here and .969 on grey images.
     """
     count, channels, height, width = original.shape
     shape = (1, count * channels, height, width)
-    # Planes side by side, channels last: the layout in which convolutions of single planes are fastest.
+    # Convolutions of single planes are fastest with the planes side by side and channels last.
     x, y = (
         images.float().reshape(shape).clone(memory_format=torch.channels_last)
         for images in (changed, original)
     )
-    # Of sum and difference, four times means, variances and covariance take the fewest passes over memory:
-    # 2 m_x m_y = (s^2 - d^2) / 2 and m_x^2 + m_y^2 = (s^2 + d^2) / 2, likewise the second moments. Variances
-    # are differences of squares, which lose fewest digits around 0, wherever 0 is.
+    # From sum and difference, four times the means, variances and the covariance need the fewest passes over
+    # memory: 2 m_x m_y = (s^2 - d^2) / 2 and m_x^2 + m_y^2 = (s^2 + d^2) / 2, and so for the second moments.
+    # Variances are differences of squares, which lose the fewest digits for values around 0.
     total, difference = torch.add(x, y).sub_(1), x.sub_(y)
     squares, differences = _smooth(total * total), _smooth(difference * difference)
     total, difference = _smooth(total), _smooth(difference).square_()
@@ -60,10 +60,10 @@ def ssim(changed: Tensor, original: Tensor) -> Tensor:
 
 
 def check(x_adv: Tensor, x: Tensor) -> None:
-    """Raises ValueError unless both are (B, C, H, W) of one shape and at least as large as the window."""
+    """Raise ValueError unless both are (B, C, H, W) of one shape and at least as large as the window."""
     if x_adv.shape != x.shape or x.dim() != 4:
         raise ValueError(
-            f"similarity: shapes {tuple(x_adv.shape)} and {tuple(x.shape)}; "
+            f"similarity: the shapes are {tuple(x_adv.shape)} and {tuple(x.shape)}; "
             "give two batches (B, C, H, W) of one shape"
         )
     if min(x.shape[2:]) < WINDOW:
@@ -74,7 +74,7 @@ def check(x_adv: Tensor, x: Tensor) -> None:
 
 
 def as_array(scores: list[Tensor]) -> npt.NDArray[np.float64]:
-    """(B,) on the host, of the scores of successive chunks."""
+    """Return the scores of successive chunks as one array (B,)."""
     if not scores:
         return np.zeros(0)
     joined: npt.NDArray[np.float64] = torch.cat(scores).cpu().numpy()
@@ -82,13 +82,13 @@ def as_array(scores: list[Tensor]) -> npt.NDArray[np.float64]:
 
 
 def gaussian(size: int, sigma: float) -> list[float]:
-    """Weights of a Gaussian window, of sum 1."""
+    """Return the weights of a Gaussian window, with sum 1."""
     weights = [math.exp(-0.5 * ((place - size // 2) / sigma) ** 2) for place in range(size)]
     return [weight / sum(weights) for weight in weights]
 
 
 def _smooth(planes: Tensor) -> Tensor:
-    """Weighted means around those pixels of planes (1, P, H, W) around which the window lies inside."""
+    """Return weighted means of planes (1, P, H, W) around all pixels whose window lies inside."""
     count = planes.shape[1]
     window = torch.tensor(_WEIGHTS, dtype=planes.dtype, device=planes.device)
     down = window.view(1, 1, WINDOW, 1).expand(count, 1, WINDOW, 1)

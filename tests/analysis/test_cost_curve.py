@@ -12,7 +12,7 @@ import pytest
 
 from harness.analysis.analysis import write
 from harness.analysis.cost_curve import run
-from harness.catalog import AnalysisChoice, catalog
+from harness.catalog import Choice, catalog
 from harness.errors import HarnessError
 from harness.metrics import rate
 from harness.results import Results, read_results
@@ -135,7 +135,7 @@ def test_nothing_attacked_is_one_line(tmp_path: Path) -> None:
 def test_it_is_an_analysis_of_the_core(tmp_path: Path) -> None:
     entry = catalog().analyses["core/success-versus-cost"]
     results = results_of(tmp_path, cell(SOME))
-    (written,) = write(results.path, [AnalysisChoice("curve", entry, {}, "here")])
+    (written,) = write(results.path, [Choice("curve", entry, {}, "here")])
     assert written.error is None
     assert [file.suffix for file in written.files] == [".parquet", ".svg"]
     assert len(results.analysis("curve")) == 4

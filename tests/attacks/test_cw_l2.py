@@ -14,10 +14,9 @@ from torch.nn import functional as F  # noqa: N812
 import harness
 from harness.goals import Evade, FlipAttribute, Impersonate, Targeted, Untargeted
 from harness.threat import L2, Linf, Minimal, Region
-from harness_attacks import _FINE, _ROUGH, _STRETCHES, _passes_of_cw
+from harness_attacks.costs import passes_of_cw
 from harness_attacks.cw_l2 import cw_l2
 from harness_attacks.pgd import pgd
-from harness_attacks.shrink import FINE, ROUGH, STRETCHES
 from tests.attacks.conftest import Setting
 
 REAL = Minimal("l2", levels=None)
@@ -350,12 +349,11 @@ def test_an_attribute_of_several_alone_is_asked(joint: Setting) -> None:
 
 
 def test_the_forecast_bounds_the_passes_of_every_polish(classes: Setting) -> None:
-    assert (len(STRETCHES), ROUGH, FINE) == (_STRETCHES, _ROUGH, _FINE)
     settings: dict[str, Any] = {"searches": 1, "iterations": 5, "rescues": 0, "initial_constant": 10.0}
     for polish in (0, 1, 3):
         outcome = harness.attack(
             "cw-l2", classes.model, classes.x, goal=classes.goal, threat=REAL, polish=polish, **settings
         )
-        forwards, backwards = _passes_of_cw({**settings, "polish": polish})
+        forwards, backwards = passes_of_cw({**settings, "polish": polish})
         assert outcome.forwards.max() <= forwards
         assert outcome.backwards.max() <= backwards

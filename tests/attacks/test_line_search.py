@@ -14,10 +14,11 @@ from harness.errors import AttackError
 from harness.goals import FlipAttribute
 from harness.handle import Handle, Meter
 from harness.threat import Linf, Minimal, Region, Threat
+from harness_attacks.costs import SPARE
 from harness_attacks.line import Line, along
 from harness_attacks.line_search import smallest_step
 from harness_attacks.oracle import Oracle
-from harness_attacks.section import SPARE, Root
+from harness_attacks.section import Root
 
 GREY = 255
 MINIMAL = Minimal("linf")

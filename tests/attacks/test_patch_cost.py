@@ -10,16 +10,15 @@ from torch import Tensor, nn
 
 import harness
 from harness.goals import FlipAttribute
-from harness.judge.region import attack_parameters
 from harness.judge.trial import attempt
 from harness.threat import Region
+from harness_attacks.attack_specs import PATCH_ATTACKS
 from harness_attacks.patch import patch
-from harness_attacks.patch_specs import patch_attacks
 from harness_attacks.square import square
 
 FACE = (-0.25, -0.25, 1.25, 1.25)
 """Where the crop lies, so that masks on images of 16x16 are large enough to matter."""
-SPECS = {spec.name: spec for spec in patch_attacks()}
+SPECS = {spec.name: spec for spec in PATCH_ATTACKS}
 
 
 def window() -> Tensor:
@@ -63,7 +62,7 @@ def test_the_forecast_bounds_the_passes(joint: Any, name: str, mirror: bool, ite
     spec, few = SPECS[name], joint.first(60)
     entry = harness.catalog().attacks[name]
     params: dict[str, Any] = {"iterations": iterations, "mirror": mirror, "face": FACE}
-    resolved = {key: value.default for key, value in attack_parameters(entry).items()} | params
+    resolved = {key: value.default for key, value in entry.parameters().items()} | params
     assert spec.passes is not None
     forwards, backwards = spec.passes(resolved)
     for early_stop in (True, False):

@@ -353,12 +353,11 @@ def test_impossible_requests_are_refused(
 
 @pytest.mark.parametrize("name", ["eyeglasses", "square", "universal-patch"])
 def test_presets_and_regions_are_parameters(name: str) -> None:
-    from harness.judge.region import attack_parameters
     from harness.parameters import check
 
     entry = harness.catalog().attacks[name]
     for preset in entry.spec.presets.values():
-        check("here", {**preset, "face": [0.1, 0, 1, 1]}, attack_parameters(entry), AttackError)
+        check("here", {**preset, "face": [0.1, 0, 1, 1]}, entry.parameters(), AttackError)
     assert list(entry.spec.presets) == ["quick", "paper"]
 
 

@@ -30,6 +30,7 @@ from harness_attacks.ffa import ffa
 from harness_attacks.fgs import fgs
 from harness_attributes import moon, separate
 from harness_faces import synthetic
+from tests.flat import flat
 
 Image = npt.NDArray[np.floating[Any]]  # (C, H, W) in [0, 1]
 ATTRIBUTES = ["Male", "Smiling", "Eyeglasses"]
@@ -100,10 +101,10 @@ def network(kind: str, size: tuple[int, int], images: int, cases: int, **recipe:
         torch.manual_seed(0)
         if kind == "moon":
             module: Any = moon.build(task)
-            moon.train(module, faces, context, **recipe)
+            flat(moon.train)(module, faces, context, **recipe)
         else:
             module = separate.build(task, attributes=ATTRIBUTES, loss=kind)  # type: ignore[arg-type]
-            separate.train(module, faces, context, **recipe)
+            flat(separate.train)(module, faces, context, **recipe)
     module.eval().requires_grad_(False)
     model = harness.wrap_model(module, "attributes")
     rows = faces.rows("test")

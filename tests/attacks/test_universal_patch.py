@@ -14,10 +14,10 @@ from harness.goals import Evade, FlipAttribute, Goal, Impersonate, Targeted, Unt
 from harness.judge.trial import attempt
 from harness.randomness import CaseRandom
 from harness.threat import Region
-from harness_attacks.patch_specs import patch_attacks
+from harness_attacks.attack_specs import PATCH_ATTACKS
 from harness_attacks.universal_patch import shuffled, universal_patch
 
-SPEC = next(spec for spec in patch_attacks() if spec.name == "universal-patch")
+SPEC = next(spec for spec in PATCH_ATTACKS if spec.name == "universal-patch")
 
 
 def window() -> Tensor:

@@ -15,16 +15,10 @@ import pytest
 import torch
 
 from harness.dataset import Dataset
-from harness.errors import ModelError
-from harness.parameters import arguments, check, jsonable, keyword_parameters
+from harness.parameters import jsonable
 from harness.training import Context, StateDict
 
 ATTRIBUTES = ("Red_Corner", "Green_Corner", "Blue_Corner")
-
-
-def trained_with(train: Callable[..., None], *given: Any, **values: Any) -> None:
-    """Train with parameters as a manifest gives them, by their flat names."""
-    train(*given, **arguments(train, check("here", values, keyword_parameters(train), ModelError)))
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,9 @@ from harness.plan.planner import plan
 from harness.training import Task
 from harness_attributes import PAPER, moon, separate
 from harness_attributes.recipe import Recipe, fit
+from tests.flat import flat
 
-from .conftest import Surroundings, trained_with
+from .conftest import Surroundings
 
 QUICK: dict[str, Any] = {"width": 4, "epochs": 4, "batch_size": 16}
 """The quick presets: AdamW, one cycle, mirrored images, mixed precision, batch normalisation."""
@@ -56,7 +57,7 @@ def trained(
     torch.manual_seed(seed)
     module = kind.build(Task.of(dataset), **{name: design[name] for name in build if name in design})
     recipe = {name: design[name] for name in train if name in design}
-    trained_with(kind.train, module, dataset, surroundings.context(seed), **recipe)
+    flat(kind.train)(module, dataset, surroundings.context(seed), **recipe)
     assert not any(part.training for part in module.modules())
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
@@ -117,7 +118,7 @@ def test_a_checkpoint_is_the_converged_training_so_far(
     surroundings.told = told
     names = keyword_parameters(moon.train)
     recipe = {name: design[name] for name in names if name in design}
-    trained_with(moon.train, module, dataset, surroundings.context(), **recipe)
+    flat(moon.train)(module, dataset, surroundings.context(), **recipe)
     surroundings.told = lambda word: None
     assert list(passed) == [1, 2, 3, 4]
     for epoch, weights in passed.items():
@@ -175,7 +176,7 @@ def test_kept_weights_of_a_moon_are_not_trained_again(dataset: Dataset, surround
     context = surroundings.context()
     object.__setattr__(context, "unit", lambda identity, make: weights)
     module = moon.build(Task.of(dataset), width=4)
-    trained_with(moon.train, module, dataset, context, epochs=1, batch_size=16)
+    flat(moon.train)(module, dataset, context, epochs=1, batch_size=16)
     assert same(module.state_dict(), weights)
     assert not module.training
     assert not surroundings.reports

@@ -17,8 +17,7 @@ from harness.parameters import keyword_parameters
 from harness.training import Task
 from harness_attributes import PAPER, moon
 from harness_attributes.recipe import balancing_weights
-
-from .conftest import trained_with
+from tests.flat import flat
 
 QUICK: dict[str, Any] = {"epochs": 12, "batch_size": 16, "flip": False, "precision": "float32"}
 
@@ -26,7 +25,7 @@ QUICK: dict[str, Any] = {"epochs": 12, "batch_size": 16, "flip": False, "precisi
 def trained(dataset: Dataset, surroundings: Any, seed: int = 0, **recipe: Any) -> moon.Moon:
     torch.manual_seed(seed)
     module = moon.build(Task.of(dataset), width=4)
-    trained_with(moon.train, module, dataset, surroundings.context(seed), **{**QUICK, **recipe})
+    flat(moon.train)(module, dataset, surroundings.context(seed), **{**QUICK, **recipe})
     return module
 
 
@@ -71,7 +70,7 @@ def test_published_optimiser_teaches_the_published_stack(dataset: Dataset, surro
     recipe = {name: design[name] for name in train if name in design}
     # A hundred steps rather than 25,000, so at ten times the published rate.
     recipe |= {"learning_rate": 1e-4, "batch_size": 16, "epochs": 24, "patience": None}
-    trained_with(moon.train, module, dataset, surroundings.context(), **recipe)
+    flat(moon.train)(module, dataset, surroundings.context(), **recipe)
     assert train_accuracy(module, dataset) > 0.95
 
 
@@ -89,7 +88,7 @@ def test_the_same_seed_gives_the_same_weights(dataset: Dataset, surroundings: An
 def test_training_leaves_the_global_generators_alone(dataset: Dataset, surroundings: Any) -> None:
     module = moon.build(Task.of(dataset), width=2)
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    trained_with(moon.train, module, dataset, surroundings.context(), **{**QUICK, "epochs": 1})
+    flat(moon.train)(module, dataset, surroundings.context(), **{**QUICK, "epochs": 1})
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
 
@@ -119,9 +118,7 @@ def test_data_without_partitions_or_attributes_are_refused(dataset: Dataset, sur
     with pytest.raises(DatasetError, match="has no partitions"):
         moon.train(module, replace(dataset, partitions=None), context)
     with pytest.raises(DatasetError, match='partition "validation" is empty'):
-        trained_with(
-            moon.train, module, replace(dataset, partitions=np.array(["train"] * 64)), context, patience=1
-        )
+        flat(moon.train)(module, replace(dataset, partitions=np.array(["train"] * 64)), context, patience=1)
     module.attribute_names = ("Red_Korner", "Green_Corner", "Blue_Corner")
     with pytest.raises(ModelError, match='did you mean "Red_Corner"'):
         moon.train(module, dataset, context)

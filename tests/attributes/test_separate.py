@@ -15,8 +15,7 @@ from harness.model import wrap_model
 from harness.training import Task
 from harness_attributes import separate
 from harness_attributes.separate import Loss, Separate
-
-from .conftest import trained_with
+from tests.flat import flat
 
 TASK = Task((3, 24, 20), ("Bald", "Male", "Young"))
 COLUMNS = torch.tensor([2, 0, 2, 0, 0])
@@ -122,7 +121,7 @@ def trained(dataset: Dataset, surroundings: Any, attributes: list[str], **recipe
     torch.manual_seed(0)
     module = separate.build(Task.of(dataset), attributes=attributes, width=4)
     recipe = {"epochs": 12, "batch_size": 16, "flip": False, "precision": "float32", **recipe}
-    trained_with(separate.train, module, dataset, surroundings.context(), **recipe)
+    flat(separate.train)(module, dataset, surroundings.context(), **recipe)
     return module
 
 
@@ -130,7 +129,7 @@ def trained(dataset: Dataset, surroundings: Any, attributes: list[str], **recipe
 def test_training_learns_what_can_be_seen(dataset: Dataset, surroundings: Any, loss: Loss) -> None:
     module = separate.build(Task.of(dataset), attributes=["Blue_Corner", "Red_Corner"], width=4, loss=loss)
     recipe: dict[str, Any] = {"epochs": 12, "batch_size": 16, "flip": False, "precision": "float32"}
-    trained_with(separate.train, module, dataset, surroundings.context(), **recipe)
+    flat(separate.train)(module, dataset, surroundings.context(), **recipe)
     assert not any(part.training for part in module.modules())
     rows = dataset.rows("train")
     assert dataset.attributes is not None
@@ -166,6 +165,6 @@ def test_kept_weights_are_loaded_and_not_trained_again(dataset: Dataset, surroun
     context = surroundings.context()
     object.__setattr__(context, "unit", lambda identity, make: first.networks[0].state_dict())
     second = separate.build(Task.of(dataset), attributes=["Red_Corner"], width=4)
-    trained_with(separate.train, second, dataset, context, epochs=1, precision="float32")
+    flat(separate.train)(second, dataset, context, epochs=1, precision="float32")
     x = images()
     assert torch.equal(first.eval()(x), second(x))

@@ -15,6 +15,7 @@ from harness.training import Context, StateDict
 from harness_bayes import class_mixtures
 from harness_bayes.mfa import Mfa
 from harness_faces import sklearn_digits
+from tests.flat import flat
 
 SHAPE = (1, 4, 6)
 DIMENSION = 24
@@ -33,7 +34,7 @@ def context(
 def fitted_digits(pair: list[str], **more: Any) -> tuple[Dataset, StateDict]:
     """scikit-learn's digits, and mixtures of two of them."""
     source = sklearn_digits.load()
-    return source, class_mixtures.fit(source, context(), pair=pair, **TINY, **more)
+    return source, flat(class_mixtures.fit)(source, context(), pair=pair, **TINY, **more)
 
 
 def source_of(

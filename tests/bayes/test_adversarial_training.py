@@ -24,9 +24,14 @@ from harness_bayes import cnn
 from harness_bayes.adversarial_training import START, Ball, divergence, pgd_loss, trades_loss
 from harness_bayes.mixture_data import MixtureDataset
 from tests.bayes.two_class_problems import SPECS, Kept, accuracy, choice, of_one_class, pixels_of, problem
+from tests.flat import flat
 
 DEVICE = torch.device("cpu")
-BALLS = [Ball.of("l2", 0.7, 4, None), Ball.of("linf", 0.1, 4, None), Ball.of("l2", 0.4, 3, 0.05)]
+BALLS = [
+    Ball(norm="l2", eps=0.7, steps=4),
+    Ball(norm="linf", eps=0.1, steps=4),
+    Ball(norm="l2", eps=0.4, steps=3, step_size=0.05),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,7 +77,7 @@ def walk(ball: Ball, start: Any, x: Any, uphill: Any) -> Any:
     for _ in range(ball.steps):
         slope = uphill(images)
         unit = np.sign(slope) if ball.norm == "linf" else slope / np.linalg.norm(slope, axis=1, keepdims=True)
-        images = project(images + ball.step_size * unit)
+        images = project(images + ball.step * unit)
     return images
 
 
@@ -163,9 +168,9 @@ def test_the_search_stays_in_ball_and_box_and_climbs(ball: Ball) -> None:
 
 def test_random_images_are_spread_over_the_ball() -> None:
     x = torch.full((500, 1, 8, 8), 0.5)
-    lengths = l2(Ball.of("l2", 0.3, 1, None).random(x, noise()) - x) / 0.3
+    lengths = l2(Ball(norm="l2", eps=0.3, steps=1).random(x, noise()) - x) / 0.3
     assert np.allclose(np.quantile(lengths.numpy(), [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.08)
-    change = (Ball.of("linf", 0.3, 1, None).random(x, noise()) - x) / 0.3
+    change = (Ball(norm="linf", eps=0.3, steps=1).random(x, noise()) - x) / 0.3
     assert np.allclose(np.quantile(change.numpy(), [0.1, 0.5, 0.9]), [-0.8, 0, 0.8], atol=0.02)
 
 
@@ -210,7 +215,7 @@ def trained(dataset: MixtureDataset, train: Any, **recipe: Any) -> cnn.Cnn:
     torch.manual_seed(0)
     module = cnn.build(Task.of(dataset))
     kept = recipe.pop("kept", Kept())
-    train(module, dataset, kept.context(), **{"batch_size": 16, **recipe})
+    flat(train)(module, dataset, kept.context(), **{"batch_size": 16, **recipe})
     return module
 
 
@@ -237,7 +242,7 @@ def test_it_learns_to_withstand(drawn: MixtureDataset, train: Any, recipe: dict[
     options = {"eps": 0.4, **recipe}
     robust, plain = trained(drawn, train, **options), trained(drawn, cnn.train)
     x, labels = pixels_of(drawn, "test")
-    ball = Ball.of("l2", 0.4, 20, None)
+    ball = Ball(norm="l2", eps=0.4, steps=20)
 
     def wrong(module: cnn.Cnn) -> float:
         def loss(outputs: Tensor) -> Tensor:

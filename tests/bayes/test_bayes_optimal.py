@@ -26,6 +26,7 @@ from harness_bayes.bayes_optimal import BayesOptimal, build, example, train, tra
 from harness_bayes.mfa import Mfa
 from harness_bayes.mixture_data import MixtureDataset
 from tests.bayes.two_class_problems import SPECS, Kept, accuracy, choice, mixture, of_one_class, problem
+from tests.flat import flat
 
 DEVICE = torch.device("cpu")
 
@@ -117,7 +118,7 @@ def test_decisions_near_the_boundary_survive_float32() -> None:
     change = float(x[1, 0, 0, 0]) - 0.5
     assert float(logits[1, 1] - logits[1, 0]) == pytest.approx(0.2 * change / deviation**2, rel=1e-3)
     assert logits.argmax(1).tolist() == [0, 1]
-    assert float(module.prepared()[0].log_likelihood(x[:1].flatten(1)).abs()) > 1e5
+    assert float(module.derived()[0].log_likelihood(x[:1].flatten(1)).abs()) > 1e5
 
 
 def test_gradients_are_exact(drawn: MixtureDataset, optimal: BayesOptimal) -> None:
@@ -228,7 +229,7 @@ class TestFitted:
     def test_it_learns_the_classes(self, drawn: MixtureDataset) -> None:
         kept = Kept()
         module = build(Task.of(drawn))
-        train_mfa(module, drawn, kept.context(), components=3, latent=3, steps=5)
+        flat(train_mfa)(module, drawn, kept.context(), components=3, latent=3, steps=5)
         assert accuracy(module.eval(), drawn) >= 0.95
         assert module.component_classes.tolist() == [0, 0, 0, 1, 1, 1]
         shares = [share for share, _ in kept.reports]
@@ -238,34 +239,34 @@ class TestFitted:
     def test_each_class_is_kept(self, drawn: MixtureDataset) -> None:
         kept = Kept(stop=lambda share: share > 0.6)
         with pytest.raises(KeyboardInterrupt):
-            train_mfa(build(Task.of(drawn)), drawn, kept.context(), components=1, latent=2, steps=3)
+            flat(train_mfa)(build(Task.of(drawn)), drawn, kept.context(), components=1, latent=2, steps=3)
         assert [made["class"] for made in kept.made] == [0]
         kept.stop = lambda share: False
         module = build(Task.of(drawn))
-        train_mfa(module, drawn, kept.context(), components=1, latent=2, steps=3)
+        flat(train_mfa)(module, drawn, kept.context(), components=1, latent=2, steps=3)
         assert [made["class"] for made in kept.made] == [0, 1]
 
     def test_components_follow_the_images(self, drawn: MixtureDataset) -> None:
         module = build(Task.of(drawn))
         options: dict[str, Any] = {"samples_per_component": 50, "latent": 1, "steps": 0}
-        train_mfa(module, drawn, Kept().context(), **options)
+        flat(train_mfa)(module, drawn, Kept().context(), **options)
         assert module.component_classes.bincount().tolist() == [2, 2]  # 120 images of each class
-        train_mfa(module, drawn, Kept().context(), images=90, **options)
+        flat(train_mfa)(module, drawn, Kept().context(), images=90, **options)
         assert module.component_classes.bincount().tolist() == [1, 1]
 
     def test_one_class_is_refused(self, drawn: MixtureDataset) -> None:
         with pytest.raises(ModelError, match=r"images of the classes \[0\]"):
-            train_mfa(build(Task.of(drawn)), of_one_class(drawn), Kept().context())
+            flat(train_mfa)(build(Task.of(drawn)), of_one_class(drawn), Kept().context())
 
     def test_too_few_images_are_refused(self, drawn: MixtureDataset) -> None:
         with pytest.raises(HarnessError) as caught:
-            train_mfa(build(Task.of(drawn)), drawn, Kept().context(), images=4, components=9, latent=2)
+            flat(train_mfa)(build(Task.of(drawn)), drawn, Kept().context(), images=4, components=9, latent=2)
         assert "\n" not in str(caught.value)
 
     def test_real_images_will_do(self, drawn: MixtureDataset) -> None:
         own = {name: getattr(drawn, name) for name in (field.name for field in fields(Dataset))}
         module = build(Task.of(drawn))
-        train_mfa(module, Dataset(**own), Kept().context(), components=1, latent=3, steps=0)
+        flat(train_mfa)(module, Dataset(**own), Kept().context(), components=1, latent=3, steps=0)
         assert accuracy(module.eval(), drawn) > 0.9
 
 

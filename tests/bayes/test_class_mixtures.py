@@ -15,13 +15,17 @@ import torch
 from harness.dataset import Dataset
 from harness.errors import DatasetError, ModelError
 from harness.training import StateDict
-from harness_bayes import class_mixtures
-from harness_bayes.class_mixtures import ClassMixtures, fit
+from harness_bayes import class_mixtures, mixture_data
+from harness_bayes.class_mixtures import ClassMixtures
+from harness_bayes.fitting import MixtureRecipe
 from harness_bayes.mfa import Mfa
-from harness_bayes.mixture_data import load_symmetric
 from harness_faces import celeba, mnist, sklearn_digits, synthetic
+from tests.flat import flat
 
 from .mixture_fixture import DIMENSION, TINY, context, source_of
+
+fit = flat(class_mixtures.fit)
+load_symmetric = flat(mixture_data.load_symmetric)
 
 
 @pytest.fixture
@@ -29,8 +33,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The arguments of each fit, which is replaced by one Gaussian."""
     calls: list[dict[str, Any]] = []
 
-    def fake(images: torch.Tensor, **arguments: Any) -> Mfa:
-        calls.append({"images": images, **arguments})
+    def fake(images: torch.Tensor, recipe: MixtureRecipe, **arguments: Any) -> Mfa:
+        calls.append({"images": images, **recipe.identity(len(images)), **arguments})
         arguments["report"](0.5, "half")
         size = images.shape[1]
         mean = images.mean(0, keepdim=True).double()

@@ -22,6 +22,7 @@ from harness_bayes import cnn
 from harness_bayes.mixture_data import MixtureDataset
 from harness_bayes.two_class_images import first_of_each, two_class_images
 from tests.bayes.two_class_problems import SPECS, Kept, accuracy, choice, of_one_class, pixels_of, problem
+from tests.flat import flat
 
 DEVICE = torch.device("cpu")
 
@@ -42,7 +43,7 @@ def drawn() -> MixtureDataset:
 def trained(dataset: Dataset, kept: Kept | None = None, seed: int = 0, **recipe: Any) -> cnn.Cnn:
     torch.manual_seed(seed)
     module = cnn.build(Task.of(dataset))
-    cnn.train(module, dataset, (kept or Kept()).context(seed), **{"batch_size": 16, **recipe})
+    flat(cnn.train)(module, dataset, (kept or Kept()).context(seed), **{"batch_size": 16, **recipe})
     return module
 
 
@@ -115,7 +116,7 @@ def test_a_step_is_adam_on_the_cross_entropy(drawn: MixtureDataset) -> None:
     module = cnn.build(Task.of(drawn), width=2, depth=2)
     torch.manual_seed(5)
     own = cnn.build(Task.of(drawn), width=2, depth=2)
-    cnn.train(module, drawn, Kept().context(3), epochs=1, batch_size=100, learning_rate=0.01)
+    flat(cnn.train)(module, drawn, Kept().context(3), epochs=1, batch_size=100, learning_rate=0.01)
     x, labels = pixels_of(drawn, "train")
     order = np.random.default_rng(derived_seed(3, "order", 1)).permutation(len(x))
     weights = list(own.parameters())

@@ -22,15 +22,18 @@ from harness.dataset import Dataset
 from harness.errors import DatasetError, ModelError
 from harness.parameters import check, keyword_parameters
 from harness.testing import dataset_contract
+from harness_bayes import mixture_data
 from harness_bayes.drawn_images import DrawnImages
 from harness_bayes.mfa import Mfa
-from harness_bayes.mixture_data import MixtureDataset, load_asymmetric, load_symmetric
+from harness_bayes.mixture_data import MixtureDataset
 from harness_bayes.two_classes import load as load_two_classes
+from tests.flat import flat
 
 from .mixture_fixture import DIMENSION, SHAPE, densities, fitted_digits, plain_source, state_of
 
 PAIR = ["a", "b"]
-LOADS = {"symmetric": load_symmetric, "asymmetric": load_asymmetric}
+load_symmetric = flat(mixture_data.load_symmetric)
+LOADS = {"symmetric": load_symmetric, "asymmetric": flat(mixture_data.load_asymmetric)}
 SIZES = {"train": 40, "validation": 10, "test": 20}
 
 
@@ -405,7 +408,9 @@ def test_what_is_asked_wrongly(kind: str, parameters: dict[str, Any], fault: str
 )
 def test_bounds_are_checked_when_the_suite_is_planned(kind: str, parameters: dict[str, Any]) -> None:
     with pytest.raises(DatasetError, match=next(iter(parameters))):
-        check("dataset x", parameters, keyword_parameters(LOADS[kind]), DatasetError)
+        check(
+            "dataset x", parameters, keyword_parameters(getattr(mixture_data, f"load_{kind}")), DatasetError
+        )
 
 
 def test_weights_of_other_images() -> None:

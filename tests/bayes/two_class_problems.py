@@ -14,7 +14,7 @@ from harness.catalog import Plugin
 from harness.errors import ModelError
 from harness.model import wrap_model
 from harness.parameters import check, jsonable
-from harness.plan.models import ModelChoice, model_parameters
+from harness.plan.models import ModelChoice
 from harness.plan.tables import preset_values
 from harness.testing.models.subject import Given
 from harness.training import Context, StateDict
@@ -102,8 +102,8 @@ def choice(name: str, **given: Any) -> ModelChoice:
     """A model as a suite would choose it."""
     entry = Given(SPECS[name], Plugin("bayes", "face-robustness-harness", "0"))
     values = {**preset_values("here", entry.spec.presets, None), **given}
-    parameters = check("here", values, model_parameters(entry), ModelError)
-    return ModelChoice(name, entry, parameters, None, f'suite.toml: model "{name}"')
+    parameters = check("here", values, entry.parameters(), ModelError)
+    return ModelChoice(name, entry, parameters, f'suite.toml: model "{name}"', None)
 
 
 @dataclass

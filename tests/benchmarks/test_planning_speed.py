@@ -12,6 +12,7 @@ import pytest
 from harness.catalog import GROUP, read_catalog
 from harness.manifest import read_suite
 from harness.plan.planner import plan
+from tests.plan import fakes
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ TINY = Sizes(datasets=2, models=2, attacks=3)
 
 @pytest.mark.benchmark(timer=time.process_time)
 def test_planning_a_hundred_thousand_cells(timed: Any, report: Any, sizes: Sizes) -> None:
-    catalog = read_catalog([EntryPoint("fakes", "tests.planning.fakes", GROUP)])
+    catalog = read_catalog([EntryPoint("fakes", fakes.__name__, GROUP)])
     document = {
         "schema": 1,
         "name": "large",

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 import harness
-from harness.parameters import GIVEN_TO_ATTACKS, keyword_parameters
+from harness.parameters import keyword_parameters
 from harness.specs import AttackSpec
 from harness.threat import Threat
 
@@ -79,7 +79,7 @@ def spec(name: str) -> AttackSpec:
 
 def few(name: str) -> dict[str, Any]:
     """All its parameters, with few steps."""
-    parameters = keyword_parameters(function(name), GIVEN_TO_ATTACKS)
+    parameters = keyword_parameters(function(name), AttackSpec.given)
     chosen = {**FEW, **OWN.get(name, {})}
     return {key: chosen.get(key, parameter.default) for key, parameter in parameters.items()}
 

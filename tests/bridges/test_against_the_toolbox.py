@@ -19,7 +19,7 @@ from harness.goals import FlipAttribute, Targeted, Untargeted
 from harness.model import frozen
 from harness.randomness import CaseRandom
 from harness.threat import L2, Linf, Minimal, Threat
-from harness_art.peculiar import drawn_start
+from harness_art.special_cases import drawn_start
 
 from .conftest import CASES, CLASSES, Setting, images, model_of, setting_of
 from .quick import few, function
@@ -236,9 +236,10 @@ def test_hopskipjump_from_its_own_start() -> None:
 
 def defaults(name: str) -> dict[str, Any]:
     """All parameters with the defaults that a manifest's reader sees."""
-    from harness.parameters import GIVEN_TO_ATTACKS, keyword_parameters
+    from harness.parameters import keyword_parameters
+    from harness.specs import AttackSpec
 
-    known = keyword_parameters(function(f"art/{name}"), GIVEN_TO_ATTACKS)
+    known = keyword_parameters(function(f"art/{name}"), AttackSpec.given)
     return {key: parameter.default for key, parameter in known.items()}
 
 

@@ -116,10 +116,10 @@ def test_a_model_shows_the_toolbox_no_more_than_its_access() -> None:
     x = images().numpy()
     closed = harness.to_art(harness.wrap_model(module, "classes", access="decisions"))
     assert set(np.unique(closed.predict(x))) == {0.0, 1.0}
-    with pytest.raises(ContractError, match="gradients, and may see decisions"):
+    with pytest.raises(ContractError, match="gradients, but may see only decisions"):
         closed.loss_gradient(x, np.eye(CLASSES, dtype=np.float32))
     shown = harness.to_art(harness.wrap_model(module, "classes", access="scores"))
-    with pytest.raises(ContractError, match="gradients, and may see scores"):
+    with pytest.raises(ContractError, match="gradients, but may see only scores"):
         shown.class_gradient(x)
     verifier = harness.wrap_model(
         model_of("embedding").module, "embedding", threshold=1.0, access="decisions"

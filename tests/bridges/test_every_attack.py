@@ -104,7 +104,7 @@ def test_gradients_are_refused_where_scores_are_shown(name: str) -> None:
     with pytest.raises((ContractError, AttackError), match="gradients"):
         setting.call(function(name), threat(name, access="scores"), **few(name))
     model = replace(setting.model, access="scores")
-    with pytest.raises(AttackError, match="needs gradients, and may see scores"):
+    with pytest.raises(AttackError, match="needs gradients, but may see only scores"):
         harness.attack(name, model, setting.x, goal=setting.goal, threat=threat(name))
 
 
@@ -179,7 +179,7 @@ def test_regions_are_kept(name: str, places: str) -> None:
 def test_regions_are_refused_by_the_others(name: str) -> None:
     setting = setting_of("flip")
     limits = replace(threat(name), mask=torch.ones(8, 8, dtype=torch.bool))
-    with pytest.raises(AttackError, match=f"{name} keeps to no region"):
+    with pytest.raises(AttackError, match=f"{name} cannot restrict its changes to a region"):
         setting.call(function(name), limits, **few(name))
     assert setting.module.asked == 0
 

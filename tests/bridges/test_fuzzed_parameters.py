@@ -15,8 +15,9 @@ import harness
 from harness.catalog import catalog
 from harness.errors import AttackError, HarnessError
 from harness.manifest import read_suite
-from harness.parameters import GIVEN_TO_ATTACKS, check, keyword_parameters
+from harness.parameters import check, keyword_parameters
 from harness.plan.planner import plan
+from harness.specs import AttackSpec
 
 from .conftest import CASES, setting_of
 from .quick import NAMES, few, function, spec, threat
@@ -64,7 +65,7 @@ def suite(name: str, **values: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_values_are_planned_or_refused_in_one_line(name: str) -> None:
-    parameters = keyword_parameters(function(name), GIVEN_TO_ATTACKS)
+    parameters = keyword_parameters(function(name), AttackSpec.given)
     for parameter in (*parameters, "eps", "norm", "verbose", "targeted", "batch_size", "estimator", "y"):
         refused = 0
         for value in ODD:
@@ -85,7 +86,7 @@ def test_every_attack_plans_with_its_defaults(name: str) -> None:
 def test_what_is_accepted_runs_or_is_refused_in_one_line(name: str) -> None:
     """Two draws of odd parameters each, on a head of its own."""
     draws = random.Random(name)
-    parameters = keyword_parameters(function(name), GIVEN_TO_ATTACKS)
+    parameters = keyword_parameters(function(name), AttackSpec.given)
     for goal in ("flip", "untargeted"):
         setting = setting_of(goal)
         values = few(name)

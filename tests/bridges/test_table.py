@@ -9,7 +9,8 @@ import sys
 import pytest
 from art.attacks import evasion
 
-from harness.parameters import GIVEN_TO_ATTACKS, keyword_parameters
+from harness.parameters import keyword_parameters
+from harness.specs import AttackSpec
 from harness_art.attacks import function_of
 from harness_art.bridged import GIVEN, Bridged
 from harness_art.table import ATTACKS, LEFT_OUT
@@ -29,7 +30,7 @@ def test_every_exported_attack_is_offered_or_left_out() -> None:
 @pytest.mark.parametrize("row", ATTACKS, ids=lambda row: row.name)
 def test_every_parameter_is_the_manifests_or_the_bridges(row: Bridged) -> None:
     theirs = inspect.signature(getattr(evasion, row.name)).parameters
-    ours = keyword_parameters(function_of(row.name), GIVEN_TO_ATTACKS)
+    ours = keyword_parameters(function_of(row.name), AttackSpec.given)
     by_norm = {"norm", "eps"} if row.norms else set()
     for name, parameter in theirs.items():
         if name in {*GIVEN, *row.given, *by_norm}:
@@ -48,7 +49,7 @@ def test_defaults_keep_to_their_own_bounds(row: Bridged) -> None:
     from harness.errors import AttackError
     from harness.parameters import convert
 
-    for name, parameter in keyword_parameters(function_of(row.name), GIVEN_TO_ATTACKS).items():
+    for name, parameter in keyword_parameters(function_of(row.name), AttackSpec.given).items():
         assert convert(name, parameter.default, parameter, AttackError) == parameter.default
 
 

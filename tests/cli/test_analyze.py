@@ -25,7 +25,7 @@ def test_a_run_writes_table_and_figure(harness: Command, suite: Path) -> None:
     suite.write_text(TALLY)
     ran = harness("run", suite)
     assert (ran.status, ran.err) == (0, "")
-    assert "1 analyses in results/small/analyses" in ran.out
+    assert "1 analysis in results/small/analyses" in ran.out
     assert files() == {"tally.parquet", "tally.svg"}
     table = read_results(FOLDER).analysis("tally")
     records = read_results(FOLDER).samples(columns=["success"], where={"attack": "step"})
@@ -46,7 +46,7 @@ def test_the_same_records_give_the_same_bytes(harness: Command, suite: Path) -> 
 def test_others_can_be_named(harness: Command, suite: Path) -> None:
     harness("run", suite)
     assert not PLACE.exists()
-    assert "asks for no analysis" in harness("analyze", FOLDER).out
+    assert "has no [[analysis]]" in harness("analyze", FOLDER).out
     (row,) = harness("analyze", FOLDER, "tally", "--json").json
     assert row["analysis"] == "tally"
     assert files() == {"tally.parquet", "tally.svg"}

@@ -131,8 +131,11 @@ def test_the_card_of_everything_that_the_project_brings(harness: Command) -> Non
         (["info", "model", "linear", "--preset", "papr"], 'preset "papr" is unknown; did you mean "paper"?'),
         (["info", "model", "linear", "--set", "widht=3"], '"widht" is unknown; did you mean "width"?'),
         (["info", "model", "linear", "--set", "width"], "--set width: write KEY=VALUE"),
-        (["info", "model", "linear", "--set", "width=0"], "cannot be built to be counted: ValueError"),
-        (["info", "attack", "step", "--set", "size=0"], "--set is for the parameters of a model"),
+        (
+            ["info", "model", "linear", "--set", "width=0"],
+            "to count its parameters: ValueError",
+        ),
+        (["info", "attack", "step", "--set", "size=0"], "--set counts the parameters of a model"),
     ],
 )
 def test_a_wrong_request_is_one_line(refused: Callable[..., str], arguments: list[str], message: str) -> None:

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from harness.catalog import catalog, read_catalog
 from harness.errors import CatalogError, HarnessError
-from harness.judge.region import attack_parameters
 from harness.options import Options
 from harness.parameters import Parameter
 from harness.results import read_results
@@ -78,7 +77,7 @@ def names() -> list[str]:
 def document(name: str, draw: Any) -> dict[str, Any]:
     entry = catalog().attacks[name]
     try:
-        known = attack_parameters(entry)
+        known = entry.parameters()
     except CatalogError as error:
         pytest.skip(f"{name} needs what is not installed: {error}")
     # Long runs by default, but for those that are drawn.

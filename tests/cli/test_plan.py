@@ -83,7 +83,7 @@ def test_what_is_skipped_is_shown_with_its_reason(harness: Command, suite: Path)
 def test_long_plans_are_cut_on_the_terminal(harness: Command, suite: Path) -> None:
     sizes = ", ".join(str(number) for number in range(1, 71))
     suite.write_text(SUITE.replace('use = "step"\n', f'use = "step"\nsize = [{sizes}]\n'))
-    assert "… and 11 cells more; --json shows all" in harness("plan", suite).out
+    assert "… and 11 more cells; --json shows all" in harness("plan", suite).out
     assert len(harness("plan", suite, "--json").json["cells"]) == 71
 
 
@@ -92,7 +92,7 @@ def test_training_alone(harness: Command, suite: Path, monkeypatch: pytest.Monke
     first = harness("train", suite)
     assert first.status == 0
     assert first.out.startswith("linear on tiny: trained in ")
-    assert "on 24 test images (majority guess" in first.out
+    assert "on 24 test images (majority-class baseline" in first.out
     assert harness("train", suite).out.startswith("linear on tiny: was trained before; accuracy ")
     assert not Path("results").exists()
 

@@ -83,7 +83,7 @@ def test_shards_together_equal_an_undivided_run(
     harness("run", suite, "--out", "whole")
     first = harness("run", suite, "--out", "parts", "--shard", f"{order[0]}/2")
     assert first.status == 0
-    assert "cells still lack shards of other processes" in first.out
+    assert "shards of other processes are still missing in 2 cells" in first.out
     half = len(records(Path("parts")))
     assert 0 < half < CASES
     second = harness("run", suite, "--out", "parts", "--shard", f"{order[1]}/2")
@@ -227,7 +227,7 @@ def test_what_is_done_again(harness: Command, suite: Path, monkeypatch: pytest.M
     monkeypatch.delenv("TINY_FAULT")
     never = harness("run", suite, "--overwrite", "never")
     assert never.status == 1
-    assert "nothing was left to do" in never.out
+    assert "no case was attacked; 2 cells, 1 failed, 0 pairs skipped" in never.out
     failed = harness("run", suite, "--overwrite", "failed")
     assert failed.status == 0
     assert "24 cases attacked" in failed.out
@@ -293,7 +293,7 @@ def test_pairs_that_do_not_fit_are_skipped(harness: Command, suite: Path) -> Non
     suite.write_text(SUITE.replace('"linear"', '"boxed"'))
     ran = harness("run", suite, "--limit", 2)
     assert ran.status == 0
-    assert "1 cells, 1 pairs skipped" in ran.out
+    assert "1 cell, 1 pair skipped" in ran.out
     cells = read_results("results/small").cells()
     skipped = cells[cells["status"] == "skipped"]
     assert skipped["error"].tolist() == ["step needs gradients, and boxed shows no more than decisions"]
@@ -347,7 +347,7 @@ def test_a_stand_in_is_used_where_the_variable_is_unset(
             'sample = 25, but partition "test" has 24 images',
         ),
         (["small.toml", "--out", "small.toml"], "small.toml cannot be written: Not a directory"),
-        (["small.toml", "--out", ""], "--out is empty; name a folder"),
+        (["small.toml", "--out", ""], "--out is empty; give the path of a folder"),
     ],
 )
 def test_a_wrong_request_is_one_line(
@@ -404,5 +404,5 @@ def test_an_interruption_is_told(harness: Command, suite: Path, monkeypatch: pyt
     monkeypatch.setattr("harness.session.executor.run_shard", interrupted)
     ran = harness("run", suite)
     assert ran.status == 130
-    assert ran.err == "harness: interrupted; what is finished is kept, run again to go on\n"
+    assert ran.err == "harness: interrupted; finished shards are kept, run it again to continue\n"
     assert Path("results/small/cells.parquet").is_file()

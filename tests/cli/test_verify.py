@@ -92,7 +92,7 @@ def test_a_tampered_record_is_found(harness: Command, done: Path, column: str, v
     line, total = ran.out.splitlines()
     assert f"{column} is " in line
     assert "linear x step" in line
-    assert total == f"{CASES} adversarials judged again, 1 differ from their records"
+    assert total == f"{CASES} adversarials judged again, 1 differs from its record"
 
 
 def test_a_tampered_image_is_found(harness: Command, done: Path) -> None:
@@ -128,7 +128,7 @@ def test_records_in_error_keep_no_adversarial(
     ran = harness("verify", FOLDER)
     assert ran.status == 0
     assert ran.out == (
-        "72 adversarials judged again, 0 differ from their records; 24 records keep no adversarial\n"
+        "72 adversarials judged again, 0 differ from their records; 24 records without a stored adversarial\n"
     )
 
 

@@ -10,14 +10,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 from rich.table import Table
 
+from harness.catalog import Entry, Plugin
 from harness.errors import ResultsError
 from harness.export import FORMATS, export, terminal
 from harness.results import read_results
+from harness.specs import MetricSpec
 from tests.leaderboard import board_fixture as tiny
 from tests.leaderboard.board_fixture import broken, cell, record
 
@@ -155,7 +158,7 @@ def test_markdown_is_readable(folder: Path) -> None:
     assert attacked.startswith(r"| 1 | faces (stand-in for celeba) | robust | pgd | linf 8/255 | flip | 40 |")
     assert "| 100.0 | 92.5 [80.1–97.4] | 7.5 [2.6–19.9] |" in attacked
     assert clean.startswith("| 1= |")
-    assert "| 3.00 |" in attacked  # grey levels
+    assert "| 3.00 |" in attacked  # in units of 1/255
     assert "PASS |" not in lines[0]
     assert "1 of 40 cases: RuntimeError: no" in text
 
@@ -212,6 +215,33 @@ def test_a_metric_of_a_plugin_is_shown(folder: Path) -> None:
     board = read_results(folder).leaderboard().assign(auroc=0.5, auroc_low=0.4, auroc_high=0.6)
     assert markdown.render(board, {}).count("| 0.500 |") >= 6
     assert "auroc" in markdown.render(board, {})
+
+
+def test_a_metric_of_a_plugin_is_shown_as_its_spec_says(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.export import markdown
+
+    def described(name: str, **shown: Any) -> Entry[MetricSpec]:
+        spec = MetricSpec(name=name, summary="", run="", columns=(), **shown)
+        return Entry(spec, Plugin("mine", "mine", "1"))
+
+    entries = {
+        "au-roc": described("au-roc", heading="AU-ROC %", digits=1, scale=100.0, explanation="an area."),
+        "other": described("other", interval=False, shown="always", importance=14),
+        "hidden": described("hidden", shown="never"),
+    }
+    monkeypatch.setattr("harness.export.columns.plugin_metrics", lambda: entries)
+    results = read_results(folder)
+    board = results.leaderboard().assign(au_roc=0.5, au_roc_low=0.4, au_roc_high=0.6, hidden=1.0)
+    board = board.assign(hidden_low=0.5, hidden_high=1.5, other=np.nan)
+    head, *_ = [line for line in markdown.render(board, {}).splitlines() if line.startswith("|")]
+    assert head.endswith("| AU-ROC % | other |")
+    assert markdown.render(board, {}).count("| 50.0 | – |") == 6
+    assert "- **AU-ROC %**: an area." in markdown.render(board, {})
+    narrow = shown(terminal.table(board, results.suite, 90), 90)
+    assert "other" in narrow
+    assert "AU-ROC" not in narrow
 
 
 def test_unknown_format_is_told(folder: Path) -> None:

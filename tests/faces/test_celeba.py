@@ -219,7 +219,7 @@ def test_root_that_does_not_exist(root: Path) -> None:
 def test_root_that_is_no_path(root: Any) -> None:
     with pytest.raises(DatasetError) as caught:
         celeba.load(root=root)
-    assert str(caught.value) == f"celeba: root = {root!r} is no path; {LAYOUT}"
+    assert str(caught.value) == f"celeba: root = {root!r} is not a path; {LAYOUT}"
 
 
 @pytest.mark.parametrize("root", ["~nobody-of-this-name/celeba", "a\0b", "x" * 5000])
@@ -256,7 +256,7 @@ def test_root_with_the_parts_in_folders_of_their_own(root: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("4\n", "5\n", "row 1 promises 5 images, but 4 are listed; write 4 there, or restore the file"),
+        ("4\n", "5\n", "row 1 says 5 images, but 4 are listed; write 4 there, or restore the file"),
         ("4\n", "", 'row 1 is "Bald Male Young"; it must be the number of images'),
         ("Male", "Bald", "row 2 names Bald twice; it must name each column once"),
         ("Bald Male Young ", " ", "row 2 is empty; it must name each column once"),
@@ -291,7 +291,7 @@ def test_malformed_attribute_file(root: Path, old: str, new: str, expected: str)
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("", 'row 1 is ""'), ("4\n", "row 2 is empty"), ("0\nBald\n", "lists no image")]
+    ("text", "expected"), [("", 'row 1 is ""'), ("4\n", "row 2 is empty"), ("0\nBald\n", "lists no images")]
 )
 def test_attribute_file_cut_short(root: Path, text: str, expected: str) -> None:
     path = root / "list_attr_celeba.txt"
@@ -344,7 +344,7 @@ def test_numbers_of_all_lengths(tmp_path: Path) -> None:
         ),
         ("identity_CelebA.txt", "6145", "Ann", 'row 3: column 2 is "Ann"; it must be a whole number'),
         ("identity_CelebA.txt", "000086", "000058", "row 3: 000058.jpg is listed in row 2 already;"),
-        ("list_landmarks_align_celeba.txt", "4", "5", "row 1 promises 5 images, but 4 are listed;"),
+        ("list_landmarks_align_celeba.txt", "4", "5", "row 1 says 5 images, but 4 are listed;"),
         (
             "list_landmarks_align_celeba.txt",
             "lefteye_x",

@@ -160,7 +160,7 @@ def flipped(root: Path) -> None:
             TRAIN_IMAGES,
             "is truncated: 6 x 4 x 5 makes 136 bytes",
         ),
-        (rewrite(TRAIN_IMAGES, lambda data: data + b"\0"), TRAIN_IMAGES, "does not end there: 6 x 4 x 5"),
+        (rewrite(TRAIN_IMAGES, lambda data: data + b"\0"), TRAIN_IMAGES, "is too long: 6 x 4 x 5"),
         (rewrite(TEST_LABELS, lambda data: data[:-1]), TEST_LABELS, "is truncated: 3 makes 11 bytes"),
         (rewrite(TRAIN_IMAGES, lambda data: data[:10]), TRAIN_IMAGES, "is truncated in its first 16 bytes"),
         (rewrite(TRAIN_IMAGES, lambda data: data[:3]), TRAIN_IMAGES, "is truncated in its first 16 bytes"),
@@ -182,7 +182,7 @@ def flipped(root: Path) -> None:
         (write(TEST_LABELS, np.array([1, 10, 2], np.uint8)), TEST_LABELS, "label 1, counted from 0, is 10"),
         (write(TRAIN_IMAGES, PIXELS[:0]), TRAIN_LABELS, "has 6 labels for the 0 images"),
         (write(TEST_IMAGES, PIXELS[6:, :3]), "", "are 4 x 5 pixels, test images 3 x 5"),
-        (write(TEST_IMAGES, PIXELS[6:, :0]), TEST_IMAGES, "holds no pixel"),
+        (write(TEST_IMAGES, PIXELS[6:, :0]), TEST_IMAGES, "has no pixels"),
         (
             remove(TEST_LABELS),
             "",
@@ -234,7 +234,7 @@ def test_root_without_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("root", ["", " ", 5, None])
 def test_root_that_is_no_path(root: Any) -> None:
-    with pytest.raises(DatasetError, match="is no path; expected a folder"):
+    with pytest.raises(DatasetError, match="is not a path; expected a folder"):
         mnist.load(root=root)
 
 

@@ -75,7 +75,7 @@ def test_a_mapping_is_read_like_a_file_and_left_alone(path: Path) -> None:
     ("old", "new", "message"),
     [
         ("schema = 1", "", '{path}: "schema" is missing; it is a int'),
-        ("schema = 1", "schema = 2", "{path}: schema = 2 is not known here; this version reads 1"),
+        ("schema = 1", "schema = 2", "{path}: schema = 2 is unknown; this version reads schema = 1"),
         ("schema = 1", "schema = true", "{path}.schema = True must be int"),
         ("schema = 1", 'schema = "1"', "{path}.schema = '1' must be int"),
         (NAME, "", '{path}: "name" is missing; it is a str'),

@@ -102,8 +102,8 @@ def test_convolutions_on_graphics_cards_are_float32_too() -> None:
 @pytest.mark.parametrize(
     ("answer", "shown"),
     [
-        (lambda x: x.sum(), r"\(\) to a batch of 2"),
-        (lambda x: x.flatten(1).sum(1), r"\(2,\) to a batch of 2"),
+        (lambda x: x.sum(), r"\(\) for a batch of 2"),
+        (lambda x: x.flatten(1).sum(1), r"\(2,\) for a batch of 2"),
         (lambda x: x.flatten(2), r"\(2, 3, 16\)"),
         (lambda x: torch.cat([x, x]).flatten(1), r"\(4, 48\)"),
         (lambda x: (x.flatten(1), x), "tuple"),
@@ -124,7 +124,7 @@ def test_wrong_answers_are_refused(answer: Any, shown: str) -> None:
 
 def test_answers_must_fit_the_names() -> None:
     model = wrap_model(net(), "attributes", names=["a", "b"])
-    with pytest.raises(ContractError, match="answered 3 attributes, and has 2 names"):
+    with pytest.raises(ContractError, match="returned 3 attributes, but has 2 names"):
         model.scores(images(1))
     assert wrap_model(net(), "embedding", names=["a"]).scores(images(1)).shape == (1, 3)
 
@@ -207,7 +207,7 @@ def test_scores_have_no_gradients() -> None:
     outputs = handle(x)
     assert not outputs.requires_grad
     torch.testing.assert_close(outputs, net()(x).detach())
-    with pytest.raises(ContractError, match="asked for gradients, and may see scores"):
+    with pytest.raises(ContractError, match="asked for gradients, but may see only scores"):
         handle.gradient(x, total)
 
 
@@ -232,7 +232,7 @@ def test_decisions_of_classes_are_one_hot_and_of_embeddings_none() -> None:
     assert torch.equal(shown.argmax(1), model.scores(x).argmax(1))
     assert torch.equal(shown.sum(1), torch.ones(6))
     assert set(shown.unique().tolist()) == {0, 1}
-    with pytest.raises(ContractError, match="no decisions to show"):
+    with pytest.raises(ContractError, match="no decisions without an anchor"):
         Handle(wrap_model(net(), "embedding"), 6, access="decisions")(x)
 
 
@@ -284,7 +284,7 @@ def test_focus_on_classes_changes_nothing() -> None:
 def test_focus_needs_an_objective_of_the_same_cases() -> None:
     model = wrap_model(net(), "attributes")
     objective = FlipAttribute(torch.tensor(0)).objective(model, model.scores(images(4)))
-    with pytest.raises(ContractError, match="an objective of 4 cases cannot focus one of 3"):
+    with pytest.raises(ContractError, match="an objective of 4 cases cannot focus a handle of 3 cases"):
         Handle(model, 3).focus(objective)
 
 
@@ -421,5 +421,5 @@ def test_components_need_a_model_that_has_them_and_its_scores() -> None:
         assert not handle.has_components
         with pytest.raises(ContractError, match="components need"):
             handle.components(torch.rand(1, 3, 2, 2))
-    with pytest.raises(ContractError, match="Flatten is not made of components"):
+    with pytest.raises(ContractError, match="Flatten has no components"):
         _ = plain.component_classes

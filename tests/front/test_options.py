@@ -67,7 +67,7 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
         ("shard", "1/2/3", "--shard 1/2/3 must be i/n"),
         ("overwrite", "al", '--overwrite al is unknown; did you mean "all"?'),
         ("overwrite", "zzz", "--overwrite zzz is unknown; valid: all, failed, never"),
-        ("out", "", "--out is empty; name a folder"),
+        ("out", "", "--out is empty; give the path of a folder"),
     ],
 )
 def test_a_wrong_value_names_the_flag(flag: str, value: Any, message: str) -> None:

@@ -15,9 +15,7 @@ import pytest
 import harness
 from harness.catalog import GROUP, KINDS
 from harness.errors import ManifestError
-from harness.judge.region import attack_parameters
 from harness.parameters import check, keyword_parameters
-from harness.plan.models import model_parameters
 from harness.specs import AttackSpec, DatasetSpec, MeasureSpec, ModelSpec, Spec
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +94,7 @@ def test_every_spec_names_code_that_is_there(kind: str, name: str) -> None:
 )
 def test_presets_hold_parameters_that_there_are(kind: str, name: str) -> None:
     entry: Any = harness.catalog().section(kind)[name]
-    known = model_parameters(entry) if kind == "models" else attack_parameters(entry)
+    known = entry.parameters()
     for preset, values in entry.spec.presets.items():
         resolved = check(f"{name} {preset}", {**values}, known, ManifestError)
         assert set(values) <= set(resolved)

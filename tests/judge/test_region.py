@@ -13,7 +13,7 @@ from harness.catalog import Entry, Plugin
 from harness.errors import AttackError
 from harness.goals import Evade, FlipAttribute, Impersonate, Targeted, Untargeted
 from harness.handle import Handle, Meter
-from harness.judge.region import attack_parameters, run_parameters, with_region
+from harness.judge.region import with_region
 from harness.judge.verdict import judge
 from harness.model import Model, frozen, wrap_model
 from harness.specs import AttackSpec
@@ -77,10 +77,10 @@ def entry(**more: Any) -> Entry[AttackSpec]:
 
 
 def test_parameters_of_region_and_run_stand_side_by_side() -> None:
-    parameters = attack_parameters(entry())
+    parameters = entry().parameters()
     assert set(parameters) == {"border", "kind", "shade"}
     values = {"border": 2, "kind": "frame", "shade": 0.5}
-    assert run_parameters(entry(), values) == {"border": 2, "shade": 0.5}
+    assert entry().arguments(entry().spec.run, values) == {"border": 2, "shade": 0.5}
     threat = with_region(entry(), values, Threat(), (6, 8))
     assert threat.label == "whiten"
     assert threat.mask is not None

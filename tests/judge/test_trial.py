@@ -405,7 +405,7 @@ def test_clean_answer_that_is_not_finite_is_an_error() -> None:
     trial = run(lighten, model=wrap_model(Broken().eval(), "attributes"), images=images, threat=Minimal())
     assert trial.verdict.success.tolist() == [True, False, True]
     assert trial.verdict.reached.tolist() == [True, False, True]
-    assert trial.verdict.errors == ("", "the model's clean answer is not finite", "")
+    assert trial.verdict.errors == ("", "the model's clean output is not finite", "")
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (2, 1, 6, 6), (1, 1, 6, 6), (3, 1, 6, 5), (3, 2, 6, 6)])
@@ -582,8 +582,8 @@ def test_attack_checks_parameters() -> None:
     [
         (greys()[0], "expected float"),
         (torch.full((3, *SHAPE), 120, dtype=torch.uint8), "expected float"),
-        (greys() * 255, r"images leave \[0, 1\]"),
-        (greys() - 1, r"images leave \[0, 1\]"),
+        (greys() * 255, r"images have values outside \[0, 1\]"),
+        (greys() - 1, r"images have values outside \[0, 1\]"),
         (greys() * float("nan"), "not finite"),
     ],
 )
@@ -593,7 +593,7 @@ def test_attack_refuses_what_are_no_images(images: Tensor, message: str) -> None
 
 
 def test_attack_needs_a_wrapped_model() -> None:
-    with pytest.raises(AttackError, match=r"got Brighter; wrap it: harness.wrap_model"):
+    with pytest.raises(AttackError, match=r"not Brighter; wrap it with harness.wrap_model"):
         harness.attack(lighten, Brighter(), greys(), goal=flip(), threat=BUDGET)  # type: ignore[arg-type]
 
 
@@ -602,10 +602,10 @@ def test_attack_by_name_checks_what_the_attack_can() -> None:
     assert harness.attack("pgd", brighter(), greys(), **pgd, steps=3).success.all()
     with pytest.raises(CatalogError, match='did you mean "pgd"'):
         harness.attack("pdg", brighter(), greys(), **pgd)
-    with pytest.raises(AttackError, match="needs gradients, and may see scores"):
+    with pytest.raises(AttackError, match="needs gradients, but may see only scores"):
         harness.attack("pgd", brighter(), greys(), goal=flip(), threat=Linf(0.1, access="scores"))
     shy = wrap_model(Brighter().eval(), "attributes", access="decisions")
-    with pytest.raises(AttackError, match="may see decisions"):
+    with pytest.raises(AttackError, match="may see only decisions"):
         harness.attack("pgd", shy, greys(), **pgd)
     with pytest.raises(AttackError, match="needs a budget"):
         harness.attack("pgd", brighter(), greys(), goal=flip(), threat=Minimal("l2"))

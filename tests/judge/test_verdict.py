@@ -370,7 +370,7 @@ def test_answer_that_is_not_finite_is_an_error(value: float, column: int) -> Non
     assert found.success.tolist() == [True, False, False]
     assert found.reached.tolist() == [True, False, False]
     assert found.valid.tolist() == [True, False, True]
-    assert found.errors == ("", "the model's answer is not finite", "")
+    assert found.errors == ("", "the model's output is not finite", "")
 
 
 @pytest.mark.parametrize("goal", [Evade, Impersonate])
@@ -388,7 +388,7 @@ def test_undefined_distance_is_an_error(goal: Any) -> None:
     x_adv = torch.stack([x[0], torch.zeros(SHAPE)])  # a black image has no direction
     found = judge(model, objective, Minimal(), x, x_adv)
     assert not found.success[1]
-    assert found.errors == ("", "the model's answer is not finite")
+    assert found.errors == ("", "the model's output is not finite")
 
 
 def test_wrong_shape_of_answer_is_no_success() -> None:
@@ -397,7 +397,7 @@ def test_wrong_shape_of_answer_is_no_success() -> None:
             return x.flatten(1).mean(1)
 
     objective = Untargeted(torch.tensor([0, 0, 0])).objective(wrap_model(Brighter()), torch.zeros(3, 2))
-    with pytest.raises(ContractError, match=r"answered \(3,\) to a batch of 3"):
+    with pytest.raises(ContractError, match=r"returned \(3,\) for a batch of 3"):
         judge(wrap_model(Flat()), objective, Minimal(), greys(), greys())
 
 

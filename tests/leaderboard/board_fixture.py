@@ -25,7 +25,7 @@ SUITE = {
 def record(
     sample: str, target: str | None = None, *, success: bool | None = False, **values: Any
 ) -> dict[str, Any]:
-    """A record of a case that was right before the attack, unless told otherwise."""
+    """A record of a case that was classified correctly before the attack, unless told otherwise."""
     row: dict[str, Any] = {
         "sample_id": sample,
         "goal": "flip",

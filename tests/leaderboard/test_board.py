@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from harness.catalog import Entry, Plugin
 from harness.errors import ResultsError
 from harness.leaderboard.board import build, columns, write
 from harness.leaderboard.ranking import standing
-from harness.metrics import Estimate
+from harness.metrics import CORE, SPECS, Estimate
+from harness.metrics.outcomes import as_outcomes
 from harness.results import read_results
 from harness.specs import MetricSpec
 
@@ -78,7 +80,7 @@ def test_columns_come_in_order_whatever_the_board_holds(tmp_path: Path) -> None:
     assert len(empty) == 0
 
 
-def test_errors_are_neither_robust_nor_broken(tmp_path: Path) -> None:
+def test_errors_are_neither_robust_nor_fooled(tmp_path: Path) -> None:
     records = [record("a", success=True), record("b"), *(broken(f"x{i}") for i in range(8))]
     row = row_of(board_of(tmp_path, cell(records)), "pgd")
     assert (row["n"], row["coverage"]) == (10, 0.2)
@@ -175,7 +177,7 @@ def test_an_uncovered_case_is_not_robust_in_the_worst_case(tmp_path: Path) -> No
     other = cell([broken("a"), broken("b"), record("c")], attack="other")
     row = row_of(board_of(tmp_path, one, other), "worst-case")
     assert row["threat"] == "any"
-    assert row["coverage"] == pytest.approx(2 / 3)  # a: not broken, and not known to be robust
+    assert row["coverage"] == pytest.approx(2 / 3)  # a: no success, and not known to be robust
     assert row["robust_accuracy"] == row["success_rate"] == 0.5
     assert row["robust_accuracy_low"] == pytest.approx(binomtest(1, 3).proportion_ci(method="wilson").low)
     assert row["robust_accuracy_high"] == pytest.approx(binomtest(2, 3).proportion_ci(method="wilson").high)
@@ -369,6 +371,46 @@ def test_metrics_of_plugins_add_columns(tmp_path: Path) -> None:
     assert math.isnan(row["largest_l2_low"])
     assert math.isnan(row_of(board, "clean")["largest_l2"])
     assert list(board.columns) == [*columns(), "largest_l2", "largest_l2_low", "largest_l2_high"]
+
+
+def test_a_metric_without_interval_adds_one_column(tmp_path: Path) -> None:
+    plain = entry("largest_l2")
+    plain = replace(plain, spec=replace(plain.spec, interval=False))
+    board = board_of(tmp_path, cell([record("a", l2=0.5)]), metric_entries={"mine/largest-l2": plain})
+    assert list(board.columns) == [*columns(), "mine_largest_l2"]
+    assert row_of(board, "pgd")["mine_largest_l2"] == 0.5
+
+
+def median_l2(records: Any) -> Estimate:
+    """A core metric of the nearest adversarials."""
+    cases = as_outcomes(records, "l2")
+    return Estimate(float(np.nanmedian(cases.values["l2"])), 0.25, 4.0, cases.keys.size)
+
+
+def longest(records: Any) -> Estimate:
+    """A core metric of what an attack cost."""
+    return Estimate(float(as_outcomes(records, "forwards").values["forwards"].max()), None, None, 1)
+
+
+def test_a_core_metric_needs_its_function_and_its_spec_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = columns()
+    for metric, column, interval in ((median_l2, "l2", True), (longest, "forwards", False)):
+        name = metric.__name__.replace("_", "-")
+        spec = MetricSpec(name=name, summary="", run="", columns=("sample_id", column), interval=interval)
+        monkeypatch.setitem(CORE, name, metric)
+        monkeypatch.setitem(SPECS, name, spec)
+    board = board_of(tmp_path, cell([record("a", success=True, l2=2.0, forwards=7)]), metric_entries={})
+    assert list(board.columns) == [*before, "median_l2", "median_l2_low", "median_l2_high", "longest"]
+    assert board.set_index("attack")["median_l2"].to_dict() == {
+        "clean": pytest.approx(math.nan, nan_ok=True),
+        "pgd": 2.0,
+        "worst-case": 2.0,
+    }
+    assert row_of(board, "worst-case")["median_l2_high"] == 4.0
+    assert row_of(board, "pgd")["longest"] == 7
+    assert math.isnan(row_of(board, "worst-case")["longest"])
 
 
 def test_a_metric_without_its_columns_is_null(tmp_path: Path) -> None:

@@ -27,12 +27,12 @@ DOCS = Path(__file__).parents[2] / "docs/flags"
 
 
 def cases(hits: Collection[int], n: int = 40, **values: Any) -> list[dict[str, Any]]:
-    """One case per image; those that are hit are broken."""
+    """One case per image; the attack succeeds on those that are hit."""
     return [record(f"{i}.jpg", success=i in hits, **({"linf": 0.01, "l2": 0.5} | values)) for i in range(n)]
 
 
 def attack(records: list[dict[str, Any]], name: str = "pgd", eps: float | None = 8, **values: Any) -> Any:
-    """A cell of a gradient attack with a budget in grey levels, unless told otherwise."""
+    """A cell of a gradient attack with a budget in units of 1/255, unless told otherwise."""
     threat = "linf minimal" if eps is None else f"linf {eps:g}/255"
     row = {"access": "gradients", "norm": "linf", "eps": None if eps is None else eps / 255}
     row |= {"budget": "fixed" if eps else "minimal", "traits": "", "threat": threat} | values
@@ -86,7 +86,7 @@ def test_every_flag_has_its_page() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("zero-gradients", f"{rules.BLIND_SHARE:.0%}"),
+        ("zero-gradients", f"{rules.ZERO_SHARE:.0%}"),
         ("noise-as-strong", f"{rules.NOISE_SHARE:.0%}"),
         ("black-box-stronger", f"{rules.LEVEL:g}"),
         ("black-box-stronger", f"{rules.CLEAR_SHARE:.0%}"),
@@ -131,7 +131,7 @@ def blind(count: int, n: int = 40, **values: Any) -> list[dict[str, Any]]:
         (blind(2), {}, True),
         (blind(2, 41), {}, False),  # 4.9 %
         (blind(1, 4), {}, False),  # a single case
-        (blind(9, clean_correct=False), {}, False),  # the goal was reached before: no slope to climb
+        (blind(9, clean_correct=False), {}, False),  # the goal was reached before: no gradient is needed
         (blind(9, backwards=0, zero_gradients=0), {}, False),  # never asked
         (blind(9, zero_gradients=None), {}, False),
         (blind(9, error="RuntimeError: no"), {}, False),
@@ -202,7 +202,7 @@ def test_what_an_unbounded_attack_reaches_and_loses_is_another_flag(tmp_path: Pa
 
 
 def timed(late: int, left: int = 10, n: int = 100, **values: Any) -> list[dict[str, Any]]:
-    """Cases of which the last are broken in the last tenth of 41 passes, or not at all."""
+    """Cases of which the last are found in the last tenth of 41 passes, or not at all."""
     rows = cases(range(left, n), n, forwards=41, found=None)
     for i, row in enumerate(rows):
         if i >= left:
@@ -216,7 +216,7 @@ def timed(late: int, left: int = 10, n: int = 100, **values: Any) -> list[dict[s
     [
         (timed(6), {}, True),  # 6 % [2.8–12.5]
         (timed(5), {}, False),  # 5 % [2.2–11.2]
-        (timed(9, left=2), {}, False),  # next to nothing is left to be broken
+        (timed(9, left=2), {}, False),  # next to nothing is left
         (timed(9, left=3), {}, True),
         (timed(2, left=2, n=10), {}, False),  # two images are an accident
         (timed(3, left=2, n=10), {}, True),
@@ -255,7 +255,7 @@ def test_a_short_attack_has_no_last_tenth(tmp_path: Path) -> None:
     [
         (range(4), range(2, 6), True),  # as many of its own
         (range(4), range(2, 7), False),
-        (range(4), range(4), False),  # the same cases: perhaps all that can be broken
+        (range(4), range(4), False),  # the same cases: perhaps all that can be had
         (range(4), range(1, 4), False),  # a single one more
         (range(4), range(2, 40), False),
         (range(2, 4), [], True),
@@ -392,7 +392,7 @@ def test_many_cases_of_few_images_are_few(tmp_path: Path) -> None:
         (range(3), range(3), (8, 12), False),  # 37 (1 - (37/40)^0.5) = 1.4 images should have fallen
         (range(38), range(38), (8, 16), False),  # two images are left
         ([], [], (8, 16), False),
-        (range(40), range(20), (8, 16), False),  # all broken: see below
+        (range(40), range(20), (8, 16), False),  # all cases: see below
         (range(39), range(33), (8, 16), False),  # six lost: 1.6 %
         (range(39), range(32), (8, 16), True),  # seven lost: 0.8 %
     ],

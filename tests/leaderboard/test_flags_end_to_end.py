@@ -38,7 +38,7 @@ FAULTY = SUITE | {
     "name": "faulty",
     "model": [{"use": "masked", "id": "honest"}],
     "attack": [
-        # At most 20 x 0.3 = 6 grey levels from the image, whatever the budget.
+        # At most 20 x 0.3 = 6 levels of 1/255 from the image, whatever the budget.
         {
             "use": "pgd",
             "id": "timid",
@@ -91,7 +91,7 @@ def flags(results: Results, **where: Any) -> set[str]:
 def test_an_honest_model_raises_none(masks: Results) -> None:
     assert flags(masks, model="honest") == set()
     board = masks.leaderboard().set_index(["model", "attack", "threat"])["success_rate"]["honest"]
-    # That is no idle statement: the attacks work, and neither everything nor nothing is broken.
+    # That is no idle statement: the attacks work, and neither always nor never succeed.
     assert 0.1 < board["pgd", "linf 4/255"] < board["pgd", "linf 8/255"] < 1
     assert board["cw-l2", "l2 minimal"] == board["gradient-descent", "l2 minimal"] == 1
 

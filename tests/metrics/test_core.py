@@ -13,7 +13,8 @@ from scipy.stats import t as student
 
 from harness import metrics
 from harness.catalog import catalog
-from harness.metrics import CORE, GROUPS, Estimate, effective_size, mean, rate, wilson
+from harness.metrics import CORE, GROUPS, Estimate, core, effective_size, mean, outcomes, rate, wilson
+from harness.store.schema import RECORD_SCHEMA
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 40, 1000])
@@ -173,7 +174,7 @@ FRAME = pd.DataFrame(
         ("success-rate", 1 / 3, 3),
         ("natural-rate", 1 / 1, 1),
         ("valid-rate", 3 / 4, 4),
-        ("mean-l2", 2.0, 1),  # of the one adversarial that was right before
+        ("mean-l2", 2.0, 1),  # of the one adversarial whose image was classified correctly before
         ("mean-linf", 0.25, 1),
         ("mean-pass", None, 0),
         ("mean-forwards", 5.0, 4),
@@ -223,6 +224,12 @@ def test_registered_specs_load() -> None:
         entry = catalog().metrics[f"core/{name}"]
         columns = [column for column in spec.columns if column in FRAME.columns]
         assert entry.load(spec.run)(FRAME[columns]) == CORE[name](FRAME)
+
+
+def test_every_record_column_of_a_metric_is_read() -> None:
+    read = {*outcomes.OUTCOMES, *core.NUMBERS}
+    assert read == {column for spec in metrics.SPECS.values() for column in spec.columns} | {"target"}
+    assert read <= {*RECORD_SCHEMA.names, "pass"}
 
 
 def test_registering_imports_neither_torch_nor_pandas() -> None:

@@ -249,7 +249,7 @@ def test_faulty_filter_size(portraits: Tensor, size: int) -> None:
 
 
 def test_faulty_colour(portraits: Tensor) -> None:
-    with pytest.raises(ValueError, match="colour = 'hsv' is none of"):
+    with pytest.raises(ValueError, match=r"colour = 'hsv' must be .channels. or .grey."):
         perceptual_similarity(portraits, portraits, colour="hsv")  # type: ignore[arg-type]
 
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from harness.threat import l2
 
 
-def unit(slope: Tensor, norm: str | None) -> Tensor:
+def unit(gradient: Tensor, norm: str | None) -> Tensor:
     """The direction (B, C, H, W) that climbs fastest; zero where there is none."""
-    slope = slope.nan_to_num(0, 0, 0)
+    gradient = gradient.nan_to_num(0, 0, 0)
     if norm == "linf":
-        return slope.sign()
-    return slope / l2(slope).clamp_min(1e-12).view(-1, 1, 1, 1)
+        return gradient.sign()
+    return gradient / l2(gradient).clamp_min(1e-12).view(-1, 1, 1, 1)
 
 
 def climb(model, x, objective, threat, *, rng, steps: int = 10, backwards: bool = False):
@@ -25,10 +25,10 @@ def climb(model, x, objective, threat, *, rng, steps: int = 10, backwards: bool 
     x_adv, best = x, x.clone()
     most = torch.full((len(x),), -torch.inf)
     for _ in range(steps + 1):
-        margin, slope = model.gradient(x_adv, objective.margin)
+        margin, gradient = model.gradient(x_adv, objective.margin)
         better = margin > most
         best[better], most[better] = x_adv[better], margin[better]
-        step = 2 * threat.eps / steps * unit(slope, threat.norm)
+        step = 2 * threat.eps / steps * unit(gradient, threat.norm)
         x_adv = threat.project(x_adv - step if backwards else x_adv + step, x)
     return best
 
@@ -36,8 +36,8 @@ def climb(model, x, objective, threat, *, rng, steps: int = 10, backwards: bool 
 def ray(model, x, objective, threat, *, rng, beyond: float = 1.0, norm: str | None = None):
     """Sound, without a budget: the first image along the gradient, or its sign, that reaches the goal."""
     model = model.focus(objective)
-    margin, slope = model.gradient(x, objective.margin)
-    direction = unit(slope, norm or threat.norm)
+    margin, gradient = model.gradient(x, objective.margin)
+    direction = unit(gradient, norm or threat.norm)
     if threat.mask is not None:
         direction = direction * threat.mask
     low = torch.zeros(len(x))
@@ -72,16 +72,16 @@ def search(model, x, objective, threat, *, rng, draws: int = 300):
 
 def corner(model, x, objective, threat, *, rng):
     """Sound, in a region of its own: black or white, whichever the gradient asks for."""
-    _, slope = model.focus(objective).gradient(x, objective.margin)
-    return torch.where(threat.mask & (slope != 0), (slope > 0).float(), x)
+    _, gradient = model.focus(objective).gradient(x, objective.margin)
+    return torch.where(threat.mask & (gradient != 0), (gradient > 0).float(), x)
 
 
 def shared(model, x, objective, threat, *, rng, fit):
     """Sound, one change for all: the corner that the images to learn on want on average."""
     if not len(x):
         return x
-    _, slope = model.focus(objective).gradient(x, objective.margin)
-    wish = slope[fit].nan_to_num().sign().sum(0, keepdim=True)
+    _, gradient = model.focus(objective).gradient(x, objective.margin)
+    wish = gradient[fit].nan_to_num().sign().sum(0, keepdim=True)
     return torch.where(threat.mask & (wish != 0), (wish > 0).float(), x)
 
 
@@ -123,9 +123,9 @@ def leaves_hooks(model, x, objective, threat, *, rng):
     return climb(model, x, objective, threat, rng=rng)
 
 
-def leaves_the_box(model, x, objective, threat, *, rng):
-    _, slope = model.focus(objective).gradient(x, objective.margin)
-    return x + threat.eps * unit(slope, threat.norm)
+def leaves_the_pixel_range(model, x, objective, threat, *, rng):
+    _, gradient = model.focus(objective).gradient(x, objective.margin)
+    return x + threat.eps * unit(gradient, threat.norm)
 
 
 def exceeds_the_budget(model, x, objective, threat, *, rng):
@@ -133,13 +133,13 @@ def exceeds_the_budget(model, x, objective, threat, *, rng):
 
 
 def takes_l2_for_linf(model, x, objective, threat, *, rng):
-    _, slope = model.focus(objective).gradient(x, objective.margin)
-    return (x + threat.eps * slope.sign()).clamp(0, 1)
+    _, gradient = model.focus(objective).gradient(x, objective.margin)
+    return (x + threat.eps * gradient.sign()).clamp(0, 1)
 
 
 def ignores_the_mask(model, x, objective, threat, *, rng):
-    _, slope = model.focus(objective).gradient(x, objective.margin)
-    return (x + 0.9 * threat.eps * unit(slope, threat.norm)).clamp(0, 1)
+    _, gradient = model.focus(objective).gradient(x, objective.margin)
+    return (x + 0.9 * threat.eps * unit(gradient, threat.norm)).clamp(0, 1)
 
 
 def ignores_whose_mask(model, x, objective, threat, *, rng):
@@ -154,8 +154,8 @@ def fails_on_empty(model, x, objective, threat, *, rng):
 
 
 def divides_by_the_batch(model, x, objective, threat, *, rng):
-    _, slope = model.focus(objective).gradient(x, objective.margin)
-    return threat.project(x + threat.eps * slope / slope.norm().clamp_min(1e-12), x)
+    _, gradient = model.focus(objective).gradient(x, objective.margin)
+    return threat.project(x + threat.eps * gradient / gradient.norm().clamp_min(1e-12), x)
 
 
 def draws_for_the_batch(model, x, objective, threat, *, rng):
@@ -197,8 +197,8 @@ def stops_early(model, x, objective, threat, *, rng):
 
 
 def goes_downhill(model, x, objective, threat, *, rng):
-    _, slope = model.focus(objective).gradient(x, objective.margin)
-    return threat.project(x - threat.eps * unit(slope, threat.norm), x)
+    _, gradient = model.focus(objective).gradient(x, objective.margin)
+    return threat.project(x - threat.eps * unit(gradient, threat.norm), x)
 
 
 def never_gives_up(model, x, objective, threat, *, rng):
@@ -212,8 +212,8 @@ def never_gives_up(model, x, objective, threat, *, rng):
 
 
 def divides_by_zero(model, x, objective, threat, *, rng):
-    _, slope = model.focus(objective).gradient(x, objective.margin)
-    return threat.project(x + threat.eps * slope / l2(slope).view(-1, 1, 1, 1), x)
+    _, gradient = model.focus(objective).gradient(x, objective.margin)
+    return threat.project(x + threat.eps * gradient / l2(gradient).view(-1, 1, 1, 1), x)
 
 
 def loses_courage(model, x, objective, threat, *, rng):
@@ -255,8 +255,8 @@ def finds_nothing(model, x, objective, threat, *, rng):
 
 
 def paints_outside(model, x, objective, threat, *, rng):
-    _, slope = model.focus(objective).gradient(x, objective.margin)
-    return torch.where(slope != 0, (slope > 0).float(), x)
+    _, gradient = model.focus(objective).gradient(x, objective.margin)
+    return torch.where(gradient != 0, (gradient > 0).float(), x)
 
 
 def paints_grey(model, x, objective, threat, *, rng):

@@ -36,12 +36,12 @@ def test_sound_models_pass(build: Any, head: str, skipped: set[str]) -> None:
 def test_a_model_that_must_be_trained_is_trained_on_noise() -> None:
     results = checked(
         models.unfitted,
-        only=("answers", "gradients"),
+        only=("outputs", "gradients"),
         train="tests.testing.broken_models:fit",
         access="scores",
     )
     assert [result.status for result in results] == ["passed", "skipped"]
-    assert results[1].line == "it shows scores only"
+    assert results[1].line == "its access is scores"
 
 
 def test_the_smallest_size_that_a_model_takes_is_found() -> None:
@@ -51,14 +51,14 @@ def test_the_smallest_size_that_a_model_takes_is_found() -> None:
             raise ValueError("too small")
         return torch.nn.Sequential(torch.nn.AvgPool2d(height), torch.nn.Flatten(), torch.nn.Linear(3, 4))
 
-    assert [result.status for result in checked(build, only=("answers", "gradients"))] == ["passed", "passed"]
+    assert [result.status for result in checked(build, only=("outputs", "gradients"))] == ["passed", "passed"]
 
     def refuse(task: Any) -> torch.nn.Module:
         raise ValueError("never")
 
-    (result,) = checked(refuse, only=("answers",))
+    (result,) = checked(refuse, only=("outputs",))
     assert result.line.startswith(
-        "no image of 16 to 224 pixels is answered; the last try was: build for images"
+        "it accepts no images of 16 to 224 pixels; the last attempt: build for images"
     )
     assert result.line.endswith("ValueError: never")
 
@@ -66,19 +66,31 @@ def test_the_smallest_size_that_a_model_takes_is_found() -> None:
 @pytest.mark.parametrize(
     ("build", "check", "line"),
     [
-        (models.made_from(forward=models.flattens), "answers", "RuntimeError"),
-        (models.made_from(forward=models.normalises), "answers", "a black and a white image are not finite"),
-        (models.of_scores(lambda self, x, scores: scores.double().round().long()), "answers", "torch.int64"),
-        (models.of_scores(lambda self, x, scores: scores[:, 0]), "answers", "(0,) for 0 images"),
-        (models.of_scores(lambda self, x, scores: [scores]), "answers", "forward returned list"),
+        (models.made_from(forward=models.flattens), "outputs", "RuntimeError"),
+        (models.made_from(forward=models.normalises), "outputs", "a black and a white image are not finite"),
+        (models.of_scores(lambda self, x, scores: scores.double().round().long()), "outputs", "torch.int64"),
+        (models.of_scores(lambda self, x, scores: scores[:, 0]), "outputs", "(0,) for 0 images"),
+        (models.of_scores(lambda self, x, scores: [scores]), "outputs", "forward returned list"),
         (
             models.of_scores(lambda self, x, scores: scores + torch.nn.functional.dropout(scores, 0.5)),
             "repeatable",
-            "leave dropout and other chance to train mode",
+            "use dropout and other random numbers in train mode only",
         ),
-        (models.made_from(forward=models.standardises), "companions", "with fixed statistics in eval mode"),
-        (models.of_scores(lambda self, x, scores: scores.sort(0).values), "companions", "outputs differ by"),
-        (models.made_from(train=models.stays_awake), "companions", "with fixed statistics in eval mode"),
+        (
+            models.made_from(forward=models.standardises),
+            "batch-independence",
+            "with fixed statistics in eval mode",
+        ),
+        (
+            models.of_scores(lambda self, x, scores: scores.sort(0).values),
+            "batch-independence",
+            "outputs differ by",
+        ),
+        (
+            models.made_from(train=models.stays_awake),
+            "batch-independence",
+            "with fixed statistics in eval mode",
+        ),
         (models.made_from(train=models.stays_awake), "inputs", "body.1 stays in train mode after eval()"),
         (models.made_from(forward=models.wakes), "inputs", "puts body.1 into train mode"),
         (models.made_from(forward=models.counts), "inputs", "changes weights or buffers in eval mode"),
@@ -97,7 +109,7 @@ def test_the_smallest_size_that_a_model_takes_is_found() -> None:
         (
             models.made_from(logits=lambda self, x, columns: models.Sound.logits(self, x, columns).flip(1)),
             "logits",
-            "present - absent differs from the score",
+            "present minus absent differs from the score",
         ),
         (
             models.made_from(
@@ -111,18 +123,18 @@ def test_the_smallest_size_that_a_model_takes_is_found() -> None:
                 training_loss=staticmethod(lambda scores, labels: (scores - labels.mean()).square())
             ),
             "training-loss",
-            "depends on the cases beside it",
+            "depends on the rest of its batch",
         ),
         (models.of_scores(lambda self, x, scores: scores.detach()), "gradients", 'declare access = "scores"'),
         (
             models.of_scores(lambda self, x, scores: (1e4 * scores).round() / 1e4),
             "gradients",
-            "exactly 0 while its answers depend on it",
+            "exactly 0, although its outputs depend on the image",
         ),
         (
             models.of_scores(lambda self, x, scores: models.Rounded.apply(scores)),
             "gradients",
-            "a step of it has a gradient of its own",
+            "look for a step that has a wrong gradient, or none",
         ),
         (
             models.of_scores(lambda self, x, scores: scores * (1 if scores.dtype == x.dtype else torch.nan)),
@@ -134,8 +146,8 @@ def test_the_smallest_size_that_a_model_takes_is_found() -> None:
             "seeds",
             "two builds from one seed differ in extra",
         ),
-        (models.initialised(models.set_number_by_the_seed), "weights", "answers otherwise, by"),
-        (models.initialised(models.set_shared_weight), "weights", "its weights cannot be kept"),
+        (models.initialised(models.set_number_by_the_seed), "weights", "outputs that differ by"),
+        (models.initialised(models.set_shared_weight), "weights", "its weights cannot be saved"),
         (models.initialised(models.set_plain_tensor), "devices", "register its tensors as buffers"),
     ],
 )

@@ -11,8 +11,8 @@ from torch import Tensor
 from harness.catalog import catalog
 from harness.testing import Case, Problem, attack_checks, dataset_checks, measure_checks, model_checks
 from harness.testing.attacks.subject import AttackSubject
-from harness.testing.problems.ball import ball_scores
 from harness.testing.problems.linear import FAR, linear_scores
+from harness.testing.problems.quadratic import quadratic_scores
 from harness.threat import Minimal, l2, linf
 
 BRIDGES = {"art", "foolbox"}
@@ -81,7 +81,7 @@ def test_line_searches_are_within_2_percent_of_the_closed_form(attributes: int) 
     # where a whole grey level is less than that, FGS too
     far = linear_scores(shape, FAR, attributes=attributes)
     assert distances("fgs", far)[1].abs().max() < 0.02
-    for problem in (far, linear_scores(shape, attributes=attributes), ball_scores(shape)):
+    for problem in (far, linear_scores(shape, attributes=attributes), quadratic_scores(shape)):
         assert distances("ffa", problem)[0].abs().max() < 0.02
 
 

@@ -86,20 +86,19 @@ def test_a_sound_attack_has_one_line_per_check(check: Command) -> None:
     assert len(lines) == 16
     assert "  ✓ images" in lines
     assert (
-        "  – passes          its spec gives no forecast: add passes, and `harness plan` can tell its cost"
-        in lines
+        "  – passes             its spec forecasts no passes, so `harness plan` cannot show its cost" in lines
     )
     assert not any("✗" in line for line in lines)
     assert last == "27 passed, 5 skipped"
 
 
 def test_a_failure_has_one_line_per_head_and_ends_with_1(check: Command) -> None:
-    ran = check("mixed", "timid", "--only", "goals", "--only", "box")
+    ran = check("mixed", "timid", "--only", "goals", "--only", "pixel-range")
     assert ran.status == 1
-    heading, box, scores, classes, last = ran.out.splitlines()
-    assert (heading, box) == ("timid", "  ✓ box")
-    assert scores.startswith("  ✗ goals           attributes: on linear scores, linf 0.0280777: misses ")
-    assert classes.startswith("  ✗ goals           classes: on linear classes, linf")
+    heading, pixels, scores, classes, last = ran.out.splitlines()
+    assert (heading, pixels) == ("timid", "  ✓ pixel-range")
+    assert scores.startswith("  ✗ goals              attributes: on linear scores, linf 0.0280777: misses ")
+    assert classes.startswith("  ✗ goals              classes: on linear classes, linf")
     assert last == "2 passed, 2 failed"
 
 
@@ -129,16 +128,16 @@ def test_presets_and_parameters_hold(check: Command) -> None:
     ("arguments", "line"),
     [
         (["mixde"], 'plugin "mixde" is unknown; did you mean "mixed"?'),
-        (["mixed", "clim"], 'plugin "mixed" brings no "clim"; did you mean "climb"?'),
-        (["mixed/clim"], 'plugin "mixed" brings no "clim"; did you mean "climb"?'),
-        (["mixed", "--only", "boxx"], 'check "boxx" is unknown; did you mean "box"?'),
-        (["mixed", "--skip", "boxx"], 'check "boxx" is unknown; did you mean "box"?'),
+        (["mixed", "clim"], 'plugin "mixed" has no "clim"; did you mean "climb"?'),
+        (["mixed/clim"], 'plugin "mixed" has no "clim"; did you mean "climb"?'),
+        (["mixed", "--only", "pixels-range"], 'check "pixels-range" is unknown; did you mean "pixel-range"?'),
+        (["mixed", "--skip", "pixels-range"], 'check "pixels-range" is unknown; did you mean "pixel-range"?'),
         (["mixed", "--set", "steps=3"], "--set steps: write NAME.PARAMETER=VALUE"),
-        (["mixed", "--set", "clim.steps=3"], 'the plugin brings no "clim"; did you mean "climb"?'),
+        (["mixed", "--set", "clim.steps=3"], 'the plugin has no "clim"; did you mean "climb"?'),
         (["mixed", "--set", "climb.stesp=3"], 'attack climb: "stesp" is unknown; did you mean "steps"?'),
         (["mixed", "--set", "climb.steps=1.5"], "attack climb.steps = 1.5 must be int"),
         (["lost"], 'plugin "lost" could not be loaded: ModuleNotFoundError'),
-        (["core"], 'plugin "core" brings nothing that has a contract'),
+        (["core"], 'plugin "core" has none of what is checked'),
     ],
 )
 def test_a_wrong_request_is_one_line_and_ends_with_2(check: Command, arguments: list[str], line: str) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor
 from harness.goals import Untargeted
 from harness.testing.attacks.strength import largest_margin
 from harness.testing.attacks.subject import AttackSubject
-from harness.testing.problems.ball import ball_classes, ball_scores, embedded_ball
 from harness.testing.problems.linear import FAR, linear_classes, linear_scores
 from harness.testing.problems.problem import Problem
+from harness.testing.problems.quadratic import quadratic_classes, quadratic_embedding, quadratic_scores
 from harness.threat import Threat
 
 SMALL = (1, 5, 5)
@@ -24,10 +24,10 @@ MAKERS: dict[str, Callable[[tuple[int, int, int]], Problem]] = {
     "linear scores, one way": lambda shape: linear_scores(shape, attributes=1, one_way=True),
     "linear scores, far": lambda shape: linear_scores(shape, FAR, attributes=1),
     "linear classes": linear_classes,
-    "balls": ball_scores,
-    "ball classes": ball_classes,
-    "impersonation": lambda shape: embedded_ball(shape, towards=True),
-    "evasion": lambda shape: embedded_ball(shape, towards=False),
+    "balls": quadratic_scores,
+    "ball classes": quadratic_classes,
+    "impersonation": lambda shape: quadratic_embedding(shape, towards=True),
+    "evasion": lambda shape: quadratic_embedding(shape, towards=False),
 }
 
 

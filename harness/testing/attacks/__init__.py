@@ -1,1 +1,1 @@
-"""The contract of attacks: an attack, run on problems whose answers are known."""
+"""The contract of attacks runs an attack on problems whose nearest adversarials are known."""

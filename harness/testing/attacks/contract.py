@@ -1,4 +1,4 @@
-"""The attack contract: all checks, and the cases of an attack."""
+"""The contract of attacks lists all checks, and makes the cases of an attack."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from harness.testing.contract import Case, Check, cases
 
 ATTACK_CHECKS = (
     Check(promises.images),
-    Check(promises.box),
+    Check(promises.pixel_range),
     Check(promises.budget),
     Check(promises.region),
     Check(promises.inputs),
     Check(promises.empty),
-    Check(promises.companions),
+    Check(promises.batch_independence),
     Check(promises.seeds),
     Check(promises.access),
     Check(promises.precision),
@@ -29,7 +29,7 @@ ATTACK_CHECKS = (
     Check(strength.distance),
     Check(strength.goals),
 )
-"""In the order in which they are worth mending."""
+"""All checks, in the order in which failures are best repaired."""
 
 
 def attack_checks(
@@ -41,15 +41,15 @@ def attack_checks(
     function: Callable[..., Any] | None = None,
     shape: tuple[int, int, int] = SHAPE,
 ) -> list[Case]:
-    """The checks of an attack, one per promise and head, each to be called without arguments.
+    """Return the checks of an attack, one per promise and head, as functions without arguments.
 
     Args:
-        attack: its name in the catalogue, or the spec of one that is not installed.
+        attack: its name in the catalogue, or the spec of an attack that is not installed.
         params: its parameters, as in a manifest.
-        only: names of checks; all where empty.
+        only: names of checks to run; all if empty.
         skip: names of checks to leave out.
-        function: what is run, where the spec's ``run`` cannot be imported.
-        shape: channels, height, width of the images.
+        function: the function that is run, if the spec's ``run`` cannot be imported.
+        shape: the channels, height and width of the images.
 
     Raises:
         HarnessError: a name is unknown, or a parameter is wrong.

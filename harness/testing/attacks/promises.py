@@ -1,4 +1,4 @@
-"""What every attack promises: valid images for every batch, and hands off what is not its own."""
+"""These checks cover what every attack promises: valid images for every batch, and no side effects."""
 
 from __future__ import annotations
 
@@ -8,58 +8,58 @@ from dataclasses import replace
 import torch
 
 from harness.goals import Targeted, Untargeted
-from harness.testing.attacks.subject import AttackSubject, Ran, Refusal, not_universal
+from harness.testing.attacks.subject import AttackSubject, ProblemRun, Refusal, require_not_universal
 from harness.testing.contract import Inapplicable, require
-from harness.testing.problems.difficult import Sensitive, at_the_edges, with_module
+from harness.testing.problems.difficult import WithDropout, at_the_edges, with_module
 from harness.testing.problems.problem import Problem, eps_of
 from harness.threat import FLOAT_TOLERANCE, GREY_LEVELS, Threat
 
 TOLERANCE = 1e-3
-"""Of a component: by how much a case's image may depend on its batch; a quarter of a grey level."""
+"""The largest change of a component that the rest of the batch may cause: a quarter of an 8-bit level."""
 
 
 def images(subject: AttackSubject, head: str) -> None:
-    """Finite floating-point images of the shape of its inputs, for every head, goal and threat."""
+    """The attack returns finite floating-point images of the right shape, for each head, goal and threat."""
     for problem in [*subject.problems(head), *_targeted(subject, head)]:
         for threat in subject.threats():
             finite(subject.run(problem, threat))
 
 
-def box(subject: AttackSubject, head: str) -> None:
-    """Images stay in [0, 1], also where the originals lie at its edge."""
+def pixel_range(subject: AttackSubject, head: str) -> None:
+    """Images stay in [0, 1], also if pixels of the originals are 0 or 1."""
     problem = at_the_edges(subject.problems(head)[0])
     for threat in subject.threats():
         if threat.eps is not None:
             threat = replace(threat, eps=8 * threat.eps)
-        ran = subject.run(problem, threat)
-        finite(ran)
-        low, high = float(ran.returned.min()), float(ran.returned.max())
+        run = subject.run(problem, threat)
+        finite(run)
+        low, high = float(run.returned.min()), float(run.returned.max())
         require(
             low >= -FLOAT_TOLERANCE and high <= 1 + FLOAT_TOLERANCE,
-            f"{place(ran, threat)}: values from {low:.4g} to {high:.4g}; clamp to [0, 1], or return "
+            f"{place(run, threat)}: pixels are from {low:.4g} to {high:.4g}; clamp to [0, 1], or return "
             "threat.project(x_adv, x)",
         )
 
 
 def budget(subject: AttackSubject, head: str) -> None:
-    """The change is never larger than eps, in each norm that it declares."""
+    """The change is never larger than eps, in each norm that the spec declares."""
     if not subject.spec.norms:
-        raise Inapplicable("no norm bounds it")
+        raise Inapplicable("no norm bounds its changes")
     if subject.spec.budget == "minimal":
-        raise Inapplicable("an eps bounds what counts of it, not what it returns")
+        raise Inapplicable("its eps bounds which images count as a success, not which images it returns")
     for norm in subject.spec.norms:
         for share in (0.19, 1.0, 4.1):
             for levels in (None, GREY_LEVELS):
                 threat = Threat(norm, share * eps_of(norm, subject.shape), levels=levels)
-                _kept(subject, subject.problems(head)[0], subject.armed(threat), "over the budget")
+                _no_fault(subject, subject.problems(head)[0], subject.restricted(threat), "over the budget")
 
 
 def region(subject: AttackSubject, head: str) -> None:
-    """Pixels outside the mask stay as they are, be it one for all or each case's own; or it is refused."""
+    """Pixels outside the mask do not change, with one mask or one per case; or the mask is refused."""
     problem = subject.problems(head)[0]
     for threat in subject.threats(levels=None):
         if subject.spec.region:
-            _kept(subject, problem, threat, "outside the region")
+            _no_fault(subject, problem, threat, "outside the region")
             continue
         height, width = subject.shape[1:]
         left = torch.zeros(height, width, dtype=torch.bool)
@@ -67,33 +67,35 @@ def region(subject: AttackSubject, head: str) -> None:
         by_case = torch.stack([left, ~left, left | True]).repeat(len(problem), 1, 1)[: len(problem), None]
         for mask in (left, by_case):
             try:
-                _kept(subject, problem, replace(threat, mask=mask), "outside the region")
+                _no_fault(subject, problem, replace(threat, mask=mask), "outside the region")
             except Refusal as refusal:
-                raise Inapplicable(f"it takes no region: {refusal.__cause__}") from refusal
+                raise Inapplicable(f"it refuses a mask: {refusal.__cause__}") from refusal
 
 
 def inputs(subject: AttackSubject, head: str) -> None:
-    """It changes neither images, nor parameters, nor the model's weights, buffers, mode and code."""
+    """The attack changes neither images nor parameters, nor the model's weights, buffers, mode or code."""
     problem = subject.problems(head)[0].part(slice(0, 4))
-    sensitive = Sensitive(problem.model.module, subject.shape[0])
+    sensitive = WithDropout(problem.model.module, subject.shape[0])
     problem = with_module(problem, sensitive, f"{problem.name} behind batch normalisation and dropout")
     before = deepcopy(subject.parameters)
     for threat in subject.threats():
-        subject.run(problem, threat)  # a trial looks at what it lent
+        subject.run(problem, threat)  # the trial itself checks the images and the model
     require(before == subject.parameters, "the attack changed the value of a parameter; copy it first")
 
 
 def empty(subject: AttackSubject, head: str) -> None:
-    """An empty batch is answered with an empty batch."""
+    """The attack returns an empty batch for an empty batch."""
     for problem in subject.problems(head):
         for threat in subject.threats():
-            ran = subject.run(problem.part(slice(0, 0)), threat)
-            require(len(ran.returned) == 0, f"{place(ran, threat)}: {len(ran.returned)} images for none")
+            run = subject.run(problem.part(slice(0, 0)), threat)
+            require(
+                len(run.returned) == 0, f"{place(run, threat)}: {len(run.returned)} images for an empty batch"
+            )
 
 
-def companions(subject: AttackSubject, head: str) -> None:
-    """A case's image does not depend on the cases beside it: batches of 8, of 3 and of 1 agree."""
-    not_universal(subject)
+def batch_independence(subject: AttackSubject, head: str) -> None:
+    """A case's image does not depend on the rest of its batch: batches of 8, of 3 and of 1 agree."""
+    require_not_universal(subject)
     problem = subject.problems(head)[0]
     last = len(problem) - 1
     for threat in subject.threats(levels=None):
@@ -104,15 +106,14 @@ def companions(subject: AttackSubject, head: str) -> None:
             case = int(apart.argmax())
             require(
                 apart[case] <= TOLERANCE,
-                f"on {problem.name}, {threat.label}: case {rows.start + case} changes by "
-                f"{float(apart[case]):.3g} in a batch of {len(part)} instead of {len(problem)}; "
-                "draw from rng, "
-                "which has a stream per case, and let no statistic of the batch decide",
+                f"on {problem.name}, {threat.label}: the image of case {rows.start + case} differs by "
+                f"{float(apart[case]):.3g} in batches of {len(part)} and of {len(problem)}; draw from rng, "
+                "which has a stream per case, and use no statistic of the batch",
             )
 
 
 def seeds(subject: AttackSubject, head: str) -> None:
-    """The same seed gives the same images; global generators are not seeded anew."""
+    """The same seed gives the same images, and the attack does not seed the global generators."""
     problem = subject.problems(head)[0].part(slice(0, 4))
     for threat in subject.threats():
         first, again, other = (subject.run(problem, threat, seed=seed) for seed in (0, 0, 1))
@@ -124,14 +125,13 @@ def seeds(subject: AttackSubject, head: str) -> None:
         for name, one, two in zip(names, first.afterwards, other.afterwards, strict=True):
             require(
                 one != two,
-                f"{place(first, threat)}: it seeds {name}'s global generator with a number of its "
-                "own, so that "
-                "the suite's seed means nothing; draw from rng",
+                f"{place(first, threat)}: it seeds {name}'s global generator with a number of its own, which "
+                "makes the suite's seed useless; draw from rng",
             )
 
 
 def access(subject: AttackSubject, head: str) -> None:
-    """It asks for no more of the model than its spec declares."""
+    """The attack needs no more access to the model than its spec declares."""
     declared = subject.spec.access
     problem = subject.problems(head)[0].part(slice(0, 4))
     problem = replace(problem, model=replace(problem.model, access=declared))
@@ -140,51 +140,51 @@ def access(subject: AttackSubject, head: str) -> None:
 
 
 def precision(subject: AttackSubject, head: str) -> None:
-    """Where a suite asks for passes in bfloat16, images are as valid."""
+    """With passes in bfloat16, the images are finite and inside the budget and the region too."""
     problem = subject.problems(head)[0]
     for threat in subject.threats():
-        ran = subject.run(problem, threat, compute="bfloat16")
-        finite(ran)
+        run = subject.run(problem, threat, compute="bfloat16")
+        finite(run)
         if subject.spec.budget != "minimal":
-            faults = [fault for fault in ran.trial.verdict.faults if fault]
-            require(not faults, f"{place(ran, threat)}, in bfloat16: {(*faults, '')[0]}")
+            faults = [fault for fault in run.trial.verdict.faults if fault]
+            require(not faults, f"{place(run, threat)}, in bfloat16: {(*faults, '')[0]}")
 
 
-def finite(ran: Ran) -> None:
-    """Require that the attack's images are all numbers."""
+def finite(run: ProblemRun) -> None:
+    """Require that the attack's images are finite."""
     lost = [
-        key for key, image in zip(ran.problem.keys, ran.returned, strict=True) if not image.isfinite().all()
+        key for key, image in zip(run.problem.keys, run.returned, strict=True) if not image.isfinite().all()
     ]
     require(
         not lost,
-        f"on {ran.problem.name}: {len(lost)} of {len(ran.problem)} images are not finite, {(*lost, '')[0]} "
-        "first; look for divisions by the size of a gradient that is zero",
+        f"on {run.problem.name}: {len(lost)} of {len(run.problem)} images are not finite, first that of "
+        f"{(*lost, '')[0]}; look for divisions by the norm of a gradient that is zero",
     )
 
 
-def place(ran: Ran, threat: Threat) -> str:
-    """Where something happened, the beginning of a failure's line."""
-    return f"on {ran.problem.name}, {threat.label}"
+def place(run: ProblemRun, threat: Threat) -> str:
+    """Return the problem and the threat, with which the line of a failure begins."""
+    return f"on {run.problem.name}, {threat.label}"
 
 
-def _kept(subject: AttackSubject, problem: Problem, threat: Threat, fault: str) -> None:
-    """Require that no image has a fault, by the judge's measurement."""
-    ran = subject.run(problem, threat)
-    finite(ran)
-    faults = ran.trial.verdict.faults
+def _no_fault(subject: AttackSubject, problem: Problem, threat: Threat, fault: str) -> None:
+    """Require that the judge finds no image with a fault."""
+    run = subject.run(problem, threat)
+    finite(run)
+    faults = run.trial.verdict.faults
     found = [case for case, name in enumerate(faults) if name == fault]
-    change = ran.change[found[0] if found else slice(0, 0)]
+    change = run.change[found[0] if found else slice(0, 0)]
     size = f"{float(threat.distance(change[None])[0]):.4g}" if found else ""
-    limit = f"eps = {threat.eps:.4g}" if fault == "over the budget" else "the mask"
+    limit = f"eps is {threat.eps:.4g}" if fault == "over the budget" else "the mask allows none there"
     require(
         not found,
-        f"{place(ran, threat)}: {len(found)} of {len(faults)} images are {fault}: a change of {size}, and "
+        f"{place(run, threat)}: {len(found)} of {len(faults)} images are {fault}: a change of {size}, but "
         f"{limit}; return threat.project(x_adv, x)",
     )
 
 
 def _targeted(subject: AttackSubject, head: str) -> list[Problem]:
-    """Towards a named class, where the head has any."""
+    """Return a problem with a goal in a named class, if the head is one of classes."""
     return [
         replace(problem, name=f"{problem.name}, targeted", goal=Targeted(_next(problem), problem.goal.labels))
         for problem in (subject.problems(head)[:1] if head == "classes" else ())

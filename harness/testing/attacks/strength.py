@@ -1,10 +1,10 @@
-"""Whether an attack is sound: how near it comes to what is known to be possible.
+"""These checks compare what an attack reaches with what is known to be possible.
 
-Three kinds are told apart. One with the trait "unbounded" finds the smallest change there is, in each of its
-norms. Another one that sees gradients and looks for a small change may search a line: where one direction is
-right all the way, its change is the smallest in L2 (along the gradient) or in L-infinity (along its sign).
-One with a fixed budget reaches what lies inside. An attack that sees no gradients must find something. What
-is declared "random" promises none of this.
+An attack with the trait "unbounded" must find the smallest change, in each of its norms. Another minimum-norm
+attack with gradients may search along one line: on problems where the gradient leads straight to the nearest
+adversarial, its change must be the smallest in L2 (along the gradient) or in L-infinity (along its sign). An
+attack with a fixed budget must reach the goals inside it. An attack without gradients must reach one goal.
+Attacks with the trait "random" are not compared.
 """
 
 from __future__ import annotations
@@ -16,114 +16,116 @@ from torch import Tensor
 
 from harness.goals import FlipObjective, Untargeted
 from harness.testing.attacks.promises import place
-from harness.testing.attacks.subject import AttackSubject, Ran, not_universal
+from harness.testing.attacks.subject import AttackSubject, ProblemRun, require_not_universal
 from harness.testing.contract import Inapplicable, require
-from harness.testing.problems.ball import embedded_ball
 from harness.testing.problems.linear import Linear, linear_classes, linear_scores
 from harness.testing.problems.problem import Problem
+from harness.testing.problems.quadratic import quadratic_embedding
 from harness.threat import GREY_LEVELS, Threat
 
 TOLERATED = 0.02
-"""Of the smallest distance."""
+"""The largest excess over the smallest distance, relative to it."""
 SURE = 0.9
-"""Of the budget: goals nearer than this are reached."""
+"""The share of the budget inside which all goals must be reached."""
 NUMERICAL = 1e-3
-"""Of the smallest distance: what float32 may take from it."""
+"""The largest error of float32 in a distance, relative to it."""
 
 
 def distance(subject: AttackSubject, head: str) -> None:
-    """A minimal attack comes within 2 % of the smallest distance, on linear and quadratic models."""
-    _looks_for_a_direction(subject)
-    not_universal(subject)
+    """A minimum-norm attack comes within 2 % of the smallest distance, on linear and quadratic models."""
+    _require_direction(subject)
+    require_not_universal(subject)
     if subject.spec.region or not subject.spec.norms:
-        raise Inapplicable("it has no norm in which a distance is known")
+        raise Inapplicable("it has no norm, or a region of its own, so that no smallest distance is known")
     if subject.spec.budget == "fixed":
-        raise Inapplicable("it keeps to a budget, and looks for no smallest change")
+        raise Inapplicable("it keeps to a budget, and does not look for the smallest change")
     for norm in subject.spec.norms:
-        threat = subject.armed(Threat(norm, levels=None))
+        threat = subject.restricted(Threat(norm, levels=None))
         if "unbounded" in subject.spec.traits:
             for problem in subject.problems(head):
-                _smallest(subject.run(problem, threat), threat)
+                _require_smallest(subject.run(problem, threat), threat)
         elif subject.spec.access == "gradients":
-            _smallest_on_its_line(subject.run(straight(subject, head), threat), threat)
+            _require_smallest_on_line(subject.run(one_direction(subject, head), threat), threat)
         else:
-            ran = subject.run(subject.problems(head)[0], threat)
-            _possible(ran, threat)
-            _something(ran, threat, ran.trial.verdict.reached)
+            run = subject.run(subject.problems(head)[0], threat)
+            _require_possible(run, threat)
+            _require_one_success(run, threat, run.trial.verdict.reached)
 
 
 def goals(subject: AttackSubject, head: str) -> None:
-    """On a linear model it reaches the goals that its budget or its region lets it, and none beyond."""
-    _looks_for_a_direction(subject)
+    """On a linear model the attack reaches the goals inside its budget or its region, and no others."""
+    _require_direction(subject)
     if subject.universal and head != "attributes":
-        raise Inapplicable("what one change can do is known of one score only")
+        raise Inapplicable("the largest effect of a universal change is known for one score only")
     if subject.spec.region or not subject.spec.norms:
         _inside_the_region(subject, head)
         return
     if subject.spec.budget == "minimal":
-        raise Inapplicable("it looks for the smallest change, and keeps to no budget")
+        raise Inapplicable("it looks for the smallest change, and does not keep to a budget")
     sees = subject.spec.access == "gradients"
     for norm in subject.spec.norms:
-        problem = straight(subject, head)
+        problem = one_direction(subject, head)
         nearest = problem.distance(norm).sort().values
         eps = float(nearest[len(problem) // 2 - 1]) / (SURE - 0.005) * (1 if sees else 2)
-        threat = subject.armed(Threat(norm, eps, levels=None))
-        ran = subject.run(problem, threat)
-        _possible(ran, threat)
-        near = ran.problem.distance(norm) < SURE * eps
-        missed = torch.nonzero(near & ~ran.trial.verdict.success).flatten().tolist()
+        threat = subject.restricted(Threat(norm, eps, levels=None))
+        run = subject.run(problem, threat)
+        _require_possible(run, threat)
+        near = run.problem.distance(norm) < SURE * eps
+        missed = torch.nonzero(near & ~run.trial.verdict.success).flatten().tolist()
         if not sees:
-            _something(ran, threat, ran.trial.verdict.success)
+            _require_one_success(run, threat, run.trial.verdict.success)
             continue
         require(
             not missed,
-            f"{place(ran, threat)}: misses {len(missed)} of {int(near.sum())} goals that a change of "
-            f"{SURE:g} eps reaches; {_margin(ran, missed)}climb objective.margin, with steps that "
-            "together cross the budget",
+            f"{place(run, threat)}: misses {len(missed)} of {int(near.sum())} goals that a change of "
+            f"{SURE:g} eps reaches; {_shortfall(run, missed)}ascend objective.margin, with steps whose sum "
+            "is larger than the budget",
         )
 
 
-def straight(subject: AttackSubject, head: str) -> Problem:
-    """A problem on which one direction is right: in L2 that of the gradient, in L-infinity its sign.
+def one_direction(subject: AttackSubject, head: str) -> Problem:
+    """Return a problem whose nearest adversarials lie along the gradient (L2) or its sign (L-infinity).
 
-    Of embeddings, evasion: straight away from the anchor.
+    For embeddings this is evasion: the nearest adversarial lies straight away from the anchor.
     """
     if head == "attributes":
         one = subject.universal
         return linear_scores(subject.shape, attributes=1 if one else 4, one_way=one)
     if head == "classes":
         return linear_classes(subject.shape, classes=2)
-    return embedded_ball(subject.shape, towards=False)
+    return quadratic_embedding(subject.shape, towards=False)
 
 
-def _looks_for_a_direction(subject: AttackSubject) -> None:
+def _require_direction(subject: AttackSubject) -> None:
     if "random" in subject.spec.traits:
-        raise Inapplicable("it looks for no direction, and says so")
+        raise Inapplicable('it declares the trait "random", and so looks for no direction')
 
 
 def _inside_the_region(subject: AttackSubject, head: str) -> None:
-    """Without a norm, pixels there may become anything: a linear margin is then largest in a corner."""
+    """Require the goals that a region allows: without a norm, a linear margin is largest at pixels 0 or 1."""
     if head == "embedding" or subject.spec.access != "gradients":
-        raise Inapplicable("what its region can reach is known of linear scores that show their gradients")
-    threat = subject.armed(Threat(None, levels=None))
-    ran = subject.run(straight(subject, head), threat)
-    problem = ran.problem
-    clean = ran.trial.objective.margin(ran.trial.clean)
+        raise Inapplicable("the goals that its region allows are known for linear scores with gradients only")
+    threat = subject.restricted(Threat(None, levels=None))
+    run = subject.run(one_direction(subject, head), threat)
+    problem = run.problem
+    clean = run.trial.objective.margin(run.trial.clean)
     best = largest_margin(problem, threat)
     near = clean + SURE * (best - clean) > 0
-    missed = torch.nonzero(near & ~ran.trial.verdict.success).flatten().tolist()
+    missed = torch.nonzero(near & ~run.trial.verdict.success).flatten().tolist()
     require(
         not missed,
-        f"{place(ran, threat)}: misses {len(missed)} of {int(near.sum())} goals that {100 * SURE:g} "
-        "% of what the "
-        f"region allows reaches; {_margin(ran, missed)}climb objective.margin for longer",
+        f"{place(run, threat)}: misses {len(missed)} of {int(near.sum())} goals that {100 * SURE:g} % of the "
+        f"change that its region allows reaches; {_shortfall(run, missed)}ascend objective.margin for longer",
     )
-    beyond = torch.nonzero((best < -NUMERICAL) & ran.trial.verdict.success).flatten().tolist()
-    require(not beyond, f"{place(ran, threat)}: case {(*beyond, 0)[0]} reaches a goal that nothing there can")
+    beyond = torch.nonzero((best < -NUMERICAL) & run.trial.verdict.success).flatten().tolist()
+    require(
+        not beyond,
+        f"{place(run, threat)}: case {(*beyond, 0)[0]} reaches a goal that no change in the region reaches",
+    )
 
 
 def largest_margin(problem: Problem, threat: Threat) -> Tensor:
-    """(B,) the largest margin on a linear problem of what the box and the threat's mask or masks allow."""
+    """Return (B,) the largest margins, on a linear problem, of images in [0, 1] that the masks allow."""
     x = problem.x
     assert isinstance(problem.model.module, Linear)
     weight = problem.model.module.weight.detach().view(-1, *x.shape[1:])
@@ -132,89 +134,90 @@ def largest_margin(problem: Problem, threat: Threat) -> Tensor:
     masks = torch.ones(1, *x.shape[2:], dtype=torch.bool) if threat.mask is None else threat.mask
     masks = masks if masks.ndim == 3 else masks[None]
     best = torch.full((len(x),), -torch.inf)
-    # The margin of classes is the largest of differences, each of them linear; a score's is linear itself.
+    # The margin of a score is linear; the margin of classes is the largest of several linear differences.
     for output in range(len(weight)):
         if isinstance(objective, FlipObjective):
-            slope = weight[objective.columns] * torch.where(objective.present, -1.0, 1.0).view(-1, 1, 1, 1)
+            gradient = weight[objective.columns] * torch.where(objective.present, -1.0, 1.0).view(-1, 1, 1, 1)
             margin = objective.margin(outputs)
         else:
             assert isinstance(problem.goal, Untargeted)
             own = problem.goal.labels
-            slope = weight[output] - weight[own]
+            gradient = weight[output] - weight[own]
             margin = (outputs[:, output] - outputs.gather(1, own[:, None])[:, 0]).masked_fill(
                 own == output, -torch.inf
             )
-        gain = torch.where(slope > 0, slope * (1 - x), -slope * x).sum(1)  # (B, H, W)
+        gain = torch.where(gradient > 0, gradient * (1 - x), -gradient * x).sum(1)  # (B, H, W)
         for mask in masks:
             best = best.maximum(margin + gain.masked_fill(~mask, 0).flatten(1).sum(1))
     return best
 
 
-def _smallest(ran: Ran, threat: Threat) -> None:
-    _all_reached(ran, threat)
-    _possible(ran, threat)
-    found = threat.distance(ran.change.double())
-    excess = found / ran.problem.distance(threat.norm) - 1
+def _require_smallest(run: ProblemRun, threat: Threat) -> None:
+    _require_all_reached(run, threat)
+    _require_possible(run, threat)
+    found = threat.distance(run.change.double())
+    excess = found / run.problem.distance(threat.norm) - 1
     case = int(excess.argmax())
     require(
         excess[case] <= TOLERATED,
-        f"{place(ran, threat)}: case {case} is changed by {float(found[case]):.4g}, "
-        f"{100 * float(excess[case]):.1f} % more than the smallest change that reaches its goal; "
-        "search longer, "
-        'or leave out the trait "unbounded"',
+        f"{place(run, threat)}: case {case} is changed by {float(found[case]):.4g}, "
+        f"{100 * float(excess[case]):.1f} % more than the smallest change that reaches its goal; search for "
+        'longer, or do not declare the trait "unbounded"',
     )
 
 
-def _smallest_on_its_line(ran: Ran, threat: Threat) -> None:
-    _all_reached(ran, threat)
-    _possible(ran, threat)
-    change, problem = ran.change.double(), ran.problem
+def _require_smallest_on_line(run: ProblemRun, threat: Threat) -> None:
+    _require_all_reached(run, threat)
+    _require_possible(run, threat)
+    change, problem = run.change.double(), run.problem
     of_l2 = replace(threat, norm="l2").distance(change) / problem.l2 - 1
     found = replace(threat, norm="linf").distance(change)
     of_linf = found / problem.linf - 1
-    # Who searches whole grey levels ends less than one beyond the smallest.
+    # A search in whole 8-bit levels ends less than one level beyond the smallest change.
     whole = found < problem.linf + 1 / GREY_LEVELS
     good = (of_l2 <= TOLERATED) | (of_linf <= TOLERATED) | whole
     case = int((~good).long().argmax())
     require(
         good.all(),
-        f"{place(ran, threat)}: case {case} is changed by {100 * float(of_l2[case]):.2f} % more "
-        "than the smallest "
-        f"change in L2 and {100 * float(of_linf[case]):.2f} % in L-infinity; in neither norm is it "
-        f"within {100 * TOLERATED:g} %, where the gradient shows the way",
+        f"{place(run, threat)}: case {case} is changed by {100 * float(of_l2[case]):.2f} % more than the "
+        f"smallest change in L2 and {100 * float(of_linf[case]):.2f} % in L-infinity, and in neither norm "
+        f"within {100 * TOLERATED:g} %, although the gradient or its sign leads straight to the goal",
     )
 
 
-def _all_reached(ran: Ran, threat: Threat) -> None:
-    missed = torch.nonzero(~ran.trial.verdict.success).flatten().tolist()
+def _require_all_reached(run: ProblemRun, threat: Threat) -> None:
+    missed = torch.nonzero(~run.trial.verdict.success).flatten().tolist()
     require(
         not missed,
-        f"{place(ran, threat)}: {len(missed)} of {len(ran.problem)} goals are missed, and nothing bounds the "
-        f"change; {_margin(ran, missed)}the gradient leads there",
+        f"{place(run, threat)}: {len(missed)} of {len(run.problem)} goals are missed, although no budget "
+        f"bounds the change; {_shortfall(run, missed)}follow the gradient",
     )
 
 
-def _something(ran: Ran, threat: Threat, found: Tensor) -> None:
+def _require_one_success(run: ProblemRun, threat: Threat, found: Tensor) -> None:
     require(
         found.any(),
-        f"{place(ran, threat)}: none of {len(found)} goals is reached, the nearest at "
-        f"{float(ran.problem.distance(threat.norm).min()):.3g}; allow it more queries, or declare the trait "
+        f"{place(run, threat)}: none of {len(found)} goals is reached, although the nearest is at a distance "
+        f"of {float(run.problem.distance(threat.norm).min()):.3g}; allow more queries, or declare the trait "
         '"random"',
     )
 
 
-def _possible(ran: Ran, threat: Threat) -> None:
-    """Closed forms bound every attack: one that does better has made the model or the judge err."""
-    nearest = ran.problem.distance(threat.norm)
-    found = threat.distance(ran.change.double())
-    impossible = ran.trial.verdict.success & (found < nearest * (1 - NUMERICAL))
+def _require_possible(run: ProblemRun, threat: Threat) -> None:
+    """Require that no image is nearer than the smallest distance, as only a wrong judgement allows."""
+    nearest = run.problem.distance(threat.norm)
+    found = threat.distance(run.change.double())
+    impossible = run.trial.verdict.success & (found < nearest * (1 - NUMERICAL))
     case = int(impossible.long().argmax())
     require(
         not impossible.any(),
-        f"{place(ran, threat)}: case {case} reaches its goal by {float(found[case]):.4g}, and nothing below "
-        f"{float(nearest[case]):.4g} can; what was judged is not what the model saw",
+        f"{place(run, threat)}: case {case} reaches its goal with a change of {float(found[case]):.4g}, but "
+        f"no change below {float(nearest[case]):.4g} can; the model saw another image than the judge",
     )
 
 
-def _margin(ran: Ran, cases: list[int]) -> str:
-    return f"case {cases[0]} ends {-float(ran.trial.verdict.margin[cases[0]]):.3g} short; " if cases else ""
+def _shortfall(run: ProblemRun, cases: list[int]) -> str:
+    """Return a part of a failure's line: the margin of the first case that misses its goal."""
+    return (
+        f"case {cases[0]} ends with margin {float(run.trial.verdict.margin[cases[0]]):.3g}; " if cases else ""
+    )

@@ -1,1 +1,1 @@
-"""The contract of models: answers, gradients and weights that keep what the harness relies on."""
+"""The contract of models checks the outputs, gradients and weights that the harness relies on."""

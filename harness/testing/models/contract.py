@@ -1,4 +1,4 @@
-"""The model contract: all checks, and the cases of a model."""
+"""The contract of models lists all checks, and makes the cases of a model."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from harness.catalog import Entry
 from harness.specs import ModelSpec
 from harness.testing.contract import Case, Check, cases
-from harness.testing.models import answers, weights
+from harness.testing.models import outputs, weights
 from harness.testing.models.subject import ModelSubject
 
 MODEL_CHECKS = (
-    Check(answers.answers),
-    Check(answers.repeatable),
-    Check(answers.companions),
-    Check(answers.inputs),
-    Check(answers.names),
-    Check(answers.select),
-    Check(answers.logits),
-    Check(answers.training_loss),
+    Check(outputs.outputs),
+    Check(outputs.repeatable),
+    Check(outputs.batch_independence),
+    Check(outputs.inputs),
+    Check(outputs.names),
+    Check(outputs.select),
+    Check(outputs.logits),
+    Check(outputs.training_loss),
     Check(weights.gradients),
     Check(weights.precision),
     Check(weights.distance),
@@ -27,7 +27,7 @@ MODEL_CHECKS = (
     Check(weights.weights),
     Check(weights.devices),
 )
-"""In the order in which they are worth mending."""
+"""All checks, in the order in which failures are best repaired."""
 
 
 def model_checks(
@@ -39,15 +39,15 @@ def model_checks(
     skip: Collection[str] = (),
     function: Callable[..., Any] | None = None,
 ) -> list[Case]:
-    """The checks of a model, one per promise, each to be called without arguments.
+    """Return the checks of a model, one per promise, as functions without arguments.
 
     Args:
-        model: its name in the catalogue, or the spec of one that is not installed.
+        model: its name in the catalogue, or the spec of a model that is not installed.
         params: its parameters, as in a manifest.
-        preset: the first one where none is named.
-        only: names of checks; all where empty.
+        preset: the name of a preset; the first one by default.
+        only: names of checks to run; all if empty.
         skip: names of checks to leave out.
-        function: what builds it, where the spec's ``build`` cannot be imported.
+        function: the function that builds it, if the spec's ``build`` cannot be imported.
 
     Raises:
         HarnessError: a name is unknown, or a parameter is wrong.

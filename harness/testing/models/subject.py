@@ -1,4 +1,4 @@
-"""Model: the subject of the model contract, built for the smallest task that it takes."""
+"""A ModelSubject is a model that the contract checks, built for the smallest task that it accepts."""
 
 from __future__ import annotations
 
@@ -17,38 +17,37 @@ from harness.catalog import Entry, Plugin, catalog
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.model import Model, exact, wrap_model
-from harness.parameters import check, keyword_parameters
-from harness.plan.models import model_parameters
+from harness.parameters import check
 from harness.plan.tables import preset_values
 from harness.specs import ModelSpec
-from harness.testing.contract import ContractFailure, spoken
+from harness.testing.contract import ContractFailure, one_line
 from harness.testing.problems.problem import generator
 from harness.training import Context, Task
 
 EDGES = (16, 32, 48, 64, 96, 112, 128, 160, 224)
-"""Heights and widths that are tried, the smallest first."""
+"""The heights and widths that are tried, the smallest first."""
 ATTRIBUTES = ("first", "second", "third", "fourth")
 CLASSES = ("one", "two", "three", "four", "five")
 
 
 @dataclass(frozen=True)
 class Given(Entry[ModelSpec]):
-    """A spec that nobody registered, and its function where the spec's ``build`` names none."""
+    """Given is the entry of a spec that no plugin registered, with its function if ``build`` names none."""
 
     function: Callable[..., Any] | None = None
 
     def load(self, target: str) -> Any:
-        """The function, or what the spec names."""
+        """Return the function, or the object that the spec names."""
         return self.function if self.function and target == self.spec.build else super().load(target)
 
 
 @dataclass(frozen=True, eq=False)
 class ModelSubject:
-    """A model with its parameters, untrained; trained on noise only where it answers nothing untrained."""
+    """A ModelSubject is a model with its parameters; it is trained, on noise, only if it fails untrained."""
 
     entry: Entry[ModelSpec]
     parameters: Mapping[str, Any]
-    """Resolved: those of ``build`` and of ``train``."""
+    """The resolved parameters of ``build`` and of ``train``."""
 
     @classmethod
     def of(
@@ -59,15 +58,15 @@ class ModelSubject:
         preset: str | None = None,
         function: Callable[..., Any] | None = None,
     ) -> ModelSubject:
-        """A model of the catalogue by name, or one that a spec describes.
+        """Return a model of the catalogue by name, or one that a spec describes.
 
         Args:
-            params: as in a manifest; the preset and the defaults hold for the others.
-            preset: the first one where none is named.
-            function: what builds it, where the spec's ``build`` cannot be imported.
+            params: parameters as in a manifest; the others have the values of the preset, or defaults.
+            preset: the name of a preset; the first one by default.
+            function: the function that builds it, if the spec's ``build`` cannot be imported.
 
         Raises:
-            HarnessError: it, the preset or a parameter is unknown or wrong.
+            HarnessError: the model, the preset or a parameter is unknown or wrong.
         """
         if isinstance(model, Entry):
             entry = model
@@ -77,64 +76,61 @@ class ModelSubject:
             entry = Given(model, Plugin("given", "given", "0"), function)
         place = f"model {entry.spec.name}"
         values = {**preset_values(place, entry.spec.presets, preset), **(params or {})}
-        return cls(entry, check(place, values, model_parameters(entry), ModelError))
+        return cls(entry, check(place, values, entry.parameters(), ModelError))
 
     @property
     def spec(self) -> ModelSpec:
-        """What it says of itself."""
+        """Return the spec of the model."""
         return self.entry.spec
 
     @property
     def name(self) -> str:
-        """As the catalogue shows it."""
+        """Return the name in the catalogue."""
         return self.spec.name
 
     @property
     def variants(self) -> Sequence[str]:
-        """One: its head."""
+        """Return the only variant, its head."""
         return (self.spec.head,)
 
     def build(self, task: Task, seed: int = 0) -> nn.Module:
-        """An untrained module, as the zoo builds it.
+        """Build an untrained module as the zoo does.
 
         Raises:
-            ContractFailure: it cannot be built, or is no module.
+            ContractFailure: the module cannot be built, or is not a torch.nn.Module.
         """
-        function = self.entry.load(self.spec.build)
-        wanted = keyword_parameters(function)
-        given = {name: value for name, value in self.parameters.items() if name in wanted}
         with seeded(seed):
             try:
-                module = function(task, **given)
+                module = self.entry.call(self.spec.build, task, values=self.parameters)
             except Exception as error:
-                raise ContractFailure(f"build for images of {task.shape}: {spoken(error)}") from error
+                raise ContractFailure(f"build for images of {task.shape}: {one_line(error)}") from error
         if not isinstance(module, nn.Module):
             raise ContractFailure(f"build returned {type(module).__name__}; return a torch.nn.Module")
         return module
 
     @cached_property
     def task(self) -> Task:
-        """The smallest of the usual sizes, of three channels or one, for which it answers."""
+        """Return the task of the smallest images, of three channels or one, that the model accepts."""
         return self._ready[0]
 
     def module(self, seed: int = 0) -> nn.Module:
-        """A module that answers, in eval mode."""
+        """Return a module in eval mode that can be called."""
         if seed == 0:
             return self._ready[1]
         return self.build(self.task, seed).eval().requires_grad_(False)
 
     @property
     def model(self) -> Model:
-        """The module as the harness wraps it."""
+        """Return the module as the harness wraps it."""
         return wrap_model(self.module(), self.spec.head, access=self.spec.access)
 
     def images(self, count: int, seed: int = 0) -> Tensor:
-        """Noise (B, C, H, W) on the 8-bit grid."""
+        """Return noise (B, C, H, W) on the 8-bit grid."""
         levels = torch.randint(0, 256, (count, *self.task.shape), generator=generator(seed))
         return levels.float() / 255
 
-    def answers(self, x: Tensor, module: nn.Module | None = None) -> Tensor:
-        """Outputs as the harness asks for them, with gradients where the images have any."""
+    def outputs(self, x: Tensor, module: nn.Module | None = None) -> Tensor:
+        """Return the outputs as the harness computes them, with gradients if the images require them."""
         with exact(x.device):
             outputs = (module or self.module())(x)
         if not isinstance(outputs, Tensor):
@@ -159,15 +155,15 @@ class ModelSubject:
                     with torch.no_grad(), exact(torch.device("cpu")):
                         module(torch.zeros(2, *task.shape))
                 except Exception as error:
-                    reason = f"images of {task.shape}: {spoken(error)}"
+                    reason = f"images of {task.shape}: {one_line(error)}"
                 else:
                     return task, module
         raise ContractFailure(
-            f"no image of {EDGES[0]} to {EDGES[-1]} pixels is answered; the last try was: {reason}"
+            f"it accepts no images of {EDGES[0]} to {EDGES[-1]} pixels; the last attempt: {reason}"
         )
 
     def _datasets(self) -> Iterator[Dataset]:
-        """Its own example, or noise: the smallest that it answers is taken, of five classes or of two."""
+        """Yield its own example, or noise of growing sizes, with 3 channels or 1, and 5 classes or 2."""
         if self.spec.example:
             yield self.entry.load(self.spec.example)()
             return
@@ -176,18 +172,15 @@ class ModelSubject:
             yield noise(Task((channels, edge, edge), ATTRIBUTES, CLASSES[:classes]))
 
     def _train(self, module: nn.Module, dataset: Dataset) -> None:
-        train = self.entry.load(self.spec.train or "")
-        wanted = keyword_parameters(train)
-        given = {name: value for name, value in self.parameters.items() if name in wanted}
         context = Context(0, torch.device("cpu"), lambda share, word: None, lambda part, make: make())
         with seeded(0):
-            train(module, dataset, context, **given)
+            self.entry.call(self.spec.train or "", module, dataset, context, values=self.parameters)
 
 
 def noise(task: Task, count: int = 60) -> Dataset:
-    """A data set of noise, with all that a recipe may ask for but landmarks."""
-    draws = np.random.default_rng(0)
-    pixels = draws.integers(0, 256, (count, *task.shape), dtype=np.uint8)
+    """Return a data set of noise, with everything that a recipe may need except landmarks."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (count, *task.shape), dtype=np.uint8)
     rows = np.arange(count)
     return Dataset(
         name="noise",
@@ -196,7 +189,7 @@ def noise(task: Task, count: int = 60) -> Dataset:
         read=lambda wanted: pixels[wanted],
         fingerprint="noise",
         attribute_names=task.attribute_names,
-        attributes=draws.random((count, len(task.attribute_names))) < 0.5,
+        attributes=random.random((count, len(task.attribute_names))) < 0.5,
         labels=rows % len(task.class_names),
         class_names=task.class_names,
         identities=rows // 6,
@@ -206,7 +199,7 @@ def noise(task: Task, count: int = 60) -> Dataset:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's global generator seeded inside, restored outside."""
+    """Seed torch's global generator, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

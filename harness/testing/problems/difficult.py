@@ -1,4 +1,4 @@
-"""Difficult modules: they answer nothing useful, notice how they are treated, or lose patience."""
+"""Difficult problems use models that are constant, return NaN, depend on train mode, or limit their calls."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.testing.contract import ContractFailure
 from harness.testing.problems.problem import Problem, generator
 
 BRIGHT = 0.9
-"""Of images to which ``NanOnBright`` has no answer; others are about 0.5, and no small change leads there."""
+"""The least pixel value of images for which ``NanOnBright`` returns NaN; that of others is about 0.5."""
 
 
 class Constant(nn.Module):
-    """The same outputs (M,) for every image; the pixels stand in the graph, and weigh nothing."""
+    """A Constant returns the same outputs (M,) for every image; the gradient at the pixels is 0."""
 
     def __init__(self, outputs: Tensor) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Constant(nn.Module):
 
 
 class NanOnBright(nn.Module):
-    """Another module's outputs; not a number where an image's mean is above 0.75, or for all images."""
+    """NanOnBright returns NaN for images with a mean above 0.75, or for all, else a module's outputs."""
 
     def __init__(self, module: nn.Module, everywhere: bool) -> None:
         super().__init__()
@@ -41,8 +41,8 @@ class NanOnBright(nn.Module):
         return torch.where(lost, torch.nan, outputs)
 
 
-class Sensitive(nn.Module):
-    """Another module behind batch normalisation and dropout, which answer otherwise in train mode."""
+class WithDropout(nn.Module):
+    """WithDropout puts batch normalisation and dropout, which depend on train mode, before a module."""
 
     def __init__(self, module: nn.Module, channels: int) -> None:
         super().__init__()
@@ -55,8 +55,8 @@ class Sensitive(nn.Module):
         return outputs
 
 
-class Impatient(nn.Module):
-    """Another module that is asked so many times, and no more."""
+class CallLimit(nn.Module):
+    """A CallLimit lets a module be called at most ``most`` times."""
 
     def __init__(self, module: nn.Module, most: int) -> None:
         super().__init__()
@@ -68,34 +68,34 @@ class Impatient(nn.Module):
         self.asked += 1
         if self.asked > self.most:
             raise ContractFailure(
-                f"the attack asked the model {self.most} times and did not stop; bound its loops, also where "
-                "the goal cannot be reached"
+                f"the attack called the model {self.most} times and did not stop; bound its loops, also for "
+                "goals that cannot be reached"
             )
         outputs: Tensor = self.module(x)
         return outputs
 
 
 def with_module(problem: Problem, module: nn.Module, name: str) -> Problem:
-    """The problem with another module; its distances then mean nothing, unless that answers alike."""
+    """Return the problem with another module; its distances hold only if both have the same outputs."""
     return replace(problem, name=name, model=replace(problem.model, module=module))
 
 
 def constant(problem: Problem) -> Problem:
-    """The problem with a model that answers as to the first image: no goal can be reached."""
+    """Return the problem with a model whose outputs are those of the first image; no goal is reachable."""
     answer = problem.model.scores(problem.x[:1])[0]
     goal: Goal = problem.goal
     if isinstance(goal, Untargeted):
         goal = Untargeted(answer.argmax().expand(len(problem)))
     elif isinstance(goal, Impersonate | Evade):
-        goal = replace(goal, anchors=goal.anchors[:1])  # neither nearer nor farther, ever
+        goal = replace(goal, anchors=goal.anchors[:1])  # its distance never changes
     problem = with_module(problem, Constant(answer), f"a constant model instead of {problem.name}")
     return replace(problem, goal=goal)
 
 
 def with_nan(problem: Problem, everywhere: bool) -> tuple[Problem, Tensor]:
-    """The problem with a model that cannot answer for some images or all, and which those are (B,).
+    """Return the problem with a model that returns NaN for some images or all, and which these are (B,).
 
-    Where it can answer for some, every second image is made bright.
+    Every second image is made bright if only some are to be NaN.
     """
     lost = torch.ones(len(problem), dtype=torch.bool)
     x = problem.x
@@ -103,13 +103,13 @@ def with_nan(problem: Problem, everywhere: bool) -> tuple[Problem, Tensor]:
         lost = torch.arange(len(problem)) % 2 == 1
         bright = BRIGHT + 0.1 * torch.rand(x.shape, generator=generator(5))
         x = torch.where(lost.view(-1, 1, 1, 1), torch.round(bright * 255) / 255, x)
-    name = f"{problem.name} with answers that are not finite"
+    name = f"{problem.name} with outputs that are not finite"
     difficult = with_module(problem, NanOnBright(problem.model.module, everywhere), name)
     return replace(difficult, x=x), lost
 
 
 def at_the_edges(problem: Problem) -> Problem:
-    """The problem on images of which most components are 0 or 1 already."""
+    """Return the problem on images of which most components are 0 or 1 already."""
     x = (1.6 * torch.rand(problem.x.shape, generator=generator(6)) - 0.3).clamp(0, 1)
     x = torch.round(x * 255) / 255
     goal = problem.goal
@@ -123,7 +123,7 @@ def at_the_edges(problem: Problem) -> Problem:
 
 
 def reached_already(problem: Problem) -> list[Problem]:
-    """The problem with goals that its images have reached; none where that cannot be."""
+    """Return the problem with goals that its images have reached; none for flips, which never are."""
     goal = problem.goal
     goals: list[Goal] = []
     if isinstance(goal, Untargeted):
@@ -139,7 +139,7 @@ def reached_already(problem: Problem) -> list[Problem]:
 
 
 def goal_threshold(goal: Impersonate | Evade, model: Model) -> float:
-    """Below which distance an embedding is accepted."""
+    """Return the distance below which an embedding is accepted."""
     threshold = model.threshold if goal.threshold is None else goal.threshold
     assert threshold is not None
     return threshold

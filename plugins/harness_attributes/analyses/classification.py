@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
 from harness.errors import HarnessError
 from harness.metrics import wilson
 from harness.results import Results
-from harness_attributes.analyses import drawing
 from harness_attributes.analyses.quoted import LNETS, LNETS_ACCURACY, LNETS_SOURCE, MEANS, UNALIGNED
-from harness_attributes.analyses.selections import CONVERGED
+from harness_attributes.analyses.study import CONVERGED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,32 +100,17 @@ def _mean(errors: Mapping[str, float], known: Mapping[str, Any]) -> dict[str, An
 
 
 def _quoted(dataset: str, stand_in_for: str | None, names: set[str]) -> list[dict[str, Any]]:
-    same = {"dataset": dataset, "stand_in_for": stand_in_for, "quoted": True}
+    known = {"dataset": dataset, "stand_in_for": stand_in_for, "quoted": True}
+    lnets = {"classifier": f"{LNETS} (quoted)", "source": LNETS_SOURCE, "scored_on": f"test of {UNALIGNED}"}
     rows = [
-        same
-        | {
-            "classifier": f"{LNETS} (quoted)",
-            "attribute": name,
-            "error": (100 - percent) / 100,
-            "attributes": 1,
-            "source": LNETS_SOURCE,
-            "scored_on": f"test of {UNALIGNED}",
-        }
+        known | lnets | {"attribute": name, "error": (100 - percent) / 100, "attributes": 1}
         for name, percent in LNETS_ACCURACY.items()
         if name in names
     ]
-    rows += [
-        same
-        | {
-            "classifier": f"{quote.name} (quoted)",
-            "attribute": MEAN,
-            "error": quote.percent / 100,
-            "attributes": len(LNETS_ACCURACY),
-            "source": quote.source,
-            "scored_on": f"test of {quote.data}",
-        }
-        for quote in MEANS
-    ]
+    for quote in MEANS:
+        told = {"classifier": f"{quote.name} (quoted)", "error": quote.value / 100, "source": quote.source}
+        where = {"attribute": MEAN, "attributes": len(LNETS_ACCURACY), "scored_on": f"test of {quote.of}"}
+        rows.append(known | told | where)
     return rows
 
 
@@ -165,18 +149,16 @@ def _figure(table: pd.DataFrame) -> Figure:
     most = max(own["attribute"].nunique() - 1 for _, own in groups)
     classifiers = max(own.loc[own["attribute"] == MEAN, "classifier"].nunique() for _, own in groups)
     wide, tall = max(4.5, 0.26 * most + 1.2), max(4.2, 0.26 * classifiers + 1.2)
-    figure = drawing.new_figure(wide + 5.2, tall * len(groups) + 0.4)
-    options = {"width_ratios": [wide, 3.2]}
-    for line, (dataset, own) in zip(drawing.panels(figure, len(groups), 2, **options), groups, strict=True):
+    figure = drawing.figure(wide + 5.2, tall * len(groups) + 0.4)
+    grid = figure.subplots(len(groups), 2, squeeze=False, width_ratios=[wide, 3.2])
+    for line, (dataset, own) in zip(grid, groups, strict=True):
         _by_attribute(line[0], own)
         _means(line[1], own)
         title = drawing.dataset_text(str(dataset), own["stand_in_for"].iloc[0])
         images = own.loc[~own["quoted"], "n"].dropna()
         line[0].set_title(f"{title} (n = {drawing.range_text(images)} images)", fontsize=10)
         line[1].set_title("key, and mean over attributes (number of them)", fontsize=10)
-    figure.suptitle(
-        "Classification error; hollow and dashed: quoted from publications, on CelebA", fontsize=11
-    )
+    drawing.title(figure, "Classification error; hollow and dashed: quoted from publications, on CelebA")
     return figure
 
 
@@ -192,8 +174,7 @@ def _styles(own: pd.DataFrame) -> dict[str, dict[str, Any]]:
         elif classifier == TRIVIAL:
             styles[classifier] = {"color": "0.45", "marker": "_", "linestyle": "", "markersize": 9}
         else:
-            colour, marker = drawing.style(ours)
-            styles[classifier] = {"color": colour, "marker": marker, "linestyle": "-"}
+            styles[classifier] = drawing.style(ours) | {"linestyle": "-"}
             ours += 1
     return styles
 
@@ -211,9 +192,9 @@ def _by_attribute(axes: Any, own: pd.DataFrame) -> None:
             linewidth=1,
             **{"markersize": 5, **look},
         )
-    drawing.attribute_axis(axes, names)
-    drawing.percent_axis(axes, top=max(10.0, 100 * float(own["error"].max())))
-    axes.set_ylabel("classification error, %")
+    drawing.category_axis(axes, map(drawing.spaced, names))
+    top = max(10.0, 100 * float(own["error"].max()))
+    drawing.percent_axis(axes, "classification error, %", top=top)
 
 
 def _means(axes: Any, own: pd.DataFrame) -> None:
@@ -229,8 +210,5 @@ def _means(axes: Any, own: pd.DataFrame) -> None:
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
     axes.set_xlim(0, 118 * float(rows["error"].max()) + 1)
     axes.set_ylim(-0.7, len(rows) - 0.3)
-    axes.grid(axis="y", color="0.92", linewidth=0.8)
-    axes.set_axisbelow(True)
     axes.set_xlabel("classification error, %")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    drawing.plain_axes(axes, "y")

@@ -6,22 +6,19 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
+from harness.analysis.reading import choose
 from harness.errors import HarnessError
 from harness.results import Results
-from harness_attributes.analyses import drawing, heatmap
+from harness_attributes.analyses import heatmap
 from harness_attributes.analyses.flips import within
+from harness_attributes.analyses.names import BEFORE_TEXT, method_text, search_text, threshold_text
 from harness_attributes.analyses.portability import Sign
-from harness_attributes.analyses.selections import Cell, Study, chosen, read_study, searches_of
+from harness_attributes.analyses.study import Cell, Study, read_study, searches_of
 
 
 def run(
-    results: Results,
-    *,
-    attack: str = "ffa",
-    sign: Sign = "both",
-    threshold: float = 0.95,
-    model: str = "",
+    results: Results, *, attack: str = "ffa", sign: Sign = "both", threshold: float = 0.95, model: str = ""
 ) -> Analysis:
     """Share of the adversarials made for one attribute that flip another of the same network's answers.
 
@@ -47,17 +44,15 @@ def run(
         rows += found.rows({**cell.identity, "sign": sign, "threshold": threshold})
         place = drawing.dataset_text(cell.dataset, cell.stand_in_for)
         line = lines.setdefault((cell.dataset, cell.model, cell.method), [None] * len(searches))
-        searched = drawing.SEARCH_TEXT.get(cell.search, cell.search)
         line[searches.index(cell.search)] = heatmap.Panel(
             found,
-            title=f"{place}: {cell.model}, {searched}",
+            title=f"{place}: {cell.model}, {search_text(cell.search)}",
             down="decision asked",
             across="adversarials made for",
         )
-    of = {"both": "right and wrong before", "+": "right before", "-": "wrong before"}[sign]
     title = (
-        f"Decisions flipped together by {drawing.method_text(attack)}, {drawing.threshold_text(threshold)}, "
-        f"{of} (hatched: no adversarials)"
+        f"Decisions flipped together by {method_text(attack)}, {threshold_text(threshold)}, "
+        f"{BEFORE_TEXT[sign]} (hatched: no adversarials)"
     )
     return Analysis(pd.DataFrame(rows), heatmap.draw(list(lines.values()), title))
 
@@ -69,12 +64,12 @@ def cells_of(study: Study, attack: str, model: str) -> list[Cell]:
         HarnessError: there is none.
     """
     if model:
-        chosen([model], {cell.model for cell in study.cells}, "model")
-    chosen([attack], {cell.kind for cell in study.cells}, "attack")
+        choose([model], {cell.model for cell in study.cells}, "model")
+    choose([attack], {cell.attack_kind for cell in study.cells}, "attack")
     found = [
         cell
         for cell in study.cells
-        if cell.kind == attack and (cell.model == model if model else "moon" in cell.model_kind)
+        if cell.attack_kind == attack and (cell.model == model if model else "moon" in cell.model_kind)
     ]
     if not found:
         raise HarnessError(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
 from harness.results import Results
-from harness_attributes.analyses import drawing
-from harness_attributes.analyses.selections import SIGNS, Study, hits, of_sign, read_study, searches_of, share
+from harness_attributes.analyses.names import SIGN_TEXT, method_text, search_text, sign_style
+from harness_attributes.analyses.study import SIGNS, Study, hits, of_sign, read_study, searches_of, share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,10 +41,10 @@ def table_of(study: Study, thresholds: Sequence[float]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for cell in study.cells:
         for sign in SIGNS:
-            cases = of_sign(study.cases[cell.id], sign)
+            cases = of_sign(cell.cases, sign)
             for threshold in thresholds:
                 found = share(hits(cases, threshold), cases["sample_id"])
-                own = {"sign": sign, "threshold": threshold, **found, "coverage": study.coverage(cell)}
+                own = {"sign": sign, "threshold": threshold, **found, "coverage": cell.coverage}
                 rows.append(cell.identity | own)
     return pd.DataFrame(rows)
 
@@ -55,37 +55,24 @@ def _figure(study: Study, table: pd.DataFrame, thresholds: Sequence[float]) -> F
     methods = list(dict.fromkeys(table["method"]))
     stand_ins = dict(study.datasets)
     tall = max(2.3, 0.44 * len(methods) + 0.9)
-    figure = drawing.new_figure(3.3 * len(searches) + 2.6, tall * len(lines) + 0.5)
-    grid = drawing.panels(figure, len(lines), len(searches), sharex=True, sharey=True)
+    figure = drawing.figure(3.3 * len(searches) + 2.6, tall * len(lines) + 0.5)
+    grid = figure.subplots(len(lines), len(searches), squeeze=False, sharex=True, sharey=True)
     for (key, own), line in zip(lines, grid, strict=True):
         dataset, model = key
         for search, axes in zip(searches, line, strict=True):
             for position, method in enumerate(methods):
                 _lines(axes, own[(own["search"] == search) & (own["method"] == method)], position)
             axes.set_xticks(range(len(thresholds)), [f"{value:g}" for value in thresholds])
-            drawing.percent_axis(axes)
-            axes.set_ylabel("")
-            axes.set_title(drawing.SEARCH_TEXT.get(search, search), fontsize=9, loc="right")
+            drawing.percent_axis(axes, "")
+            axes.set_title(search_text(search), fontsize=9, loc="right")
         line[0].set_ylabel("% flipped")
         place = drawing.dataset_text(str(dataset), stand_ins[str(dataset)])
         line[0].set_title(f"{place}: {model}", fontsize=10, loc="left")
         _legend(line[-1], own, methods)
     for axes in grid[-1]:
         axes.set_xlabel("τ: flipped with PASS ≥ τ")
-    figure.suptitle("Cases flipped, by perceptual similarity (+ right before, − wrong before)", fontsize=11)
+    drawing.title(figure, "Cases flipped, by perceptual similarity (+ right before, − wrong before)")
     return figure
-
-
-def _look(position: int, sign: str) -> dict[str, Any]:
-    colour, marker = drawing.style(position)
-    return {
-        "color": colour,
-        "marker": marker,
-        "markersize": 5,
-        "markerfacecolor": colour if sign == "+" else "white",
-        "linestyle": "-" if sign == "+" else "--",
-        "linewidth": 1.6,
-    }
 
 
 def _lines(axes: Any, rows: pd.DataFrame, position: int) -> None:
@@ -95,16 +82,17 @@ def _lines(axes: Any, rows: pd.DataFrame, position: int) -> None:
             continue
         rates = 100 * own["rate"].to_numpy(float)
         spread = [rates - 100 * own["low"].to_numpy(float), 100 * own["high"].to_numpy(float) - rates]
-        axes.errorbar(range(len(own)), rates, yerr=spread, elinewidth=0.8, capsize=2, **_look(position, sign))
+        look = sign_style(position, sign) | {"linewidth": 1.6}
+        axes.errorbar(range(len(own)), rates, yerr=spread, elinewidth=0.8, capsize=2, **look)
 
 
 def _legend(axes: Any, table: pd.DataFrame, methods: list[str]) -> None:
     """Every series of a model, whichever panel it is in, with the cases that it is of."""
+    entries: dict[str, Any] = {}
     for position, method in enumerate(methods):
         for sign in SIGNS:
             own = table[(table["method"] == method) & (table["sign"] == sign)]
-            if own.empty:
-                continue
-            text = f"{drawing.method_text(method)}{drawing.SIGN_TEXT[sign]}"
-            axes.plot([], [], label=f"{text} (n = {drawing.range_text(own['n'])})", **_look(position, sign))
-    drawing.legend_beside(axes)
+            if not own.empty:
+                text = f"{method_text(method)}{SIGN_TEXT[sign]} (n = {drawing.range_text(own['n'])})"
+                entries[text] = sign_style(position, sign) | {"linewidth": 1.6}
+    drawing.legend_beside(axes, entries)

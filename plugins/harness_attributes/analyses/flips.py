@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from harness.analysis import reading
 from harness.metrics import NOTHING, Estimate, mean, wilson
-from harness_attributes.analyses.selections import Cell, Study, hits, of_sign
-
-KEY = ["sample_id", "target"]
+from harness_attributes.analyses.study import KEY, Cell, Study, hits, of_sign
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +89,9 @@ def within(
     frame = study.results.samples(
         columns=[*KEY, "decisions_clean", "decisions_adv"], where={"cell": cell.id, "success": True}
     )
-    outputs = study.outputs(cell.dataset, cell.model)
-    made = _adversarials(study, cell, threshold, sign)
-    return _counted(made.merge(frame, on=KEY), cell, study, outputs, True, attributes)
+    outputs = reading.outputs(study.results, cell.dataset, cell.model)
+    frame = _adversarials(cell, threshold, sign).merge(frame, on=KEY)
+    return _counted(frame, cell, outputs, True, attributes)
 
 
 def across(study: Study, source: Cell, moved: Cell, threshold: float, sign: str) -> Flips:
@@ -102,28 +101,22 @@ def across(study: Study, source: Cell, moved: Cell, threshold: float, sign: str)
         where={"cell": moved.id, "surrogate_success": True},
     )
     frame = frame[frame["error"].isna()].drop(columns="error")
-    outputs = study.outputs(moved.dataset, moved.model)
-    made = _adversarials(study, source, threshold, sign)
-    return _counted(made.merge(frame, on=KEY), source, study, outputs, False, None)
+    outputs = reading.outputs(study.results, moved.dataset, moved.model)
+    frame = _adversarials(source, threshold, sign).merge(frame, on=KEY)
+    return _counted(frame, source, outputs, False, None)
 
 
-def _adversarials(study: Study, cell: Cell, threshold: float, sign: str) -> pd.DataFrame:
-    cases = study.cases[cell.id]
-    return of_sign(cases[hits(cases, threshold)], sign)[KEY]
+def _adversarials(cell: Cell, threshold: float, sign: str) -> pd.DataFrame:
+    return of_sign(cell.cases[hits(cell.cases, threshold)], sign)[KEY]
 
 
 def _counted(
-    frame: pd.DataFrame,
-    made: Cell,
-    study: Study,
-    outputs: Sequence[str],
-    own: bool,
-    attributes: Collection[str] | None,
+    frame: pd.DataFrame, made: Cell, outputs: Sequence[str], own: bool, attributes: Collection[str] | None
 ) -> Flips:
     """Count the changed decisions of adversarials (frame: sample_id, target, decisions before and after)."""
     kept = [place for place, name in enumerate(outputs) if attributes is None or name in attributes]
     networks = [outputs[place] for place in kept]
-    attacked = {name for name in study.cases[made.id]["target"] if attributes is None or name in attributes}
+    attacked = {name for name in made.cases["target"] if attributes is None or name in attributes}
     made_for = [name for name in networks if name in attacked]
     made_for += sorted(attacked - set(made_for))
     told = frame[frame["decisions_clean"].notna() & frame["decisions_adv"].notna()]
@@ -143,7 +136,7 @@ def _counted(
         other = np.array(networks, object)[None, :] != told["target"].to_numpy(object)[:, None]
         with np.errstate(invalid="ignore"):
             shares = (changed & other).sum(1) / other.sum(1)  # NaN where the model answers nothing else
-        others = mean(shares, pd.factorize(told["sample_id"])[0])
+        others = mean(shares, told["sample_id"])
     return Flips(made_for, networks, counts, n, others, own)
 
 

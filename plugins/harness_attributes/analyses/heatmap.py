@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness_attributes.analyses.drawing import new_figure, panels, spaced
+from harness.analysis import drawing
 from harness_attributes.analyses.flips import Flips
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ def draw(grid: Sequence[Sequence[Panel | None]], title: str) -> Figure:
     side = max(3.6, (0.46 if most <= FEW else 0.215) * most + 2.0)
     columns = max(map(len, grid))
     longest = max(len(line) for panel in held for line in _title(panel).split("\n"))
-    figure = new_figure(columns * (max(side, 0.078 * longest) + 0.5) + 1.0, len(grid) * (side + 0.9) + 0.5)
+    wide = max(side, 0.078 * longest) + 0.5
+    figure = drawing.figure(columns * wide + 1.0, len(grid) * (side + 0.9) + 0.5)
     colours = colormaps["YlGnBu"].with_extremes(bad="white")
-    everywhere = panels(figure, len(grid), columns)
+    everywhere = figure.subplots(len(grid), columns, squeeze=False)
     image: Any = None
     for line, places in zip(grid, everywhere, strict=True):
         for number, axes in enumerate(places):
@@ -50,9 +51,9 @@ def draw(grid: Sequence[Sequence[Panel | None]], title: str) -> Figure:
                 axes.set_axis_off()
             else:
                 image = _fill(axes, panel, colours)
-    shown = [axes for places in everywhere for axes in places]
-    figure.colorbar(image, ax=shown, label="% of adversarials that flip the decision", shrink=0.7, aspect=30)
-    figure.suptitle(title, fontsize=12)
+    label = "% of adversarials that flip the decision"
+    figure.colorbar(image, ax=everywhere, label=label, shrink=0.7, aspect=30)
+    drawing.title(figure, title)
     return figure
 
 
@@ -76,8 +77,8 @@ def _fill(axes: Any, panel: Panel, colours: Any) -> Any:
                     dark = shown[row, column] > 55
                     axes.text(column, row, f"{shown[row, column]:.0f}", ha="center", va="center", fontsize=8,
                               color="white" if dark else "black")  # fmt: skip
-    axes.set_xticks(range(columns), [spaced(name) for name in flips.made_for], rotation=90, fontsize=small)
-    axes.set_yticks(range(rows), [spaced(name) for name in flips.networks], fontsize=small)
+    axes.set_xticks(range(columns), map(drawing.spaced, flips.made_for), rotation=90, fontsize=small)
+    axes.set_yticks(range(rows), map(drawing.spaced, flips.networks), fontsize=small)
     axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="0.85", linewidth=0.5)
@@ -94,14 +95,12 @@ def _title(panel: Panel) -> str:
 
 def means_text(flips: Flips) -> str:
     """What stands under a panel's title: its means and its count."""
-    own = "grey, by definition" if flips.by_definition else _percent(flips.mean_diagonal)
-    return (
-        f"mean diagonal: {own}; off-diagonal: {_percent(flips.mean_off_diagonal)}; n = {int(flips.n.sum()):,}"
+    diagonal, others = (
+        "none" if value is None else drawing.percent(value)
+        for value in (flips.mean_diagonal, flips.mean_off_diagonal)
     )
-
-
-def _percent(value: float | None) -> str:
-    return "none" if value is None else f"{100 * value:.1f} %"
+    own = "grey, by definition" if flips.by_definition else diagonal
+    return f"mean diagonal: {own}; off-diagonal: {others}; n = {int(flips.n.sum()):,}"
 
 
 def _square(axes: Any, row: int, column: int, **look: Any) -> None:

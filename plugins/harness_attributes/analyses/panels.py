@@ -9,22 +9,19 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
+from harness.analysis.pictures import KEEP, Pixels, adversarials, image_row, magnified, pixels
+from harness.analysis.reading import choose, outputs
 from harness.errors import HarnessError
 from harness.results import Results
-from harness.store.parquet import read_parquet, record_files
-from harness_attributes.analyses import drawing
-from harness_attributes.analyses.selections import SIGNS, Cell, Study, chosen, hits, read_study
+from harness_attributes.analyses.names import SIGN_TEXT, method_text, search_text, threshold_text
+from harness_attributes.analyses.study import KEY, SIGNS, Cell, Study, hits, read_study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Pixels = npt.NDArray[np.uint8]
-KEY = ["sample_id", "target"]
-GREY = 127.5
 OTHERS = 5
 """A caption names at most so many other attributes; the table names all."""
 
@@ -83,23 +80,23 @@ def run(
     if rows < 1:
         raise HarnessError(f"rows = {rows} shows nothing; name a number of at least 1")
     study = read_study(results, (threshold,))
-    chosen([attack], {cell.kind for cell in study.cells}, "attack")
-    attacked = {name for cases in study.cases.values() for name in cases["target"].dropna().unique()}
-    chosen(attributes, attacked, "attribute")
-    cells = [cell for cell in study.cells if cell.kind == attack]
+    choose([attack], {cell.attack_kind for cell in study.cells}, "attack")
+    attacked = {name for cell in study.cells for name in cell.cases["target"].dropna().unique()}
+    choose(attributes, attacked, "attribute")
+    cells = [cell for cell in study.cells if cell.attack_kind == attack]
     cells = [cell for cell in cells if not cell.early] or cells
     blocks = [block for cell in cells if (block := _block(study, cell, rows, attributes, threshold))]
     if not blocks:
         raise HarnessError(
-            f"{results.path}: no adversarials and originals of {drawing.threshold_text(threshold)} are kept; "
-            "put keep = true into the suite and run it again, or lower the threshold"
+            f"{results.path}: no adversarials and originals of {threshold_text(threshold)} are kept; "
+            f"{KEEP}, or lower the threshold"
         )
     table = pd.DataFrame([example.facts for block in blocks for example in block.examples])
     return Analysis(table, _figure(blocks, magnification, threshold))
 
 
 def _block(study: Study, cell: Cell, rows: int, attributes: Sequence[str], threshold: float) -> Block | None:
-    cases = study.cases[cell.id]
+    cases = cell.cases
     cases = cases[hits(cases, threshold)]
     if attributes:
         cases = cases[cases["target"].isin(attributes)]
@@ -112,19 +109,17 @@ def _block(study: Study, cell: Cell, rows: int, attributes: Sequence[str], thres
     cases = cases.merge(facts[[*KEY, "linf", "l2", "decisions_clean", "decisions_adv"]], on=KEY)
     measure = "pass" if cases["pass"].notna().all() else "l2"
     cases, medians = typical(cases, rows, measure)
-    adversarials = _adversarials(study.results, cell.id, cases)
     originals = study.results.originals(cell.dataset)
-    outputs = study.outputs(cell.dataset, cell.model)
+    made = {tuple(case[name] for name in KEY): image for case, image in adversarials(study.results, cases)}
+    names = outputs(study.results, cell.dataset, cell.model)
     examples = []
     for row in cases.to_dict("records"):
-        made = adversarials.get((row["sample_id"], row["target"]))
-        original = originals.get(row["sample_id"])
-        if made is None or original is None:
-            continue
-        found = _facts(row, outputs) | {f"median_{measure}": medians[row["sign"]]}
-        examples.append(Example(cell.identity | found, _pixels(original), _pixels(made)))
+        adversarial, original = made.get((row["sample_id"], row["target"])), originals.get(row["sample_id"])
+        if adversarial is not None and original is not None:
+            found = _facts(row, names) | {f"median_{measure}": medians[row["sign"]]}
+            examples.append(Example(cell.identity | found, pixels(original), adversarial))
     name = "PASS" if measure == "pass" else "L2"
-    told = ", ".join(f"{drawing.SIGN_TEXT[sign]} {value:.3f}" for sign, value in medians.items())
+    told = ", ".join(f"{SIGN_TEXT[sign]} {value:.3f}" for sign, value in medians.items())
     return Block(cell, examples, f"nearest to the median {name} ({told})") if examples else None
 
 
@@ -186,36 +181,6 @@ def _facts(row: Mapping[Any, Any], outputs: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _adversarials(results: Results, cell: str, cases: pd.DataFrame) -> dict[tuple[str, str], bytes]:
-    """Stored images of these cases; only the shards that hold one of them are read, one at a time."""
-    wanted = set(zip(cases["sample_id"], cases["target"], strict=True))
-    found = {}
-    for file in record_files(results.path, cell):
-        keys = read_parquet(file, set(KEY)).to_pydict()
-        held = list(zip(keys["sample_id"], keys["target"], strict=True))
-        rows = [row for row, key in enumerate(held) if key in wanted]
-        if not rows:
-            continue
-        table = read_parquet(file, {"adversarial"})
-        for row in rows if "adversarial" in table.column_names else ():
-            picture = table.column("adversarial")[row].as_py()
-            if picture is not None:
-                found[held[row]] = picture
-    return found
-
-
-def _pixels(picture: bytes) -> Pixels:
-    from harness.store.png import decode
-
-    return decode(picture, 3)
-
-
-def magnified(example: Example, magnification: float) -> npt.NDArray[np.uint8]:
-    """The perturbation times ``magnification`` around grey, (H, W, C); grey is no change."""
-    change = example.adversarial.astype(np.float64) - example.original
-    return np.clip(np.rint(GREY + magnification * change), 0, 255).astype(np.uint8).transpose(1, 2, 0)
-
-
 def caption(facts: Mapping[str, Any]) -> str:
     """What stands under a line of the figure."""
     mark = {True: "+", False: "−"}
@@ -232,8 +197,6 @@ def caption(facts: Mapping[str, Any]) -> str:
 
 
 def _figure(blocks: Sequence[Block], magnification: float, threshold: float) -> Figure:
-    from matplotlib.figure import Figure
-
     columns = 2 if len(blocks) > 1 else 1
     lines = [list(blocks[at : at + columns]) for at in range(0, len(blocks), columns)]
     tallest = max(
@@ -243,13 +206,9 @@ def _figure(blocks: Sequence[Block], magnification: float, threshold: float) -> 
     heights = [HEADER + max(len(block.examples) for block in line) * row_height for line in lines]
     width = columns * block_width + (columns + 1) * BLOCK_GAP
     height = TOP + sum(heights) + 0.2
-    figure = Figure(figsize=(width, height))
-    figure.text(
-        0.5, 1 - 0.2 / height,
-        f"Adversarials with {drawing.threshold_text(threshold)},"
-        f" perturbations × {magnification:g} around grey",
-        ha="center", va="center", fontsize=11,
-    )  # fmt: skip
+    figure = drawing.figure(width, height, layout="none")
+    told = f"Adversarials with {threshold_text(threshold)}, perturbations × {magnification:g} around grey"
+    drawing.write(figure, width / 2, height - 0.2, told, ha="center", va="center", fontsize=11)
     top = height - TOP
     for line, tall in zip(lines, heights, strict=True):
         for number, block in enumerate(line):
@@ -262,38 +221,18 @@ def _figure(blocks: Sequence[Block], magnification: float, threshold: float) -> 
 def _draw_block(
     figure: Any, block: Block, left: float, top: float, row_height: float, magnification: float
 ) -> None:
-    width, height = figure.get_size_inches()
     cell = block.cell
-    searched = f", {drawing.SEARCH_TEXT.get(cell.search, cell.search)}" if cell.search else ""
+    searched = f", {search_text(cell.search)}" if cell.search else ""
     place = drawing.dataset_text(cell.dataset, cell.stand_in_for)
-    header = f"{place}: {cell.model}, {drawing.method_text(cell.method)}{searched}"
-    figure.text(
-        left / width,
-        (top - 0.02) / height,
-        "\n".join([*textwrap.wrap(header, 64, break_on_hyphens=False), block.rule]),
-        ha="left",
-        va="top",
-        fontsize=8,
-    )
+    header = f"{place}: {cell.model}, {method_text(cell.method)}{searched}"
+    told = "\n".join([*textwrap.wrap(header, 64, break_on_hyphens=False), block.rule])
+    drawing.write(figure, left, top - 0.02, told, ha="left", va="top", fontsize=8)
+    names = ("original", f"perturbation × {magnification:g}", "adversarial")
     for number, example in enumerate(block.examples):
-        bottom = top - HEADER - (number + 1) * row_height + CAPTION
-        tall = row_height - CAPTION
-        images = (
-            example.original.transpose(1, 2, 0),
-            magnified(example, magnification),
-            example.adversarial.transpose(1, 2, 0),
-        )
-        names = ("original", f"perturbation × {magnification:g}", "adversarial")
-        for column, (image, name) in enumerate(zip(images, names, strict=True)):
-            x = left + column * (WIDE + GAP)
-            axes = figure.add_axes((x / width, bottom / height, WIDE / width, tall / height))
-            axes.imshow(image, interpolation="nearest")
-            axes.set_axis_off()
-            if number == 0:
-                figure.text((x + WIDE / 2) / width, (bottom + tall + 0.03) / height, name,
-                            ha="center", va="bottom", fontsize=7.5)  # fmt: skip
-        figure.text(
-            left / width, (bottom - 0.03) / height,
-            "\n".join(textwrap.wrap(caption(example.facts), 74)),
-            ha="left", va="top", fontsize=7, linespacing=1.1,
-        )  # fmt: skip
+        above = top - HEADER - number * row_height
+        shown = magnified(example.original, example.adversarial, magnification)
+        images = (example.original, shown, example.adversarial)
+        image_row(figure, images, left, above, WIDE, () if number else names, GAP)
+        told = "\n".join(textwrap.wrap(caption(example.facts), 74))
+        below = above - row_height + CAPTION - 0.03
+        drawing.write(figure, left, below, told, ha="left", va="top", fontsize=7, linespacing=1.1)

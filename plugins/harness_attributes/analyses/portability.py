@@ -6,12 +6,14 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
+from harness.analysis.reading import choose
 from harness.errors import HarnessError
 from harness.results import Results
-from harness_attributes.analyses import drawing, heatmap
+from harness_attributes.analyses import heatmap
 from harness_attributes.analyses.flips import Flips, across, within
-from harness_attributes.analyses.selections import Cell, Study, chosen, read_study
+from harness_attributes.analyses.names import BEFORE_TEXT, method_text, search_text, threshold_text
+from harness_attributes.analyses.study import Cell, Study, read_study
 
 Sign = Literal["both", "+", "-"]
 
@@ -54,14 +56,15 @@ def run(
         line: list[heatmap.Panel | None] = [_panel(cell, own, None)]
         for source, moved in _transfers(study, cell):
             found = across(study, source, moved, threshold, sign)
-            known = {"panel": "transfer", **moved.identity, "surrogate": source.model}
-            rows += found.rows(known | {"sign": sign, "threshold": threshold})
+            known |= {"panel": "transfer", **moved.identity, "surrogate": source.model}
+            rows += found.rows(known)
             line.append(_panel(cell, found, source))
         # An early checkpoint has its panel where its adversarials are tried on the converged model.
         if not cell.early or len(line) > 1 or all(other.early for other in cells):
             grid.append(line)
     title = (
-        f"Portability of {drawing.method_text(attack)} adversarials, {_conditions(search, sign, threshold)}"
+        f"Portability of {method_text(attack)} adversarials, {search_text(search)}, "
+        f"{threshold_text(threshold)}, {BEFORE_TEXT[sign]} (hatched: no adversarials)"
     )
     return Analysis(pd.DataFrame(rows), heatmap.draw(grid, title))
 
@@ -73,12 +76,12 @@ def cells_of(study: Study, attack: str, search: str, model: str) -> list[Cell]:
         HarnessError: there is none.
     """
     if model:
-        chosen([model], {cell.model for cell in study.cells}, "model")
-    chosen([attack], {cell.kind for cell in study.cells}, "attack")
+        choose([model], {cell.model for cell in study.cells}, "model")
+    choose([attack], {cell.attack_kind for cell in study.cells}, "attack")
     found = [
         cell
         for cell in study.cells
-        if (cell.kind, cell.search) == (attack, search)
+        if (cell.attack_kind, cell.search) == (attack, search)
         and (cell.model == model if model else "separate" in cell.model_kind)
     ]
     if not found:
@@ -92,14 +95,13 @@ def cells_of(study: Study, attack: str, search: str, model: str) -> list[Cell]:
 def _transfers(study: Study, victim: Cell) -> list[tuple[Cell, Cell]]:
     """The cells in which a model like the victim was the surrogate, and those in which the victim judged."""
     sources = {cell.id: cell for cell in study.cells}
+    same = ("method", "search", "threat", "model_kind")
     return [
-        (sources[moved.source], moved)
+        (source, moved)
         for moved in study.transfers
-        if (moved.dataset, moved.model) == (victim.dataset, victim.model)
-        and moved.source in sources
-        and (sources[moved.source].method, sources[moved.source].search) == (victim.method, victim.search)
-        and sources[moved.source].threat == victim.threat
-        and sources[moved.source].model_kind == victim.model_kind
+        if (source := sources.get(moved.source or "")) is not None
+        and (moved.dataset, moved.model) == (victim.dataset, victim.model)
+        and all(getattr(source, name) == getattr(victim, name) for name in same)
     ]
 
 
@@ -112,9 +114,3 @@ def _panel(cell: Cell, flips: Flips, source: Cell | None) -> heatmap.Panel:
         down="network asked, after the arrow" if source else "network asked",
         across="adversarials made for, before the arrow" if source else "adversarials made for",
     )
-
-
-def _conditions(search: str, sign: str, threshold: float) -> str:
-    of = {"both": "right and wrong before", "+": "right before", "-": "wrong before"}[sign]
-    searched = drawing.SEARCH_TEXT.get(search, search)
-    return f"{searched}, {drawing.threshold_text(threshold)}, {of} (hatched: no adversarials)"

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
 from harness.errors import HarnessError
 from harness.results import Results
-from harness_attributes.analyses import drawing
-from harness_attributes.analyses.selections import SIGNS, Cell, Study, hits, read_study, share
+from harness_attributes.analyses.names import SIGN_TEXT, method_text, search_text, threshold_text
+from harness_attributes.analyses.study import KEY, SIGNS, Cell, Study, hits, read_study, share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-KEY = ["sample_id", "target"]
 
 
 def run(results: Results, *, threshold: float = 0.95, search: str = "line") -> Analysis:
@@ -52,7 +50,7 @@ def table_of(study: Study, threshold: float, search: str) -> pd.DataFrame:
     """One row per pair of checkpoints, attack and sign; empty where there is no pair."""
     rows: list[dict[str, Any]] = []
     for early, late in pairs(study, search):
-        both = paired(study, early, late, threshold)
+        both = paired(early, late, threshold)
         for sign in (*SIGNS, "both"):
             rows.append(
                 {
@@ -86,13 +84,12 @@ def pairs(study: Study, search: str) -> Iterator[tuple[Cell, Cell]]:
                 yield early, late
 
 
-def paired(study: Study, early: Cell, late: Cell, threshold: float) -> pd.DataFrame:
+def paired(early: Cell, late: Cell, threshold: float) -> pd.DataFrame:
     """The cases with an outcome at both checkpoints: sign and hit, each with _early and _late."""
-    sides = []
-    for cell in (early, late):
-        cases = study.cases[cell.id]
-        sides.append(cases[[*KEY, "sign"]].assign(hit=hits(cases, threshold)))
-    return sides[0].merge(sides[1], on=KEY, suffixes=("_early", "_late"))
+    one, other = (
+        cell.cases[[*KEY, "sign"]].assign(hit=hits(cell.cases, threshold)) for cell in (early, late)
+    )
+    return one.merge(other, on=KEY, suffixes=("_early", "_late"))
 
 
 def _counts(both: pd.DataFrame, sign: str) -> dict[str, Any]:
@@ -127,9 +124,8 @@ def transferred(study: Study, early: Cell, late: Cell, threshold: float) -> pd.D
     ]
     if not moved:
         return None
-    made = study.cases[early.id]
-    made = made[hits(made, threshold)][[*KEY, "sign"]]
-    judged = study.cases[moved[0].id][[*KEY, "success"]].rename(columns={"success": "flips"})
+    made = early.cases[hits(early.cases, threshold)][[*KEY, "sign"]]
+    judged = moved[0].cases[[*KEY, "success"]].rename(columns={"success": "flips"})
     return made.merge(judged, on=KEY)
 
 
@@ -154,27 +150,23 @@ def _figure(table: pd.DataFrame, threshold: float, search: str) -> Figure:
     width = max(
         2.0 + 1.15 * 2 * int(table.groupby(["dataset", "model", "early"])["method"].nunique().max()), 5.5
     )
-    figure = drawing.new_figure(width + 3.8, 3.1 * len(groups) + 0.4)
-    for axes, (_, own) in zip(drawing.panels(figure, len(groups), 1), groups, strict=True):
-        _bars(axes[0], own[own["sign"] != "both"], bars)
-        if own is groups[0][1]:
-            drawing.legend_beside(axes[0])
-    figure.suptitle(
-        f"Adversarials before and after further training, {drawing.threshold_text(threshold)}, "
-        f"{drawing.SEARCH_TEXT.get(search, search)}",
-        fontsize=11,
-    )
+    figure = drawing.figure(width + 3.8, 3.1 * len(groups) + 0.4)
+    for axes, (_, own) in drawing.panels(figure, groups, across=1):
+        _bars(axes, own[own["sign"] != "both"], bars)
+    drawing.legend_beside(figure, {label: colour for _, label, colour in bars})
+    told = f"{threshold_text(threshold)}, {search_text(search)}"
+    drawing.title(figure, f"Adversarials before and after further training, {told}")
     return figure
 
 
 def _bars(axes: Any, rows: pd.DataFrame, bars: list[tuple[str, str, str]]) -> None:
     first = rows.iloc[0]
     top = float(rows[["early_count", "converged_count"]].max().max())
-    for position, (column, label, colour) in enumerate(bars):
+    for position, (column, _, colour) in enumerate(bars):
         heights = rows[column].astype(float).to_numpy()
         places = np.arange(len(rows)) + (position - 1.5) * 0.21
         shown = ~np.isnan(heights)
-        axes.bar(places[shown], heights[shown], 0.19, color=colour, label=label)
+        axes.bar(places[shown], heights[shown], 0.19, color=colour)
         for place, height in zip(places[shown], heights[shown], strict=True):
             axes.annotate(
                 f"{int(height):,}",
@@ -186,14 +178,13 @@ def _bars(axes: Any, rows: pd.DataFrame, bars: list[tuple[str, str, str]]) -> No
                 rotation=0 if height < 1000 else 30,
             )
     names = [
-        drawing.method_text(method) + drawing.SIGN_TEXT[sign]
+        method_text(method) + SIGN_TEXT[sign]
         for method, sign in zip(rows["method"], rows["sign"], strict=True)
     ]
     axes.set_xticks(range(len(rows)), names)
     axes.set_ylim(0, top * 1.18 or 1)
     axes.set_ylabel("adversarials")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    drawing.plain_axes(axes)
     axes.set_title(
         f"{drawing.dataset_text(first['dataset'], first['stand_in_for'])}: "
         f"{first['early']} → {first['model']} (n = {drawing.range_text(rows['n'])} cases)",

@@ -7,22 +7,11 @@ of the aligned images that the separate networks and MOON see.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from harness.analysis.claims import Quote
 
 CELEBA = "CelebA"
 UNALIGNED = "uCelebA (unaligned)"
 LNETS = "LNets+ANet"
-
-
-@dataclass(frozen=True)
-class Quote:
-    """A published mean classification error over the 40 attributes."""
-
-    name: str
-    percent: float
-    data: str
-    source: str
-
 
 _STUDY = "Rozsa et al., Facial Attributes: Accuracy and Adversarial Robustness"
 
@@ -38,7 +27,7 @@ MEANS = (
     ),
     Quote("trivial", 19.96, CELEBA, f"{_STUDY}, section 2.3"),
 )
-"""Mean errors in percent, of the test set."""
+"""Mean classification errors over the 40 attributes, in percent, of the test set."""
 
 LNETS_SOURCE = "Liu et al. 2015, as quoted by Ding et al. 2018, table 5 (uCelebA: unaligned images)"
 LNETS_ACCURACY = {

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
 from harness.results import Results
-from harness_attributes.analyses import drawing
-from harness_attributes.analyses.selections import (
+from harness_attributes.analyses.names import SIGN_TEXT, method_text, search_text, sign_style, threshold_text
+from harness_attributes.analyses.study import (
     CONVERGED,
     SIGNS,
     Cell,
@@ -48,32 +48,30 @@ def table_of(study: Study, threshold: float) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for dataset, _ in study.datasets:
         cells = [cell for cell in study.cells if cell.dataset == dataset]
-        order = _order(study, cells, threshold)
+        order = _order(cells, threshold)
         for cell in cells:
-            cases = study.cases[cell.id]
-            flags = hits(cases, threshold)
-            attacked = set(cases["target"])
+            flags = hits(cell.cases, threshold)
+            attacked = set(cell.cases["target"])
             for sign in SIGNS:
                 for position, attribute in enumerate(order):
-                    if attribute not in attacked:
-                        continue
-                    mine = (cases["target"] == attribute) & (cases["sign"] == sign)
-                    found = share(flags[mine], cases["sample_id"][mine])
-                    own = {"sign": sign, "attribute": attribute, "position": position, "threshold": threshold}
-                    rows.append(cell.identity | own | found)
+                    if attribute in attacked:
+                        mine = (cell.cases["target"] == attribute) & (cell.cases["sign"] == sign)
+                        own = {"sign": sign, "attribute": attribute, "position": position}
+                        found = share(flags[mine], cell.cases["sample_id"][mine])
+                        rows.append(cell.identity | own | {"threshold": threshold} | found)
     return pd.DataFrame(rows)
 
 
-def _order(study: Study, cells: list[Cell], threshold: float) -> list[str]:
+def _order(cells: list[Cell], threshold: float) -> list[str]:
     """The attributes by their rate under the leading attack, ascending; those that it lacks come last."""
 
     def rank(cell: Cell) -> tuple[bool, ...]:
-        return cell.early, cell.kind != "fgs", cell.search != "line", cell.loss != "euclidean"
+        return cell.early, cell.attack_kind != "fgs", cell.search != "line", cell.loss != "euclidean"
 
     leader = min(cells, key=rank)
-    cases = of_sign(study.cases[leader.id], "+")
+    cases = of_sign(leader.cases, "+")
     rates = hits(cases, threshold).groupby(cases["target"]).mean().to_dict()
-    names = {name for cell in cells for name in study.cases[cell.id]["target"].dropna().unique()}
+    names = {name for cell in cells for name in cell.cases["target"].dropna().unique()}
     return sorted(names, key=lambda name: (name not in rates, rates.get(name, 0.0), name))
 
 
@@ -93,19 +91,13 @@ def _figure(study: Study, table: pd.DataFrame, threshold: float) -> Figure:
     longest = max(len(model) + len(method) for model, method in series)
     wide = max(5.0, 0.27 * max(map(len, names.values())) + 1.0)
     most = max(len(_part(drawn, d, loss, s).groupby(["model", "method"])) for d, _, loss, s in blocks)
-    figure = drawing.new_figure(wide + 2.2 + 0.075 * longest, max(3.9, 0.5 * most + 2.4) * len(blocks) + 0.4)
-    for (axes,), (dataset, stand_in_for, loss, search) in zip(
-        drawing.panels(figure, len(blocks), 1), blocks, strict=True
-    ):
+    figure = drawing.figure(wide + 2.2 + 0.075 * longest, max(3.9, 0.5 * most + 2.4) * len(blocks) + 0.4)
+    for axes, (dataset, stand_in_for, loss, search) in drawing.panels(figure, blocks, across=1):
         _panel(axes, _part(drawn, dataset, loss, search), names[dataset], series)
-        axes.set_title(
-            f"{drawing.dataset_text(dataset, stand_in_for)}: "
-            f"{drawing.SEARCH_TEXT.get(search, search)}, {loss} loss",
-            fontsize=10,
-        )
-    figure.suptitle(
-        f"Attributes flipped with {drawing.threshold_text(threshold)} (+ right before, − wrong before)",
-        fontsize=11,
+        place = drawing.dataset_text(dataset, stand_in_for)
+        axes.set_title(f"{place}: {search_text(search)}, {loss} loss", fontsize=10)
+    drawing.title(
+        figure, f"Attributes flipped with {threshold_text(threshold)} (+ right before, − wrong before)"
     )
     return figure
 
@@ -123,26 +115,14 @@ def _panel(axes: Any, rows: pd.DataFrame, names: list[str], series: list[tuple[s
     places = {name: place for place, name in enumerate(names)}
     for position, (model, method) in enumerate(series):
         own = rows[(rows["model"] == model) & (rows["method"] == method)]
-        colour, marker = drawing.style(position)
         for sign in SIGNS:
             mine = own[(own["sign"] == sign) & (own["n"] > 0)]
             if mine.empty:
                 continue
-            at = mine["attribute"].map(places).to_numpy()
-            order = at.argsort()
-            axes.plot(
-                at[order],
-                100 * mine["rate"].to_numpy(float)[order],
-                color=colour,
-                marker=marker,
-                markersize=5,
-                markerfacecolor=colour if sign == "+" else "white",
-                linestyle="-" if sign == "+" else "--",
-                linewidth=1,
-                label=f"{model}, {drawing.method_text(method)}{drawing.SIGN_TEXT[sign]}"
-                f" (n = {int(mine['n'].sum()):,})",
-            )
-    drawing.attribute_axis(axes, names)
-    drawing.percent_axis(axes)
-    axes.set_ylabel("% flipped")
+            mine = mine.sort_values("position", kind="stable")
+            name = f"{model}, {method_text(method)}{SIGN_TEXT[sign]} (n = {int(mine['n'].sum()):,})"
+            at, rates = mine["attribute"].map(places), 100 * mine["rate"].astype(float)
+            axes.plot(at, rates, label=name, linewidth=1, **sign_style(position, sign))
+    drawing.category_axis(axes, map(drawing.spaced, names))
+    drawing.percent_axis(axes, "% flipped")
     drawing.legend_beside(axes)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from math import hypot
-
+from harness.analysis.reading import card
 from harness.metrics import NOTHING, Estimate, wilson
 from harness_bayes.analyses.study import Attacked, Study
 
@@ -12,13 +11,11 @@ WHOLE, ATTACKED = "test partition", "attacked images"
 
 def card_accuracy(study: Study, item: Attacked) -> Estimate:
     """What a model's card says of its test partition; nothing where it says nothing."""
-    rows = study.results.models()
-    rows = rows[(rows["dataset"] == item.data.label) & (rows["model"] == item.model.label)]
-    card = rows["card"].iloc[0] if len(rows) else {}
-    n = int(card.get("scored_images") or 0)
-    if card.get("scored_on") != "test" or card.get("accuracy") is None or not n:
+    told = card(study.results, item.data.label, item.model.label)
+    n = int(told.get("scored_images") or 0)
+    if told.get("scored_on") != "test" or told.get("accuracy") is None or not n:
         return NOTHING
-    accuracy = float(card["accuracy"])
+    accuracy = float(told["accuracy"])
     return Estimate(accuracy, *wilson(accuracy * n, n), n)
 
 
@@ -28,14 +25,3 @@ def accuracies(study: Study, *items: Attacked) -> tuple[str, list[Estimate]]:
     if all(card.n for card in cards):
         return WHOLE, cards
     return ATTACKED, [item.clean for item in items]
-
-
-def newcombe(first: Estimate, second: Estimate) -> Estimate:
-    """The difference of two independent proportions, of their Wilson intervals (Newcombe 1998, method 10)."""
-    bounds = (first.value, first.low, first.high, second.value, second.low, second.high)
-    if any(bound is None for bound in bounds):
-        return NOTHING
-    p, low, high, q, under, over = (float(bound or 0.0) for bound in bounds)
-    return Estimate(
-        p - q, p - q - hypot(p - low, over - q), p - q + hypot(high - p, q - under), min(first.n, second.n)
-    )

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from harness.analysis.analysis import Analysis
-from harness.errors import HarnessError, nearest
+from harness.analysis import Analysis, drawing
+from harness.analysis.pictures import (
+    KEEP,
+    Pixels,
+    adversarials,
+    distance,
+    image_row,
+    magnified,
+    originals,
+    pixels,
+)
+from harness.analysis.reading import choose, typed
+from harness.errors import HarnessError
 from harness.results import Results
-from harness_bayes.analyses import drawing
 from harness_bayes.analyses.l2_by_model import shown_models
-from harness_bayes.analyses.pictures import KEEP, Pixels, adversarials, need_pictures, pixels
-from harness_bayes.analyses.reading import read_study
-from harness_bayes.analyses.study import CLOSEST, OPTIMAL, Attacked, Data, Study, table_of
+from harness_bayes.analyses.names import attack_text, data_text, model_text
+from harness_bayes.analyses.study import CLOSEST, OPTIMAL, Attacked, Data, Study, read_study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GREY = 127.5
 # Inches of the figure.
 WIDE, GAP, MODEL_GAP, BLOCK_GAP = 0.95, 0.04, 0.16, 0.45
 CAPTION, HEADER, TOP, SIDE = 0.2, 0.72, 0.5, 0.25
@@ -81,11 +89,7 @@ def run(
         raise HarnessError(f"rows = {rows} shows nothing; name a number of at least 1")
     study = read_study(results)
     items = study.of(attack)
-    known = [data.label for data in study.datasets]
-    for label in datasets:
-        if label not in known:
-            raise HarnessError(f'data set "{label}" is not in these results; {nearest(label, known)}')
-    need_pictures(results)
+    choose(datasets, [data.label for data in study.datasets], "data set")
     labels = {model.label for model in shown_models(study, every_model)}
     blocks = []
     for data in study.datasets:
@@ -96,24 +100,22 @@ def run(
                 blocks.append(block)
     if not blocks:
         raise HarnessError(f'{results.path}: no adversarial of "{attack}" is kept; {KEEP}')
-    return Analysis(table_of(_rows(blocks)), _figure(blocks, magnification))
+    return Analysis(typed(_rows(blocks)), _figure(blocks, magnification))
 
 
 def _block(study: Study, data: Data, items: Sequence[Attacked], rows: int) -> Block | None:
-    originals = study.results.originals(data.label)
-    fooled = [item for item in items if item.broken["sample_id"].isin(list(originals)).any()]
+    kept = originals(study.results, data.label)
+    fooled = [item for item in items if item.broken["sample_id"].isin(list(kept)).any()]
     if not fooled:
         return None
     classes = _classes(study, data)
-    samples = typical(fooled, classes, list(originals), rows)
+    samples = typical(fooled, classes, list(kept), rows)
     made: dict[str, dict[str, Pixels]] = {}
     for item in fooled:
         cases = item.broken[item.broken["sample_id"].isin(samples)]
-        for sample, picture in adversarials(study.results, cases):
-            made.setdefault(sample, {})[item.model.label] = pixels(picture)
-    lines = tuple(
-        Line(sample, pixels(originals[sample]), made[sample]) for sample in samples if sample in made
-    )
+        for case, adversarial in adversarials(study.results, cases):
+            made.setdefault(case["sample_id"], {})[item.model.label] = adversarial
+    lines = tuple(Line(sample, pixels(kept[sample]), made[sample]) for sample in samples if sample in made)
     held = {label for line in lines for label in line.made}
     return Block(data, tuple(item for item in fooled if item.model.label in held), lines) if lines else None
 
@@ -150,42 +152,18 @@ def _classes(study: Study, data: Data) -> dict[str, int]:
     return dict(zip(told["sample_id"], told["value"].astype(int), strict=True))
 
 
-def magnified(original: Pixels, adversarial: Pixels, magnification: float) -> Pixels:
-    """The change times ``magnification`` around grey, (C, H, W); grey is no change."""
-    change = adversarial.astype(np.float64) - original
-    return np.clip(np.rint(GREY + magnification * change), 0, 255).astype(np.uint8)
-
-
-def distance(original: Pixels, adversarial: Pixels) -> float:
-    """L2 of the change, of values in [0, 1]."""
-    change: Any = (adversarial.astype(np.float64) - original) / 255
-    return math.sqrt((change**2).sum())
-
-
 def _rows(blocks: Sequence[Block]) -> list[dict[str, Any]]:
     rows = []
     for block in blocks:
-        for number, line in enumerate(block.lines):
-            for item in block.items:
-                made = line.made.get(item.model.label)
-                l2 = item.l2
-                rows.append(
-                    {
-                        **item.identity,
-                        "line": number,
-                        "sample_id": line.sample,
-                        "l2": None if made is None else distance(line.original, made),
-                        "largest_change": None
-                        if made is None
-                        else int(np.abs(made.astype(np.int16) - line.original).max()),
-                        "mean_l2": l2.value,
-                        "n": l2.n,
-                        "coverage": item.coverage,
-                        "reason": "this image has no adversarial, or none is kept"
-                        if made is None
-                        else item.reason,
-                    }
-                )
+        for (number, line), item in product(enumerate(block.lines), block.items):
+            made, l2 = line.made.get(item.model.label), item.l2
+            shown: dict[str, Any] = dict.fromkeys(("l2", "largest_change"))
+            if made is not None:
+                shown["l2"] = distance(line.original, made)
+                shown["largest_change"] = int(np.abs(made.astype(np.int16) - line.original).max())
+            reason = item.reason if made is not None else "this image has no adversarial, or none is kept"
+            typical = {"mean_l2": l2.value, "n": l2.n, "coverage": item.coverage, "reason": reason}
+            rows.append(item.identity | {"line": number, "sample_id": line.sample} | shown | typical)
     return rows
 
 
@@ -193,8 +171,6 @@ def _rows(blocks: Sequence[Block]) -> list[dict[str, Any]]:
 
 
 def _figure(blocks: Sequence[Block], magnification: float) -> Figure:
-    from matplotlib.figure import Figure
-
     room = max(_wide(block) for block in blocks)
     lines: list[list[tuple[float, Block]]] = []
     for block in blocks:  # beside the one before, where there is room
@@ -205,11 +181,11 @@ def _figure(blocks: Sequence[Block], magnification: float) -> Figure:
         lines[-1].append((left, block))
     heights = [HEADER + max(len(block.lines) * _tall(block) for _, block in line) for line in lines]
     width, height = max(room + 2 * SIDE, 6.0), TOP + sum(heights) + 0.1
-    figure = Figure(figsize=(width, height))
+    figure = drawing.figure(width, height, layout="none")
     title = f"Adversarials and their perturbations × {magnification:g} around grey"
-    figure.text(0.5, 1 - 0.2 / height, title, ha="center", va="center", fontsize=11)
-    name = drawing.attack_text(blocks[0].items[0])
-    figure.text(0.5, 1 - 0.4 / height, name, ha="center", va="center", fontsize=8.5)
+    middle = {"ha": "center", "va": "center"}
+    drawing.write(figure, width / 2, height - 0.2, title, fontsize=11, **middle)
+    drawing.write(figure, width / 2, height - 0.4, attack_text(blocks[0].items[0]), fontsize=8.5, **middle)
     top = height - TOP
     for line, tall in zip(lines, heights, strict=True):
         for left, block in line:
@@ -228,41 +204,29 @@ def _tall(block: Block) -> float:
 
 
 def _draw_block(figure: Figure, block: Block, side: float, top: float, magnification: float) -> None:
-    width, height = figure.get_size_inches()
     # At 9 bold points, twelve characters take an inch.
-    name = textwrap.fill(drawing.data_text(block.data), int(12 * _wide(block)), break_on_hyphens=False)
-    place = (side / width, (top - 0.08) / height)
-    figure.text(*place, name, ha="left", va="top", fontsize=9, fontweight="bold")
-    _heading(figure, side + WIDE / 2, top, "original")
+    name = textwrap.fill(data_text(block.data), int(12 * _wide(block)), break_on_hyphens=False)
+    drawing.write(figure, side, top - 0.08, name, va="top", fontsize=9, fontweight="bold")
     lefts = [side + WIDE + MODEL_GAP + at * (MODEL_GAP + 2 * WIDE + GAP) for at in range(len(block.items))]
-    for left, item in zip(lefts, block.items, strict=True):
-        _heading(figure, left + WIDE + GAP / 2, top, drawing.model_text(item.model))
+    heads = [(side + WIDE / 2, "original")]
+    heads += [
+        (at + WIDE + GAP / 2, model_text(item.model)) for at, item in zip(lefts, block.items, strict=True)
+    ]
+    for at, text in heads:
+        drawing.write(figure, at, top - HEADER + 0.05, text, ha="center", va="bottom", fontsize=8.5)
     tall = _tall(block)
     for number, line in enumerate(block.lines):
-        bottom = top - HEADER - (number + 1) * tall + CAPTION
-        _image(figure, line.original, side, bottom, tall - CAPTION)
+        above = top - HEADER - number * tall
+        image_row(figure, [line.original], side, above, WIDE)
         for left, item in zip(lefts, block.items, strict=True):
             made = line.made.get(item.model.label)
+            middle = left + WIDE + GAP / 2
             if made is None:
-                figure.text((left + WIDE) / width, (bottom + tall / 2) / height, "not fooled,\nor not kept",
-                            ha="center", va="center", fontsize=7.5, color="0.4")  # fmt: skip
+                drawing.write(figure, middle, above - (tall - CAPTION) / 2, "not fooled,\nor not kept",
+                              ha="center", va="center", fontsize=7.5, color="0.4")  # fmt: skip
                 continue
-            _image(figure, made, left, bottom, tall - CAPTION)
             shown = magnified(line.original, made, magnification)
-            _image(figure, shown, left + WIDE + GAP, bottom, tall - CAPTION)
+            image_row(figure, [made, shown], left, above, WIDE, gap=GAP)
             told = f"L2 {distance(line.original, made):.2f}"
-            place = ((left + WIDE + GAP / 2) / width, (bottom - 0.03) / height)
-            figure.text(*place, told, ha="center", va="top", fontsize=8)
-
-
-def _heading(figure: Figure, x: float, top: float, text: str) -> None:
-    width, height = figure.get_size_inches()
-    figure.text(x / width, (top - HEADER + 0.05) / height, text, ha="center", va="bottom", fontsize=8.5)
-
-
-def _image(figure: Figure, image: Pixels, left: float, bottom: float, tall: float) -> None:
-    width, height = figure.get_size_inches()
-    axes = figure.add_axes((left / width, bottom / height, WIDE / width, tall / height))
-    shown = np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image
-    axes.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
-    axes.set_axis_off()
+            below = above - tall + CAPTION - 0.03
+            drawing.write(figure, middle, below, told, ha="center", va="top", fontsize=8)

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
+from harness.analysis.claims import told
+from harness.analysis.reading import estimate_columns, typed
 from harness.errors import HarnessError
 from harness.metrics import Estimate, mean, rate
+from harness.metrics.paired import correlation, ratio_of_means
 from harness.results import Results
-from harness_bayes.analyses import drawing
-from harness_bayes.analyses.ratios import ratio_of_means
-from harness_bayes.analyses.reading import read_study
-from harness_bayes.analyses.study import Attacked, Study, columns, table_of
+from harness_bayes.analyses.names import NAMES, attack_text, data_text, look, model_text
+from harness_bayes.analyses.study import Attacked, Study, read_study, reasons
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,10 +50,7 @@ class Both:
     @property
     def correlation(self) -> float | None:
         """Spearman's, over cases; None where fewer than three, or all alike."""
-        one, other = self.cases["l2"], self.cases["l2_cw"]
-        if len(one) < 3 or min(np.ptp(one), np.ptp(other)) == 0:
-            return None
-        return float(np.corrcoef(one.rank(), other.rank())[0, 1])
+        return correlation(self.cases["l2"].rank(), self.cases["l2_cw"].rank())
 
 
 def run(results: Results) -> Analysis:
@@ -73,7 +71,7 @@ def run(results: Results) -> Analysis:
             f'{results.path}: no model was attacked both by "{CARLINI}" and, in L2, by one of '
             f"{', '.join(GRADIENT)}; put both into the suite"
         )
-    return Analysis(table_of([_row(both) for both in found]), _figure(found))
+    return Analysis(typed([_row(both) for both in found]), _figure(found))
 
 
 def pairs_of(study: Study) -> list[Both]:
@@ -95,33 +93,29 @@ def _both(gradient: Attacked, carlini: Attacked) -> Both:
 
 
 def _row(both: Both) -> dict[str, Any]:
-    cases = both.cases
-    images = pd.factorize(cases["sample_id"])[0]
-    nearer = rate((cases["l2"] < cases["l2_cw"]).to_numpy(bool), images)
-    told = [
-        f"{item.attack}: {item.reason}" for item in (both.gradient, both.carlini) if item.reason is not None
-    ]
+    cases, images = both.cases, both.cases["sample_id"]
+    nearer = rate(cases["l2"] < cases["l2_cw"], images)
+    told = [f"{item.attack}: {item.reason}" for item in (both.gradient, both.carlini) if item.reason]
     if both.correlation is None:
-        told.append(
-            "a correlation needs three cases that differ" if len(cases) else "no case was broken by both"
-        )
+        few = "a correlation needs three cases that differ"
+        told.append(few if len(cases) else "no case was broken by both")
     cells = {name: value for name, value in both.gradient.identity.items() if name != "attack"}
     return {
         **cells,
         "gradient_attack": both.gradient.attack,
         "cw_attack": both.carlini.attack,
         "n": len(cases),
-        **columns("mean_l2_gradient", mean(cases["l2"].to_numpy(float), images)),
-        **columns("mean_l2_cw", mean(cases["l2_cw"].to_numpy(float), images)),
-        **columns("ratio", both.ratio),
+        **estimate_columns("mean_l2_gradient", mean(cases["l2"], images)),
+        **estimate_columns("mean_l2_cw", mean(cases["l2_cw"], images)),
+        **estimate_columns("ratio", both.ratio),
         "correlation": both.correlation,
-        **columns("gradient_nearer", nearer),
+        **estimate_columns("gradient_nearer", nearer),
         "equal": int((cases["l2"] == cases["l2_cw"]).sum()),
         "only_gradient": len(both.gradient.broken) - len(cases),
         "only_cw": len(both.carlini.broken) - len(cases),
         "coverage_gradient": both.gradient.coverage,
         "coverage_cw": both.carlini.coverage,
-        "reason": "; ".join(told) or None,
+        "reason": reasons(*told),
     }
 
 
@@ -129,34 +123,19 @@ def _row(both: Both) -> dict[str, Any]:
 
 
 def _figure(found: Sequence[Both]) -> Figure:
-    from matplotlib.lines import Line2D
-
     parts = list(dict.fromkeys((both.gradient.attack, both.gradient.data) for both in found))
     parts.sort(key=lambda part: part[0])  # an attack's panels side by side
     across = min(ACROSS, len(parts))
-    down = -(-len(parts) // across)
-    figure = drawing.new_figure(2.9 * across + 2.2, 3.3 * down + 0.7)
-    grid = drawing.panels(figure, down, across)
-    drawn: dict[str, Attacked] = {}
-    for place, axes in enumerate(axes for line in grid for axes in line):
-        if place >= len(parts):
-            axes.set_visible(False)
-            continue
-        attack, data = parts[place]
-        own = [both for both in found if (both.gradient.attack, both.gradient.data) == (attack, data)]
+    figure = drawing.figure(2.9 * across + 2.2, 3.3 * -(-len(parts) // across) + 0.7)
+    for axes, part in drawing.panels(figure, parts, ACROSS):
+        own = [both for both in found if (both.gradient.attack, both.gradient.data) == part]
         _panel(axes, own)
-        axes.set_ylabel(f"L2 of {drawing.attack_text(own[0].gradient)}", fontsize=8)
-        drawn |= {both.gradient.model.kind: both.gradient for both in own}
-        lines = [*textwrap.wrap(drawing.data_text(data), 40), *_ratio_texts(own)]
+        axes.set_ylabel(f"L2 of {attack_text(own[0].gradient)}", fontsize=8)
+        lines = [*textwrap.wrap(data_text(part[1]), 40), *_ratio_texts(own)]
         axes.set_title("\n".join(lines), fontsize=7.5, loc="left")
-    handles = [
-        Line2D([], [], linestyle="none", marker=drawing.marker(kind), color=drawing.colour(kind))
-        for kind in drawn
-    ]
-    texts = [drawing.NAMES.get(kind, kind) for kind in drawn]
-    handles.append(Line2D([], [], color="0.5", linewidth=1))
-    texts.append("equal")
-    drawing.legend_beside(figure, handles, texts)
+    kinds = dict.fromkeys(both.gradient.model.kind for both in found)
+    entries: dict[str, Any] = {NAMES.get(kind, kind): look(kind) for kind in kinds}
+    drawing.legend_beside(figure, entries | {"equal": {"color": "0.5", "linewidth": 1}})
     figure.supxlabel("L2 of CW-L2", fontsize=9)
     drawing.title(figure, "Distances that two attacks found, of cases that both broke")
     return figure
@@ -168,17 +147,13 @@ def _ratio_texts(own: Sequence[Both]) -> list[str]:
     told = [_ratio_text(both) for both in own if both not in alike]
     if not alike:
         return told
-    who = drawing.model_text(alike[0].gradient.model) if len(alike) == 1 else f"{len(alike)} models"
+    who = model_text(alike[0].gradient.model) if len(alike) == 1 else f"{len(alike)} models"
     return [*told, f"{who}: ratio within {100 * ALIKE:g} % of 1"]
 
 
 def _ratio_text(both: Both) -> str:
-    found = both.ratio
-    told = f"{drawing.model_text(both.gradient.model)}: n = {len(both.cases):,}"
-    if found.value is None:
-        return told
-    told += f", ratio {found.value:.2f}"
-    return told if found.low is None else f"{told} [{found.low:.2f}, {found.high:.2f}]"
+    text = f"{model_text(both.gradient.model)}: n = {len(both.cases):,}"
+    return text if both.ratio.value is None else f"{text}, ratio {told(both.ratio)}"
 
 
 def _panel(axes: Axes, own: Sequence[Both]) -> None:
@@ -193,8 +168,8 @@ def _panel(axes: Axes, own: Sequence[Both]) -> None:
     axes.plot(ends, ends, color="0.5", linewidth=1, zorder=1)
     for both in own:
         kind = both.gradient.model.kind
-        axes.plot(both.cases["l2_cw"], both.cases["l2"], drawing.marker(kind), color=drawing.colour(kind),
-                  markersize=3.5, alpha=0.55, markeredgewidth=0)  # fmt: skip
+        small = look(kind) | {"markersize": 3.5, "alpha": 0.55, "markeredgewidth": 0}
+        axes.plot(both.cases["l2_cw"], both.cases["l2"], **small)
     axes.set_xlim(*ends)
     axes.set_ylim(*ends)
     axes.set_aspect("equal")

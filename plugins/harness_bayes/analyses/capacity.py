@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
+from harness.analysis.reading import estimate_columns, typed
 from harness.errors import HarnessError
 from harness.results import Results
-from harness_bayes.analyses import drawing
-from harness_bayes.analyses.reading import read_study
+from harness_bayes.analyses.names import NAMES, attack_text, data_text, look
 from harness_bayes.analyses.study import (
     CLOSEST,
     CNN,
@@ -24,8 +24,8 @@ from harness_bayes.analyses.study import (
     Data,
     Study,
     baseline,
-    columns,
-    table_of,
+    read_study,
+    reasons,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
         for found in trades.values()
         for item in found
     ]
-    return Analysis(table_of(rows), _figure(study, curves, trades, optimal))
+    return Analysis(typed(rows), _figure(study, curves, trades, optimal))
 
 
 def curves_of(study: Study, attack: str) -> list[Curve]:
@@ -130,23 +130,21 @@ def _row(item: Attacked, part: str, value: float | None, optimal: dict[Data, Att
     best = optimal.get(item.data)
     reference = None if best is None else best.l2.value
     setting = f"{value:g}" if value is not None else ALL if part == "images" else NO_BETA
-    told = [item.reason] if item.reason else []
-    if reference is None:
-        told.append("no Bayes-optimal adversarials on this data set")
+    missing = "no Bayes-optimal adversarials on this data set" if reference is None else None
     return {
         **item.identity,
         "part": part,
         "value": value,
         "setting": setting,
-        **columns("mean_l2", l2),
+        **estimate_columns("mean_l2", l2),
         "n": l2.n,
-        **columns("success_rate", item.success),
-        **columns("clean_accuracy", clean),
+        **estimate_columns("success_rate", item.success),
+        **estimate_columns("clean_accuracy", clean),
         "cases": clean.n,
         "optimal_l2": reference,
         "share_of_optimal": l2.value / reference if l2.value is not None and reference else None,
         "coverage": item.coverage,
-        "reason": "; ".join(told) or None,
+        "reason": reasons(item.reason, missing),
     }
 
 
@@ -154,47 +152,35 @@ def _row(item: Attacked, part: str, value: float | None, optimal: dict[Data, Att
 
 
 def _figure(
-    study: Study,
-    curves: Sequence[Curve],
-    trades: dict[Data, list[Attacked]],
-    optimal: dict[Data, Attacked],
+    study: Study, curves: Sequence[Curve], trades: dict[Data, list[Attacked]], optimal: dict[Data, Attacked]
 ) -> Figure:
-    from matplotlib.lines import Line2D
-
     parts = [name for name in VARIABLES if any(curve.variable == name for curve in curves)]
     parts += [TRADE_OFF] if trades else []
     held = {curve.data for curve in curves} | set(trades)
     datasets = [data for data in study.datasets if data in held]
     wide = [1.35 if name == TRADE_OFF else 1.0 for name in parts]
-    figure = drawing.new_figure(2.7 * sum(wide) + 2.9, 2.75 * len(datasets) + 0.6)
-    grid = drawing.panels(figure, len(datasets), len(parts), width_ratios=wide, sharey="row")
+    figure = drawing.figure(2.7 * sum(wide) + 2.9, 2.75 * len(datasets) + 0.6)
+    grid = figure.subplots(len(datasets), len(parts), squeeze=False, width_ratios=wide, sharey="row")
     for line, data in zip(grid, datasets, strict=True):
         for axes, part in zip(line, parts, strict=True):
-            drawing.plain_axes(axes, grid="y")
+            drawing.plain_axes(axes, "y")
             if part == TRADE_OFF:
                 _trade_off(axes, trades.get(data, []))
             else:
                 _curves(axes, [c for c in curves if (c.data, c.variable) == (data, part)], optimal.get(data))
         line[0].set_ylim(bottom=0)
         line[0].set_ylabel("mean L2", fontsize=9)
-        line[0].set_title(drawing.data_text(data), fontsize=9.5, loc="left")
+        line[0].set_title(data_text(data), fontsize=9.5, loc="left")
     drawn = {item.model.kind for found in trades.values() for item in found}
-    kinds = [kind for kind in drawing.NAMES if kind in drawn or (curves and kind == CNN)]
-    handles = [
-        Line2D([], [], linestyle="none", marker=drawing.marker(kind), color=drawing.colour(kind))
-        for kind in kinds
-    ]
-    texts = [drawing.NAMES[kind] for kind in kinds]
+    kinds = [kind for kind in NAMES if kind in drawn or (curves and kind == CNN)]
+    entries: dict[str, Any] = {NAMES[kind]: look(kind) for kind in kinds}
     if curves and any(curve.data in optimal for curve in curves):
-        handles.append(Line2D([], [], linestyle="--", color=drawing.colour(OPTIMAL)))
-        texts.append("Bayes-optimal on the\nsame data set")
-    drawing.legend_beside(figure, handles, texts)
-    every = [item for curve in curves for _, item in curve.points] + [
-        i for own in trades.values() for i in own
-    ]
-    drawing.title(
-        figure, f"Mean L2 (95 % interval) of CNNs by capacity and training; {drawing.attack_text(every[0])}"
-    )
+        entries["Bayes-optimal on the\nsame data set"] = {"linestyle": "--", "color": look(OPTIMAL)["color"]}
+    drawing.legend_beside(figure, entries)
+    every = [item for curve in curves for _, item in curve.points]
+    every += [item for own in trades.values() for item in own]
+    told = f"Mean L2 (95 % interval) of CNNs by capacity and training; {attack_text(every[0])}"
+    drawing.title(figure, told)
     return figure
 
 
@@ -205,16 +191,12 @@ def _curves(axes: Axes, curves: Sequence[Curve], optimal: Attacked | None) -> No
     settings = list(dict.fromkeys(value for curve in curves for value, _ in curve.points))
     settings.sort(key=lambda value: (value is None, value or 0.0))
     for curve in curves:
-        told = [(settings.index(value), item.l2) for value, item in curve.points]
-        told = [(at, l2) for at, l2 in told if l2.value is not None]
+        told = [(settings.index(value), item.l2) for value, item in curve.points if item.l2.value is not None]
         for at, l2 in told:
-            if l2.low is not None and l2.high is not None:
-                axes.vlines(at, l2.low, l2.high, color=drawing.colour(CNN), linewidth=1.5)
-        axes.plot(
-            [at for at, _ in told], [l2.value or 0.0 for _, l2 in told], "o-", color=drawing.colour(CNN)
-        )
+            drawing.interval(axes, at, l2, along="y", **look(CNN))
+        axes.plot([at for at, _ in told], [l2.value or 0.0 for _, l2 in told], color=look(CNN)["color"])
     if optimal is not None and optimal.l2.value is not None:
-        axes.axhline(optimal.l2.value, linestyle="--", color=drawing.colour(OPTIMAL), linewidth=1.3)
+        axes.axhline(optimal.l2.value, linestyle="--", color=look(OPTIMAL)["color"], linewidth=1.3)
     axes.set_xticks(range(len(settings)), [ALL if value is None else f"{value:,g}" for value in settings])
     axes.set_xlim(-0.4, len(settings) - 0.6)
     axes.set_xlabel(TEXTS[curves[0].variable], fontsize=9)
@@ -230,18 +212,13 @@ def _trade_off(axes: Axes, items: Sequence[Attacked]) -> None:
         if l2.value is None or clean.value is None:
             continue
         x = 100 * clean.value
-        if l2.low is not None and l2.high is not None:
-            axes.vlines(x, l2.low, l2.high, color=drawing.colour(kind), linewidth=1)
-        if clean.low is not None and clean.high is not None:
-            axes.hlines(l2.value, 100 * clean.low, 100 * clean.high, color=drawing.colour(kind), linewidth=1)
-        axes.plot([x], [l2.value], drawing.marker(kind), color=drawing.colour(kind), zorder=3)
+        drawing.interval(axes, l2.value, clean, scale=100, color=look(kind)["color"], marker="")
+        drawing.interval(axes, x, l2, along="y", **look(kind), markersize=6, zorder=3)
         if kind == TRADES:
             line.append((x, l2.value))
             axes.annotate(f"β = {item.model.parameters.get('beta'):g}", (x, l2.value), (-5, 5), ha="right",
                           textcoords="offset points", fontsize=7.5, color="0.25")  # fmt: skip
-    axes.plot(
-        *zip(*line, strict=True) if line else ([], []), color=drawing.colour(TRADES), linewidth=1, zorder=2
-    )
+    axes.plot([x for x, _ in line], [y for _, y in line], color=look(TRADES)["color"], linewidth=1, zorder=2)
     axes.set_xlabel("accuracy before the attack, %", fontsize=9)
     axes.margins(x=0.12)
     axes.tick_params(labelleft=True)

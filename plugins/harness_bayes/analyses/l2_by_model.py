@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
+from harness.analysis.reading import estimate_columns, typed
 from harness.errors import HarnessError
 from harness.results import Results
-from harness_bayes.analyses import drawing
+from harness_bayes.analyses.names import attack_text, model_text, shades, stand_in_text
 from harness_bayes.analyses.quoted import ALMOST_INDISTINGUISHABLE, PERCEPTIBLE
-from harness_bayes.analyses.reading import read_study
 from harness_bayes.analyses.study import (
     CLOSEST,
     CNN,
@@ -23,8 +23,7 @@ from harness_bayes.analyses.study import (
     Model,
     Study,
     baseline,
-    columns,
-    table_of,
+    read_study,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def run(results: Results, *, attacks: Sequence[str] = (), every_model: bool = Fa
             f"{results.path}: every attack had a budget, so that no distance is the smallest; put an attack "
             'such as "cw-l2" into the suite, or name the attacks that are to be shown'
         )
-    table = table_of([_row(item) for item in items])
+    table = typed([_row(item) for item in items])
     return Analysis(table, _figure(study, items, every_model))
 
 
@@ -75,10 +74,10 @@ def _row(item: Attacked) -> dict[str, Any]:
     l2, success = item.l2, item.success
     return {
         **item.identity,
-        **columns("mean_l2", l2),
+        **estimate_columns("mean_l2", l2),
         "median_l2": float(item.broken["l2"].median()) if l2.n else None,
         "n": l2.n,
-        **columns("success_rate", success),
+        **estimate_columns("success_rate", success),
         "n_right": success.n,
         "coverage": item.coverage,
         "reason": item.reason,
@@ -139,8 +138,8 @@ def _figure(study: Study, items: Sequence[Attacked], every: bool) -> Figure:
             columns.setdefault(data.group, []).append(data)
     places = [groups_of(datasets, models, shown) for datasets in columns.values()]
     widths = [groups[-1].right for groups in places]
-    figure = drawing.new_figure(sum(widths) + 0.45 * len(widths) + 3.6, 2.6 * len(attacks) + 0.9)
-    grid = drawing.panels(figure, len(attacks), len(widths), width_ratios=widths, sharey="row")
+    figure = drawing.figure(sum(widths) + 0.45 * len(widths) + 3.6, 2.6 * len(attacks) + 0.9)
+    grid = figure.subplots(len(attacks), len(widths), squeeze=False, width_ratios=widths, sharey="row")
     for line, attack in zip(grid, attacks, strict=True):
         own = [item for item in shown if _attack(item) == attack]
         named = False
@@ -149,9 +148,9 @@ def _figure(study: Study, items: Sequence[Attacked], every: bool) -> Figure:
             if not here:
                 axes.set_axis_off()
                 continue
-            _bars(axes, here, groups, drawing.shades(models))
+            _bars(axes, here, groups, shades(models))
             if not named:
-                axes.set_ylabel(f"{textwrap.fill(drawing.attack_text(own[0]), 24)}\nmean L2", fontsize=9)
+                axes.set_ylabel(f"{textwrap.fill(attack_text(own[0]), 24)}\nmean L2", fontsize=9)
                 axes.tick_params(labelleft=True)
                 named = True
     for axes, group in zip(grid[0], columns, strict=True):
@@ -168,7 +167,7 @@ def _attack(item: Attacked) -> tuple[str, str]:
 def _tick(data: Data) -> str:
     told = drawing.spaced(data.task)
     if data.stand_in_for:
-        told += f" ({drawing.stand_in_text(data)})"
+        told += f" ({stand_in_text(data)})"
     return textwrap.fill(told, 18, break_on_hyphens=False, break_long_words=False)
 
 
@@ -190,7 +189,7 @@ def _bars(axes: Axes, items: Sequence[Attacked], groups: Sequence[Group], tints:
     axes.set_xlim(0, groups[-1].right)
     axes.margins(y=0.16)
     axes.set_ylim(bottom=0)
-    drawing.plain_axes(axes, grid="y")
+    drawing.plain_axes(axes, "y")
 
 
 def _bar(axes: Axes, at: float, item: Attacked, tint: str) -> None:
@@ -200,29 +199,25 @@ def _bar(axes: Axes, at: float, item: Attacked, tint: str) -> None:
                   transform=axes.get_xaxis_transform())  # fmt: skip
         return
     axes.bar(at, found.value, 0.9 * BAR, color=tint)
-    if found.low is not None and found.high is not None:
-        axes.vlines(at, found.low, found.high, color="0.45", linewidth=1.2)
+    drawing.interval(axes, at, found, along="y", color="0.45", marker="")
     if rate.value is not None and rate.value < BROKEN:
         top, told = found.high or found.value, f" {100 * rate.value:.0f} %"
         axes.text(at, top, told, ha="center", va="bottom", fontsize=6.5, rotation=90)
 
 
 def _legend(figure: Figure, models: Sequence[Model], shown: Sequence[Attacked]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles, texts = drawing.patches(models)
+    tints = shades(models)
+    entries: dict[str, Any] = {model_text(model): tints[model.label] for model in models}
     if any(item.data.attribute is not None for item in shown):
-        handles.append(Line2D([], [], color="0.65", linestyle="--", linewidth=1))
-        texts.append(
+        bounds = (
             f"64 × 64 faces: below {ALMOST_INDISTINGUISHABLE:g} almost\nindistinguishable, around "
             f"{PERCEPTIBLE:g} perceptible"
         )
+        entries[bounds] = {"color": "0.65", "linestyle": "--", "linewidth": 1}
     if any(item.success.value is not None and item.l2.n and item.success.value < BROKEN for item in shown):
-        handles.append(Line2D([], [], linestyle="none"))
-        texts.append(
-            f"figures over bars: % of the right cases\nthat were broken, where below {100 * BROKEN:g}"
-        )
+        shares = f"figures over bars: % of the right cases\nthat were broken, where below {100 * BROKEN:g}"
+        entries[shares] = {"linestyle": "none"}
     if any(item.l2.value is None for item in shown):
-        handles.append(Line2D([], [], linestyle="none", marker="x", color="0.4"))
-        texts.append("attacked, but without an adversarial")
-    drawing.legend_beside(figure, handles, texts)
+        none = {"linestyle": "none", "marker": "x", "color": "0.4"}
+        entries["attacked, but without an adversarial"] = none
+    drawing.legend_beside(figure, entries)

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
+from harness.analysis.pictures import KEEP, adversarials, originals, pixels
+from harness.analysis.reading import estimate_columns, typed
 from harness.errors import HarnessError
 from harness.metrics import Estimate, mean
 from harness.results import Results
-from harness_bayes.analyses import drawing
 from harness_bayes.analyses.l2_by_model import shown_models
-from harness_bayes.analyses.pictures import KEEP, adversarials, need_pictures, pixels
+from harness_bayes.analyses.names import attack_text, data_text, look, model_text
 from harness_bayes.analyses.quoted import WITHIN_GREY_LEVELS
-from harness_bayes.analyses.reading import read_study
-from harness_bayes.analyses.study import CLOSEST, Attacked, Data, Study, columns, table_of
+from harness_bayes.analyses.study import CLOSEST, Attacked, Data, Study, read_study, reasons
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,27 +61,25 @@ def run(results: Results, *, attack: str = CLOSEST, every_model: bool = False) -
     """
     study = read_study(results)
     items = study.of(attack)
-    need_pictures(results)
     changes = [_change(results, item) for item in items]
     if not any(change.images for change in changes):
         raise HarnessError(f'{results.path}: no adversarial of "{attack}" is kept; {KEEP}')
-    table = table_of([_row(change) for change in changes])
+    table = typed([_row(change) for change in changes])
     return Analysis(table, _figure(study, changes, every_model))
 
 
 def _change(results: Results, item: Attacked) -> Change:
-    originals = results.originals(item.data.label)
+    kept = originals(results, item.data.label)
     counts = np.zeros(LEVELS, np.int64)
     within, seen = [], []
-    for sample, picture in adversarials(results, item.broken):
-        original = originals.get(sample)
-        if original is None:
-            continue
-        levels = np.abs(pixels(picture).astype(np.int16) - pixels(original))
-        counts += np.bincount(levels.ravel(), minlength=LEVELS)
-        within.append(float((levels <= WITHIN_GREY_LEVELS).mean()))
-        seen.append(sample)
-    return Change(item, counts, mean(np.array(within), pd.factorize(np.array(seen, object))[0]), len(seen))
+    for case, made in adversarials(results, item.broken):
+        original = kept.get(case["sample_id"])
+        if original is not None:
+            levels = np.abs(made.astype(np.int16) - pixels(original))
+            counts += np.bincount(levels.ravel(), minlength=LEVELS)
+            within.append(float((levels <= WITHIN_GREY_LEVELS).mean()))
+            seen.append(case["sample_id"])
+    return Change(item, counts, mean(within, np.array(seen, object)), len(seen))
 
 
 def _row(change: Change) -> dict[str, Any]:
@@ -90,25 +87,23 @@ def _row(change: Change) -> dict[str, Any]:
     total = int(counts.sum())
     levels = np.arange(LEVELS)
     l2 = item.l2
-    reason = item.reason
-    if not change.images and l2.n:
-        reason = "; ".join(filter(None, [reason, "no picture of an adversarial is kept"]))
-    elif change.images < l2.n:
+    missing = None
+    if change.images < l2.n:
         missing = f"pictures of {change.images:,} of {l2.n:,} adversarials are kept"
-        reason = "; ".join(filter(None, [reason, missing]))
+        missing = missing if change.images else "no picture of an adversarial is kept"
     return {
         **item.identity,
         "n": change.images,
         "broken": l2.n,
         "values": total,
-        **columns(f"within_{WITHIN_GREY_LEVELS}", change.within),
+        **estimate_columns(f"within_{WITHIN_GREY_LEVELS}", change.within),
         "unchanged": counts[0] / total if total else None,
         "mean_change": float(counts @ levels) / total if total else None,
         "largest_change": int(levels[counts > 0].max()) if total else None,
         "histogram": (counts / total).tolist() if total else None,
-        **columns("mean_l2", l2),
+        **estimate_columns("mean_l2", l2),
         "coverage": item.coverage,
-        "reason": reason,
+        "reason": reasons(item.reason, missing),
     }
 
 
@@ -119,12 +114,11 @@ def _figure(study: Study, changes: Sequence[Change], every: bool) -> Figure:
     labels = [model.label for model in shown_models(study, every)]
     drawn = [change for change in changes if change.images and change.item.model.label in labels]
     drawn = drawn or [change for change in changes if change.images]
-    kinds = [model for model in study.models if any(c.item.model.label == model.label for c in drawn)][
-        :COLUMNS
-    ]
+    held = {change.item.model.label for change in drawn}
+    kinds = [model for model in study.models if model.label in held][:COLUMNS]
     datasets = [data for data in study.datasets if any(change.item.data == data for change in drawn)]
-    figure = drawing.new_figure(2.0 * len(kinds) + 0.9, 1.65 * len(datasets) + 0.9)
-    grid = drawing.panels(figure, len(datasets), len(kinds), sharex=True, sharey=True)
+    figure = drawing.figure(2.0 * len(kinds) + 0.9, 1.65 * len(datasets) + 0.9)
+    grid = figure.subplots(len(datasets), len(kinds), squeeze=False, sharex=True, sharey=True)
     by_key = {(change.item.data, change.item.model.label): change for change in drawn}
     for line, data in zip(grid, datasets, strict=True):
         labelled = False
@@ -137,16 +131,15 @@ def _figure(study: Study, changes: Sequence[Change], every: bool) -> Figure:
                 axes.tick_params(labelleft=not labelled)
                 labelled = True
             if line is grid[0]:
-                _beside(axes, drawing.model_text(model), (0.5, 1.0), (0, 34), fontsize=9.5, fontweight="bold")
+                _beside(axes, model_text(model), (0.5, 1.0), (0, 34), fontsize=9.5, fontweight="bold")
         # Where the first model has no picture, its axes are off, and so would be their label.
         _beside(line[0], _place_text(data), (0.0, 0.5), (-44, 0), va="center", rotation=90, fontsize=8)
-    name = drawing.attack_text(drawn[0].item)
+    name = attack_text(drawn[0].item)
     figure.supxlabel(
         f"|change| of a value in grey levels of 255 (the last bar holds all from {SHOWN} on)", fontsize=9
     )
-    drawing.title(
-        figure, f"Share of values by change, {name}; shaded: within {WITHIN_GREY_LEVELS} grey levels"
-    )
+    told = f"Share of values by change, {name}; shaded: within {WITHIN_GREY_LEVELS} grey levels"
+    drawing.title(figure, told)
     return figure
 
 
@@ -160,14 +153,14 @@ def _beside(
 
 
 def _place_text(data: Data) -> str:
-    return drawing.data_text(data, "\n") + "\nshare of values"
+    return data_text(data, "\n") + "\nshare of values"
 
 
 def _histogram(axes: Axes, change: Change) -> None:
     shares = change.counts / change.counts.sum()
     bars = np.append(shares[:SHOWN], shares[SHOWN:].sum())
     axes.axvspan(-0.5, WITHIN_GREY_LEVELS + 0.5, color="0.93", zorder=0)
-    axes.stairs(bars, np.arange(SHOWN + 2) - 0.5, fill=True, color=drawing.colour(change.item.model.kind))
+    axes.stairs(bars, np.arange(SHOWN + 2) - 0.5, fill=True, color=look(change.item.model.kind)["color"])
     axes.set_yscale("log")
     axes.set_ylim(1e-4, 1.5)
     axes.set_xlim(-1, SHOWN + 1)

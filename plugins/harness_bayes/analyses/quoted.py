@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from harness.analysis.claims import Quote
 from harness_bayes.analyses.study import CNN, LINEAR, OPTIMAL, RBF, Data
 
 PAPER = "Richardson and Weiss, A Bayes-Optimal View on Adversarial Examples"
 Key = str | tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Quote:
-    """Accuracies in percent, before and after the attack; the images, and the table that they stand in."""
-
-    clean: float
-    adversarial: float
-    images: str
-    table: str
 
 
 _MODELS = (OPTIMAL, CNN, LINEAR, RBF)
@@ -74,14 +63,19 @@ def key_of(data: Data) -> Key | None:
     return None if data.pair is None else (min(data.pair), max(data.pair))
 
 
-def published(data: Data, kind: str) -> Quote | None:
-    """The paper's accuracies of a kind of model on these classes; None where it gives none."""
+def published(data: Data, kind: str) -> tuple[Quote, Quote] | None:
+    """Return the paper's accuracies, in percent, of a kind of model on these classes; None where it has none.
+
+    The first is before the attack, the second under it.
+    """
     key = key_of(data)
     if key is None or data.to_real:
         return None
-    images = "CelebA" if isinstance(key, str) else "MNIST"
+    of = "CelebA" if isinstance(key, str) else "MNIST"
     if data.kind == "symmetric" and kind in _MODELS and key in TABLE_1:
-        return Quote(*TABLE_1[key][_MODELS.index(kind)], f"samples of {images}", "table 1")
-    if data.kind == "real" and kind in _MODELS[1:] and key in TABLE_2:
-        return Quote(*TABLE_2[key][_MODELS.index(kind) - 1], images, "table 2")
-    return None
+        pair, of, table = TABLE_1[key][_MODELS.index(kind)], f"samples of {of}", "table 1"
+    elif data.kind == "real" and kind in _MODELS[1:] and key in TABLE_2:
+        pair, table = TABLE_2[key][_MODELS.index(kind) - 1], "table 2"
+    else:
+        return None
+    return Quote("accuracy", pair[0], of, table), Quote("accuracy under attack", pair[1], of, table)

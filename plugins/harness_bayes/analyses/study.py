@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.errors import HarnessError, nearest
+from harness.analysis import reading
+from harness.errors import HarnessError
 from harness.metrics import Estimate, mean, rate
 from harness.results import Results
 
@@ -18,25 +19,8 @@ KINDS = {"mfa-symmetric": "symmetric", "mfa-asymmetric": "asymmetric", "two-clas
 """Data sets of the catalogue, and the distribution that models learn from."""
 CLOSEST = "closest"
 """In place of an attack: of each case the nearest adversarial that any attack found."""
-OPTIMAL, CNN, LINEAR, RBF, TRADES, PGD = (
-    "bayes-optimal",
-    "cnn",
-    "linear-svm",
-    "rbf-svm",
-    "cnn-trades",
-    "cnn-pgd",
-)
-TEXTS = (
-    "stand_in_for",
-    "reason",
-    "setting",
-    "dataset",
-    "published_images",
-    "published_table",
-    "published_reason",
-    "test_reason",
-)
-"""Columns that may be null in every row and hold no number."""
+OPTIMAL, LINEAR, RBF = "bayes-optimal", "linear-svm", "rbf-svm"
+CNN, TRADES, PGD = "cnn", "cnn-trades", "cnn-pgd"
 ORDER = (OPTIMAL, "mfa", CNN, LINEAR, RBF, TRADES, PGD)
 """Models of the catalogue in the paper's order; others follow as the suite names them."""
 
@@ -102,7 +86,7 @@ class Attacked:
     problem: str | None
     """Why there are fewer outcomes than planned, where the folder says."""
     cases: pd.DataFrame
-    """sample_id, right (before the attack), success, l2, cell (of the adversarial)."""
+    """cell (of the adversarial), sample_id, right (before the attack), success, l2."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -119,6 +103,11 @@ class Attacked:
         }
 
     @property
+    def name(self) -> str:
+        """What a claim calls it."""
+        return f"{self.model.label} on {self.data.label}"
+
+    @property
     def coverage(self) -> float | None:
         """The share of planned cases that have an outcome; None where the plan is not known."""
         return len(self.cases) / self.planned if self.planned else None
@@ -131,47 +120,45 @@ class Attacked:
     @property
     def clean(self) -> Estimate:
         """Accuracy before the attack."""
-        return _rate(self.cases["right"], self.cases)
+        return rate(self.cases["right"], self.cases["sample_id"])
 
     @property
     def robust(self) -> Estimate:
         """The share of all cases that are right and stay so."""
-        return _rate(self.cases["right"] & ~self.cases["success"], self.cases)
+        return rate(self.cases["right"] & ~self.cases["success"], self.cases["sample_id"])
 
     @property
     def success(self) -> Estimate:
         """Successes over the cases that were right."""
         own = self.cases[self.cases["right"]]
-        return _rate(own["success"], own)
+        return rate(own["success"], own["sample_id"])
 
     @property
     def l2(self) -> Estimate:
         """Mean L2 of the adversarials."""
-        return mean(self.broken["l2"].to_numpy(float), pd.factorize(self.broken["sample_id"])[0])
+        return mean(self.broken["l2"], self.broken["sample_id"])
 
     @property
     def reason(self) -> str | None:
         """Why a number is missing or rests on fewer cases than planned; None where nothing is amiss."""
-        told = []
-        if self.problem:
-            told.append(self.problem)
-        elif self.coverage is not None and self.coverage < 1:
-            told.append("not all planned cases have an outcome")
-        if self.coverage is not None and 0 < self.coverage < 1:
-            told.append(f"{len(self.cases):,} of {self.planned:,} planned cases have one")
+        coverage = 1.0 if self.coverage is None else self.coverage
+        counts = f"{len(self.cases):,} of {self.planned:,} planned cases have one"
+        nothing = None
         if self.cases.empty:
-            told.append("no case has an outcome")
+            nothing = "no case has an outcome"
         elif not self.cases["right"].any():
-            told.append("no case was right before the attack")
+            nothing = "no case was right before the attack"
         elif self.broken.empty:
-            told.append("no case that was right was broken")
+            nothing = "no case that was right was broken"
         elif len(self.broken) == 1:
-            told.append("one adversarial has no interval")
-        return "; ".join(told) or None
+            nothing = "one adversarial has no interval"
+        incomplete = "not all planned cases have an outcome" if coverage < 1 else None
+        return reasons(self.problem or incomplete, counts if 0 < coverage < 1 else None, nothing)
 
 
-def _rate(flags: pd.Series[bool], cases: pd.DataFrame) -> Estimate:
-    return rate(flags.to_numpy(bool), pd.factorize(cases["sample_id"])[0])
+def reasons(*told: str | None) -> str | None:
+    """Return reasons as one text; None where there is none."""
+    return "; ".join(filter(None, told)) or None
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,11 +201,9 @@ class Study:
         """
         if attack == CLOSEST:
             return list(self.closest)
-        found = [item for item in self.attacked if attack in (item.attack, item.attack_kind)]
-        if not found:
-            known = {CLOSEST, *(name for item in self.attacked for name in (item.attack, item.attack_kind))}
-            raise HarnessError(f'attack "{attack}" is not in these results; {nearest(attack, known)}')
-        return found
+        names = {name for item in self.attacked for name in (item.attack, item.attack_kind)}
+        reading.choose([attack], {CLOSEST, *names}, "attack")
+        return [item for item in self.attacked if attack in (item.attack, item.attack_kind)]
 
     def models_on(self, items: Iterable[Attacked], data: Data) -> list[Attacked]:
         """Those of a data set, in the paper's order of models."""
@@ -226,6 +211,58 @@ class Study:
         return sorted(
             (item for item in items if item.data == data), key=lambda item: order.index(item.model.label)
         )
+
+
+def read_study(results: Results) -> Study:
+    """Read the cells that tell two classes apart, with their cases.
+
+    Raises:
+        HarnessError: there is none.
+    """
+    models = results.models()
+    two = {
+        (dataset, model)
+        for dataset, model, outputs in zip(models["dataset"], models["model"], models["outputs"], strict=True)
+        if len(outputs) == 2
+    }
+    cells = [
+        cell
+        for cell in reading.read_cells(results, goal="untargeted")
+        if cell.dataset_kind in KINDS or (cell.dataset, cell.model) in two
+    ]
+    if not cells:
+        raise HarnessError(
+            f"{results.path}: nothing was run that tells two classes apart; put a data set such as "
+            '"mfa-symmetric" or "two-classes", a model and an attack into the suite'
+        )
+    cases = reading.cases(results, cells, ("l2",))
+    return Study(results, tuple(_attacked(cell, cases[cell.id]) for cell in cells))
+
+
+def _attacked(cell: reading.Cell, cases: pd.DataFrame) -> Attacked:
+    told = cell.dataset_parameters
+    pair = told.get("pair")
+    data = Data(
+        label=cell.dataset,
+        stand_in_for=cell.stand_in_for,
+        kind=KINDS.get(cell.dataset_kind, cell.dataset_kind),
+        to_real=told.get("tested_on") == "real",
+        attribute=told.get("attribute"),
+        pair=(str(pair[0]), str(pair[1])) if pair else None,
+        source=cell.dataset_source.get("label"),
+        made_of=reading.kind_of(cell.dataset_source.get("use")) or None,
+    )
+    return Attacked(
+        data=data,
+        model=Model(cell.model, cell.model_kind, cell.model_parameters),
+        attack=cell.attack,
+        attack_kind=cell.attack_kind,
+        threat=cell.threat,
+        unlimited=cell.eps is None,
+        planned=cell.planned,
+        problem=cell.problem,
+        cases=cases.astype({"l2": float}),
+    )
 
 
 def nearest_of(items: Sequence[Attacked]) -> Attacked:
@@ -256,20 +293,6 @@ def nearest_of(items: Sequence[Attacked]) -> Attacked:
         problem="; ".join(told) or None,
         cases=best.sort_values("sample_id", kind="stable", ignore_index=True)[list(first.cases.columns)],
     )
-
-
-def columns(name: str, found: Estimate) -> dict[str, float | None]:
-    """An estimate as columns: the value, and its 95 % interval as _low and _high."""
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a frame in which a number that no row has is still a number."""
-    table = pd.DataFrame(list(rows))
-    for name in table:
-        if table[name].isna().all() and not str(name).startswith(TEXTS):
-            table[name] = table[name].astype(float)
-    return table
 
 
 def baseline(models: Sequence[Model]) -> Model | None:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
+from harness.analysis.claims import told
+from harness.analysis.reading import estimate_columns, typed
 from harness.errors import HarnessError
 from harness.metrics import Estimate, mean
+from harness.metrics.paired import correlation
 from harness.results import Results
-from harness_bayes.analyses import drawing
-from harness_bayes.analyses.reading import read_study
-from harness_bayes.analyses.study import CLOSEST, OPTIMAL, Attacked, Study, columns, table_of
+from harness_bayes.analyses.names import attack_text, data_text
+from harness_bayes.analyses.study import CLOSEST, OPTIMAL, Attacked, Study, read_study, reasons
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,9 +46,7 @@ class Halves:
     @property
     def correlation(self) -> float | None:
         """Pearson's, of L2 and distance over cases; None where fewer than three, or all alike."""
-        if len(self.cases) < 3 or min(np.ptp(self.cases["l2"]), np.ptp(self.cases["distance"])) == 0:
-            return None
-        return float(np.corrcoef(self.cases["l2"], self.cases["distance"])[0, 1])
+        return correlation(self.cases["l2"], self.cases["distance"])
 
 
 def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
@@ -66,7 +66,7 @@ def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
     """
     study = read_study(results)
     found = halves_of(study, attack)
-    table = table_of([_row(halves) for halves in found])
+    table = typed([_row(halves) for halves in found])
     return Analysis(table, _figure(found))
 
 
@@ -117,39 +117,39 @@ def _halves(item: Attacked, known: pd.Series[float]) -> Halves:
 
 def _row(halves: Halves) -> dict[str, Any]:
     item, cases, far = halves.item, halves.cases, halves.distances
-    told = [item.reason] if item.reason else []
-    if len(cases) < len(item.broken):
-        told.append(f"the distance of {len(item.broken) - len(cases):,} adversarials is not known, or 0")
-    if halves.correlation is None:
-        told.append("a correlation needs three cases that differ")
-    own = pd.factorize(cases["sample_id"])[0]
+    unknown = len(item.broken) - len(cases)
+    told = [
+        item.reason,
+        f"the distance of {unknown:,} adversarials is not known, or 0" if unknown else None,
+        "a correlation needs three cases that differ" if halves.correlation is None else None,
+    ]
     return {
         **item.identity,
         "images": len(far),
-        **columns("mean_distance", mean(far.to_numpy(float))),
-        **columns("mean_l2", mean(cases["l2"].to_numpy(float), own)),
+        **estimate_columns("mean_distance", mean(far)),
+        **estimate_columns("mean_l2", mean(cases["l2"], cases["sample_id"])),
         "n": len(cases),
-        **columns("ratio", halves.ratio),
+        **estimate_columns("ratio", halves.ratio),
         "ratio_of_means": float(cases["l2"].mean() / cases["distance"].mean() * 2) if len(cases) else None,
         "correlation": halves.correlation,
-        **columns("success_rate", item.success),
+        **estimate_columns("success_rate", item.success),
         "coverage": item.coverage,
-        "reason": "; ".join(told) or None,
+        "reason": reasons(*told),
     }
 
 
 # --- figure -----------------------------------------------------------------------------------------------
 
-DISTANCE, HALF, MEASURED = "#0072B2", "#56B4E9", "#D55E00"
+DISTANCE, HALF, MEASURED = (drawing.COLOURS[place] for place in (0, 5, 1))
 
 
 def _figure(found: Sequence[Halves]) -> Figure:
-    figure = drawing.new_figure(9.6, 2.1 * len(found) + 0.9)
-    grid = drawing.panels(figure, len(found), 2, width_ratios=[1.75, 1])
+    figure = drawing.figure(9.6, 2.1 * len(found) + 0.9)
+    grid = figure.subplots(len(found), 2, squeeze=False, width_ratios=[1.75, 1])
     for (left, right), halves in zip(grid, found, strict=True):
         _histograms(left, halves)
         _scatter(right, halves)
-    name = drawing.attack_text(found[0].item)
+    name = attack_text(found[0].item)
     handles, texts = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
     drawing.title(figure, f"Distance to the other class and what fools the Bayes-optimal model ({name})")
@@ -171,12 +171,11 @@ def _histograms(axes: Axes, halves: Halves) -> None:
     axes.set_xlim(0, top)
     axes.set_ylabel("images", fontsize=9)
     axes.set_xlabel("L2", fontsize=9)
-    told = f"mean distance {far.mean():.2f}"
+    means = f"mean distance {far.mean():.2f}"
     if len(cases):
-        told += f", mean L2 {cases['l2'].mean():.2f}"
-    axes.set_title(
-        f"{drawing.data_text(halves.item.data)}\n{told}, n = {len(cases):,}", fontsize=9, loc="left"
-    )
+        means += f", mean L2 {cases['l2'].mean():.2f}"
+    place = data_text(halves.item.data)
+    axes.set_title(f"{place}\n{means}, n = {len(cases):,}", fontsize=9, loc="left")
     drawing.plain_axes(axes)
 
 
@@ -196,9 +195,7 @@ def _scatter(axes: Axes, halves: Halves) -> None:
     axes.set_xlim(0, top)
     axes.set_ylim(0, top)
     axes.set_aspect("equal")
-    told = f"L2 / half: {ratio.value:.2f}"
-    if ratio.low is not None and ratio.high is not None:
-        told += f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+    text = f"L2 / half: {told(ratio)}"
     if halves.correlation is not None:
-        told += f"\nr = {halves.correlation:.2f}".replace("-0.00", "0.00").replace("-", "−")
-    axes.set_title(told, fontsize=9, loc="left")
+        text += f"\nr = {halves.correlation:.2f}".replace("-0.00", "0.00").replace("-", "−")
+    axes.set_title(text, fontsize=9, loc="left")

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
+from harness.analysis.reading import estimate, estimate_columns, typed
 from harness.errors import HarnessError
-from harness.metrics import NOTHING, Estimate, mean
+from harness.metrics import NOTHING, Estimate
+from harness.metrics.paired import difference, newcombe
 from harness.results import Results
-from harness_bayes.analyses import drawing
-from harness_bayes.analyses.accuracies import WHOLE, accuracies, newcombe
+from harness_bayes.analyses.accuracies import WHOLE, accuracies
+from harness_bayes.analyses.names import ATTACKS, NAMES
 from harness_bayes.analyses.quoted import TABLE_3, key_of
-from harness_bayes.analyses.reading import read_study
-from harness_bayes.analyses.study import CLOSEST, Attacked, Study, columns, table_of
+from harness_bayes.analyses.study import CLOSEST, Attacked, Study, read_study
 from harness_bayes.analyses.two_class_accuracy import plain_cnns
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -48,7 +48,7 @@ def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
     rows = [_row(study, real, moved, plain) for real, moved in sides]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     rows.sort(key=lambda row: tasks.index(row["task"]))
-    return Analysis(table_of(rows), _figure(rows))
+    return Analysis(typed(rows), _figure(rows))
 
 
 def sides_of(study: Study, attack: str) -> list[tuple[Attacked | None, Attacked | None]]:
@@ -64,12 +64,11 @@ def sides_of(study: Study, attack: str) -> list[tuple[Attacked | None, Attacked 
     return [(real, moved) for real, moved in found.values()]
 
 
-def difference(one: Attacked, other: Attacked, scores: Sequence[Estimate], whole: bool) -> Estimate:
-    """The first accuracy minus the second; ``whole`` says that they are not of the attacked images."""
+def change(one: Attacked, other: Attacked, scores: Sequence[Estimate], whole: bool) -> Estimate:
+    """Return the first accuracy minus the second; ``whole`` says that they are not of the attacked images."""
     if not whole and set(one.cases["sample_id"]) == set(other.cases["sample_id"]):
         both = one.cases.merge(other.cases, on="sample_id")
-        change = both["right_x"].astype(float) - both["right_y"].astype(float)
-        return mean(change.to_numpy(float))
+        return difference(both["right_x"], both["right_y"])
     return newcombe(*scores)
 
 
@@ -78,9 +77,9 @@ def _row(study: Study, real: Attacked | None, moved: Attacked | None, plain: set
     assert either is not None  # a pair has a side
     sides = [side for side in (real, moved) if side is not None]
     of, told = accuracies(study, *sides)
-    change = NOTHING
+    gap = NOTHING
     if real is not None and moved is not None:
-        change = difference(real, moved, told, of == WHOLE)
+        gap = change(real, moved, told, of == WHOLE)
     scores = iter(told)
     own = [NOTHING if side is None else next(scores) for side in (real, moved)]
     l2 = [NOTHING if side is None else side.l2 for side in (real, moved)]
@@ -94,14 +93,14 @@ def _row(study: Study, real: Attacked | None, moved: Attacked | None, plain: set
         "dataset_real": None if real is None else real.data.label,
         "dataset_symmetric": None if moved is None else moved.data.label,
         "accuracy_of": of,
-        **columns("accuracy_real", own[0]),
+        **estimate_columns("accuracy_real", own[0]),
         "n_real": own[0].n,
-        **columns("accuracy_symmetric", own[1]),
+        **estimate_columns("accuracy_symmetric", own[1]),
         "n_symmetric": own[1].n,
-        **columns("difference", change),
-        **columns("mean_l2_real", l2[0]),
+        **estimate_columns("difference", gap),
+        **estimate_columns("mean_l2_real", l2[0]),
         "n_l2_real": l2[0].n,
-        **columns("mean_l2_symmetric", l2[1]),
+        **estimate_columns("mean_l2_symmetric", l2[1]),
         "n_l2_symmetric": l2[1].n,
         "published_real": None if quote is None else quote[0] / 100,
         "published_symmetric": None if quote is None else quote[1] / 100,
@@ -126,64 +125,43 @@ def _reason(real: Attacked | None, moved: Attacked | None) -> str | None:
 
 # --- figure -----------------------------------------------------------------------------------------------
 
-SIDES = (("real", "real images", "o", "#0072B2"), ("symmetric", "symmetric samples", "s", "#D55E00"))
+SIDES = {"real": "trained on real images", "symmetric": "trained on symmetric samples"}
+PUBLISHED: dict[str, Any] = {"linestyle": "none", "marker": "|", "color": "black", "markersize": 11}
 
 
 def _figure(rows: Sequence[dict[str, Any]]) -> Figure:
-    from matplotlib.lines import Line2D
-
-    figure = drawing.new_figure(11.2, 0.34 * len(rows) + 1.5)
-    left, right = drawing.panels(figure, 1, 2, sharey=True)[0]
+    figure = drawing.figure(11.2, 0.34 * len(rows) + 1.5)
+    left, right = figure.subplots(1, 2, sharey=True)
     for place, row in enumerate(rows):
-        for number, (name, _, shape, tint) in enumerate(SIDES):
-            at = place + 0.2 * (2 * number - 1)
-            _point(left, at, row, f"accuracy_{name}", 100.0, shape, tint)
-            _point(right, at, row, f"mean_l2_{name}", 1.0, shape, tint)
+        for turn, name in enumerate(SIDES):
+            at, look = place + 0.2 * (2 * turn - 1), drawing.style(turn)
+            drawing.interval(left, at, estimate(row, f"accuracy_{name}"), scale=100, **look)
+            drawing.interval(right, at, estimate(row, f"mean_l2_{name}"), **look)
             if row[f"published_{name}"] is not None:
-                left.plot([100 * row[f"published_{name}"]], [at], "|", color="black", markersize=10)
-    labels = [_label(row) for row in rows]
-    left.set_yticks(range(len(rows)), labels, fontsize=8)
-    left.set_ylim(len(rows) - 0.45, -0.55)
+                left.plot([100 * row[f"published_{name}"]], [at], **PUBLISHED)
+    drawing.category_axis(left, map(_label, rows), along="y")
     starts = [at for at in range(1, len(rows)) if rows[at]["task"] != rows[at - 1]["task"]]
     for axes, name in (
         (left, "accuracy on real test images, %"),
         (right, "mean L2 of adversarials of real images"),
     ):
-        drawing.plain_axes(axes, grid="x")
+        drawing.plain_axes(axes, "x")
         axes.set_xlabel(name, fontsize=9)
         for at in starts:
             axes.axhline(at - 0.5, color="0.6", linewidth=0.8)
     right.set_xlim(left=0)
-    handles: list[Any] = [
-        Line2D([], [], linestyle="none", marker=shape, color=tint) for _, _, shape, tint in SIDES
-    ]
-    texts = [f"trained on {text}" for _, text, _, _ in SIDES]
+    entries = {text: {"linestyle": "none"} | drawing.style(turn) for turn, text in enumerate(SIDES.values())}
     if any(row["published_real"] is not None for row in rows):
-        handles.append(Line2D([], [], linestyle="none", marker="|", color="black", markersize=11))
-        texts.append("published (CelebA, CNN)")
-    drawing.legend_beside(figure, handles, texts)
+        entries["published (CelebA, CNN)"] = PUBLISHED
+    drawing.legend_beside(figure, entries)
     of = " / ".join(dict.fromkeys(row["accuracy_of"] for row in rows))
-    drawing.title(
-        figure, f"Trained on real or on symmetric images, tested on real ones (accuracy: {of}; 95 % interval)"
-    )
+    told = f"Trained on real or on symmetric images, tested on real ones (accuracy: {of}; 95 % interval)"
+    drawing.title(figure, told)
     return figure
 
 
 def _label(row: dict[str, Any]) -> str:
     place = f" (stand-in for {row['stand_in_for']})" if row["stand_in_for"] else ""
-    model = (
-        row["model"] if row["model"] != row["model_kind"] else drawing.NAMES.get(row["model"], row["model"])
-    )
-    shown = "" if row["attack"] == CLOSEST else f", {drawing.ATTACKS.get(row['attack'], row['attack'])}"
+    model = NAMES.get(row["model"], row["model"]) if row["model"] == row["model_kind"] else row["model"]
+    shown = "" if row["attack"] == CLOSEST else f", {ATTACKS.get(row['attack'], row['attack'])}"
     return f"{drawing.spaced(row['task'])}{place}: {model}{shown}"
-
-
-def _point(
-    axes: Axes, at: float, row: dict[str, Any], name: str, scale: float, shape: str, tint: str
-) -> None:
-    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
-    if value is None:
-        return
-    if low is not None and high is not None:
-        axes.hlines(at, scale * low, scale * high, color=tint, linewidth=1)
-    axes.plot([scale * value], [at], shape, color=tint, markersize=5)

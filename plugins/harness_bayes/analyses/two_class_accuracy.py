@@ -6,16 +6,15 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from harness.analysis.analysis import Analysis
+from harness.analysis import Analysis, drawing
+from harness.analysis.claims import Quote
+from harness.analysis.reading import estimate_columns, typed
 from harness.metrics import Estimate, rate
 from harness.results import Results
-from harness_bayes.analyses import drawing
 from harness_bayes.analyses.accuracies import card_accuracy
+from harness_bayes.analyses.names import attack_text, data_text, model_text
 from harness_bayes.analyses.quoted import published
-from harness_bayes.analyses.reading import read_study
-from harness_bayes.analyses.study import CNN, Attacked, Data, Study, baseline, columns, table_of
+from harness_bayes.analyses.study import CNN, Attacked, Data, Study, baseline, read_study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +43,7 @@ def run(results: Results) -> Analysis:
     closest = [item for item in study.closest if _several(study, item)]
     plain = plain_cnns(study)
     rows = [_row(study, item, plain) for item in [*study.attacked, *closest]]
-    return Analysis(table_of(rows), _figure(study, plain))
+    return Analysis(typed(rows, ("published_images", "published_table")), _figure(study, plain))
 
 
 def plain_cnns(study: Study) -> set[tuple[str, str]]:
@@ -64,9 +63,7 @@ def plain_cnns(study: Study) -> set[tuple[str, str]]:
 
 def bracket(item: Attacked) -> Estimate:
     """The paper's adversarial accuracy: right and not broken, or wrong before."""
-    cases = item.cases
-    after = ~cases["right"] | ~cases["success"]
-    return rate(after.to_numpy(bool), pd.factorize(cases["sample_id"])[0])
+    return rate(~item.cases["right"] | ~item.cases["success"], item.cases["sample_id"])
 
 
 def _several(study: Study, item: Attacked) -> bool:
@@ -74,7 +71,7 @@ def _several(study: Study, item: Attacked) -> bool:
     return len(same) > 1
 
 
-def _quote(item: Attacked, plain: set[tuple[str, str]]) -> Any:
+def _quote(item: Attacked, plain: set[tuple[str, str]]) -> tuple[Quote, Quote] | None:
     if item.model.kind == CNN and (item.data.label, item.model.label) not in plain:
         return None
     return published(item.data, item.model.kind)
@@ -86,16 +83,16 @@ def _row(study: Study, item: Attacked, plain: set[tuple[str, str]]) -> dict[str,
     return {
         **item.identity,
         "n": clean.n,
-        **columns("clean_accuracy", clean),
-        **columns("robust_accuracy", item.robust),
-        **columns("adversarial_accuracy", bracket(item)),
+        **estimate_columns("clean_accuracy", clean),
+        **estimate_columns("robust_accuracy", item.robust),
+        **estimate_columns("adversarial_accuracy", bracket(item)),
         "test_accuracy": whole.value,
         "test_images": whole.n or None,
         "test_reason": None if whole.n else "the model's card tells no accuracy on the test partition",
-        "published_clean": None if quote is None else quote.clean / 100,
-        "published_adversarial": None if quote is None else quote.adversarial / 100,
-        "published_images": None if quote is None else quote.images,
-        "published_table": None if quote is None else quote.table,
+        "published_clean": None if quote is None else quote[0].value / 100,
+        "published_adversarial": None if quote is None else quote[1].value / 100,
+        "published_images": None if quote is None else quote[0].of,
+        "published_table": None if quote is None else quote[0].source,
         "coverage": item.coverage,
         "reason": item.reason,
         "published_reason": _unpublished(item, plain) if quote is None else None,
@@ -110,68 +107,51 @@ def _unpublished(item: Attacked, plain: set[tuple[str, str]]) -> str:
 
 # --- figure -----------------------------------------------------------------------------------------------
 
-SERIES = (
-    ("clean", "before the attack", "o", "#0072B2"),
-    ("robust", "right and stays so", "s", "#D55E00"),
-    ("bracket", "paper's bracket: wrong ones count as turned", "D", "#E69F00"),
-)
+SERIES = {
+    "before the attack": lambda item: item.clean,
+    "right and stays so": lambda item: item.robust,
+    "paper's bracket: wrong ones count as turned": bracket,
+}
+PUBLISHED: dict[str, Any] = {"linestyle": "none", "marker": "|", "color": "black", "markersize": 9}
 
 
 def _figure(study: Study, plain: set[tuple[str, str]]) -> Figure:
-    from matplotlib.lines import Line2D
-
     datasets = study.datasets
     across = min(ACROSS, len(datasets))
-    down = -(-len(datasets) // across)
-    held = {data: study.models_on(study.closest, data) for data in datasets}
-    lines = [datasets[at : at + across] for at in range(0, len(datasets), across)]
-    heights = [0.27 * max(len(held[data]) for data in line) + 1.0 for line in lines]
-    figure = drawing.new_figure(3.0 * across + 3.4, sum(heights) + 0.7)
-    grid = drawing.panels(figure, down, across, height_ratios=heights, sharex=True)
-    for place, axes in enumerate(axes for line in grid for axes in line):
-        if place >= len(datasets):
-            axes.set_visible(False)
-            continue
-        _panel(axes, datasets[place], held[datasets[place]], plain)
+    held = [study.models_on(study.closest, data) for data in datasets]
+    lines = [held[at : at + across] for at in range(0, len(held), across)]
+    heights = [0.27 * max(map(len, line)) + 1.0 for line in lines]
+    figure = drawing.figure(3.0 * across + 3.4, sum(heights) + 0.7)
+    panels = drawing.panels(figure, held, across, height_ratios=heights, sharex=True)
+    for place, (axes, items) in enumerate(panels):
+        _panel(axes, datasets[place], items, plain)
         if place + across >= len(datasets):
             axes.set_xlabel("%", fontsize=9)
             axes.tick_params(labelbottom=True)
-    handles = [Line2D([], [], linestyle="none", marker=shape, color=tint) for _, _, shape, tint in SERIES]
-    texts = [text for _, text, _, _ in SERIES]
-    handles.append(Line2D([], [], linestyle="none", marker="|", color="black", markersize=11))
-    texts.append("published, where the classes\nand the model are the same")
-    drawing.legend_beside(figure, handles, texts)
-    attacks = (
-        "the nearest adversarial of all attacks"
-        if len({i.attack for i in study.attacked}) > 1
-        else (drawing.attack_text(study.attacked[0]))
+    entries = {text: {"linestyle": "none"} | drawing.style(turn) for turn, text in enumerate(SERIES)}
+    drawing.legend_beside(
+        figure, entries | {"published, where the classes\nand the model are the same": PUBLISHED}
     )
+    attacks = "the nearest adversarial of all attacks"
+    if len({item.attack for item in study.attacked}) == 1:
+        attacks = attack_text(study.attacked[0])
     drawing.title(figure, f"Accuracy before and under attack ({attacks}; 95 % interval)")
     return figure
 
 
 def _panel(axes: Axes, data: Data, items: Sequence[Attacked], plain: set[tuple[str, str]]) -> None:
     for place, item in enumerate(items):
-        found = {"clean": item.clean, "robust": item.robust, "bracket": bracket(item)}
-        for number, (name, _, shape, tint) in enumerate(SERIES):
-            estimate = found[name]
-            at = place + 0.24 * (number - 1)
-            if estimate.value is None:
-                continue
-            if estimate.low is not None and estimate.high is not None:
-                axes.hlines(at, 100 * estimate.low, 100 * estimate.high, color=tint, linewidth=1)
-            axes.plot([100 * estimate.value], [at], shape, color=tint, markersize=4.5)
+        for turn, of in enumerate(SERIES.values()):
+            at = place + 0.24 * (turn - 1)
+            drawing.interval(axes, at, of(item), scale=100, **drawing.style(turn), markersize=4.5)
         quote = _quote(item, plain)
         if quote is not None:
-            axes.plot([quote.clean], [place - 0.24], "|", color="black", markersize=9)
-            axes.plot([quote.adversarial], [place + 0.24], "|", color="black", markersize=9)
+            axes.plot([own.value for own in quote], [place - 0.24, place + 0.24], **PUBLISHED)
         if item.cases.empty:
             axes.text(50, place, "no outcome", ha="center", va="center", fontsize=7, color="0.4")
-    n = {item.clean.n for item in items if item.clean.n}
-    told = f"n = {min(n):,}" + (f" to {max(n):,}" if len(n) > 1 else "") if n else "n = 0"
-    lines = textwrap.wrap(drawing.data_text(data), 34, break_on_hyphens=False)
+    told = f"n = {drawing.range_text(item.clean.n for item in items if item.clean.n)}"
+    lines = textwrap.wrap(data_text(data), 34, break_on_hyphens=False)
     axes.set_title("\n".join([*lines, told]), fontsize=8.5, loc="left")
-    axes.set_yticks(range(len(items)), [drawing.model_text(item.model) for item in items], fontsize=8)
-    axes.set_ylim(len(items) - 0.45, -0.55)
+    drawing.category_axis(axes, [model_text(item.model) for item in items], along="y")
     axes.set_xlim(-4, 104)
-    drawing.plain_axes(axes, grid="x")
+    drawing.plain_axes(axes, "x")

@@ -111,4 +111,4 @@ def test_the_published_accuracies_are_whole() -> None:
     assert tuple(quoted.LNETS_ACCURACY) == CELEBA_ATTRIBUTES
     # The mean that both papers print, 87.30 % right and 12.70 % wrong, checks the typing.
     assert sum(quoted.LNETS_ACCURACY.values()) / 40 == pytest.approx(87.30)
-    assert {quote.name: quote.percent for quote in quoted.MEANS}["LNets+ANet"] == 12.70
+    assert {quote.name: quote.value for quote in quoted.MEANS}["LNets+ANet"] == 12.70

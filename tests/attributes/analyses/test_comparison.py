@@ -1,74 +1,18 @@
-"""Paired tests, against numbers by another route: the formulas, and every sign pattern counted out."""
+"""Model comparison: which models are paired, and what the correction is for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from scipy import special
 
 from harness.errors import HarnessError
-from harness_attributes.analyses.comparison import holm, paired_tests, run
+from harness_attributes.analyses.comparison import run
 
 from .study_fixture import card, case, cell, texts, write
-
-FIRST = np.array([0.10, 0.20, 0.31, 0.05, 0.17, 0.26, 0.40])
-SECOND = np.array([0.12, 0.15, 0.20, 0.06, 0.10, 0.29, 0.31])
-
-
-def counted_wilcoxon(difference: Any) -> tuple[float, float]:
-    """Signed-rank statistic, and its two-sided p from all 2^n patterns of signs."""
-    ranks = np.argsort(np.argsort(np.abs(difference))) + 1.0
-    statistic = min(ranks[difference > 0].sum(), ranks[difference < 0].sum())
-    sums = [ranks[np.array(signs)].sum() for signs in product([False, True], repeat=len(ranks))]
-    return float(statistic), min(1.0, 2 * float(np.mean(np.array(sums) <= statistic)))
-
-
-def test_the_t_test_is_students() -> None:
-    found = paired_tests(FIRST, SECOND)
-    difference = FIRST - SECOND
-    n = len(difference)
-    t = difference.mean() / (difference.std(ddof=1) / sqrt(n))
-    # Two-sided tail of Student's distribution as an incomplete beta function.
-    p = special.betainc((n - 1) / 2, 0.5, (n - 1) / ((n - 1) + t**2))
-    assert found["t"] == pytest.approx(t)
-    assert found["t_p"] == pytest.approx(p)
-    assert found["mean_difference"] == pytest.approx(difference.mean())
-    half = special.stdtrit(n - 1, 0.975) * difference.std(ddof=1) / sqrt(n)
-    assert (found["low"], found["high"]) == pytest.approx(
-        (difference.mean() - half, difference.mean() + half)
-    )
-
-
-def test_the_signed_rank_test_counts_patterns() -> None:
-    found = paired_tests(FIRST, SECOND)
-    assert (found["wilcoxon"], found["wilcoxon_p"]) == pytest.approx(counted_wilcoxon(FIRST - SECOND))
-
-
-def test_tests_that_are_not_defined_are_null() -> None:
-    same = paired_tests(FIRST, FIRST)
-    assert same["mean_difference"] == 0
-    assert [same[name] for name in ("t", "t_p", "wilcoxon", "wilcoxon_p", "low", "high")] == [None] * 6
-    one = paired_tests(FIRST[:1], SECOND[:1])
-    assert one["t_p"] is None
-    assert one["wilcoxon_p"] == 1.0
-    constant = paired_tests(np.array([0.3, 0.5, 0.7]), np.array([0.2, 0.4, 0.6]))
-    assert constant["t_p"] is None
-    assert constant["wilcoxon_p"] == pytest.approx(0.25)
-
-
-def test_holm_steps_down() -> None:
-    corrected = holm(pd.Series([0.01, 0.04, None, 0.03, 0.5]))
-    assert corrected.drop(2).tolist() == pytest.approx([0.04, 0.09, 0.09, 0.5])
-    assert np.isnan(corrected[2])
-    assert holm(pd.Series([0.6, 0.9])).tolist() == [1.0, 1.0]
-
 
 CARDS = {
     "separate": card({"Male": 0.9, "Smiling": 0.8, "Young": 0.7}),

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from harness.errors import HarnessError
-from harness_attributes.analyses.panels import Example, caption, magnified, run, typical
+from harness_attributes.analyses.panels import caption, run, typical
 
 from .study_fixture import case, cell, picture, texts, write
 
@@ -113,15 +112,6 @@ def test_without_pass_the_distance_decides(tmp_path: Path) -> None:
     told = texts(found.figure)
     assert "nearest to the median L2" in told
     assert "PASS 0" not in told
-
-
-def test_perturbations_are_magnified_around_grey_and_clipped() -> None:
-    original = np.full((3, 1, 3), 100, np.uint8)
-    adversarial = original.copy()
-    adversarial[:, 0] = [99, 100, 200]
-    shown = magnified(Example({}, original, adversarial), 10)
-    assert shown.shape == (1, 3, 3)
-    assert shown[0, :, 0].tolist() == [118, 128, 255]
 
 
 def test_a_caption_names_five_others_at_most() -> None:

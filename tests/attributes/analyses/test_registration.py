@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.analysis.analysis import write
-from harness.catalog import AnalysisChoice, catalog
+from harness.catalog import Choice, catalog
 from harness.parameters import keyword_parameters
 
 from . import study_fixture as tiny
@@ -74,7 +74,7 @@ def test_all_are_written_from_one_folder(tmp_path: Path) -> None:
     choices = []
     for name in sorted(NAMES):
         values = keyword_parameters(section[name].load(section[name].spec.run)).values()
-        choices.append(AnalysisChoice(name, section[name], {p.name: p.default for p in values}, name))
+        choices.append(Choice(name, section[name], {p.name: p.default for p in values}, name))
     assert [written.error for written in write(results.path, choices)] == [None] * len(NAMES)
     pictures = {file.stem for file in (tmp_path / "analyses").glob("*.svg")}
     assert pictures == NAMES - {"claims"}

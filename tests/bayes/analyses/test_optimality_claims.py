@@ -10,15 +10,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.metrics import Estimate
-from harness_bayes.analyses import optimality_claims, statements
-from harness_bayes.analyses.evidence import Finding, Missing, verdict, within
-from harness_bayes.analyses.judgements import CLAIMS
+from harness.analysis.claims import FAILS, HOLDS, OPEN
+from harness_bayes.analyses import optimality_claims
+from harness_bayes.analyses.claims import CLAIMS, Bars
 
 from .two_class_fixture import card, cases, cell, failed, texts, write, wrong
 
 N = 200
-HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be judged"
+(
+    OPTIMAL_ACCURATE,
+    ASYMMETRIC_WEAKER,
+    HALF_DISTANCE,
+    CNN_BRITTLE,
+    LINEAR_BRITTLE,
+    RBF_ROBUST,
+    WIDTH,
+    DEPTH,
+    IMAGES,
+    TRADES_COSTS,
+    ATTACKS_AGREE,
+    REAL_ORDER,
+) = (claim.name for claim in CLAIMS)
 BASE = {"width": 8, "depth": 4, "images": 2000}
 
 
@@ -43,13 +55,13 @@ def judged(tmp_path: Path, cells: list[dict[str, Any]], **values: Any) -> dict[s
 def test_one_model_leaves_most_unjudged_and_says_why(tmp_path: Path, saved: Callable[[Any], int]) -> None:
     found = judged(tmp_path, [model("bayes-optimal", 3.0)])
     known = {name for name, row in found.items() if row["verdict"] != OPEN}
-    assert known == {statements.OPTIMAL_ACCURATE.name}
+    assert known == {OPTIMAL_ACCURATE}
     for name, row in found.items():
         if name not in known:
             assert row["detail"]
             assert (row["comparisons"], row["ours"]) == (0, "")
-    assert "no CNN was attacked beside" in found[statements.CNN_BRITTLE.name]["detail"]
-    assert "no data set tells" in found[statements.HALF_DISTANCE.name]["detail"]
+    assert "no CNN was attacked beside" in found[CNN_BRITTLE]["detail"]
+    assert "no data set tells" in found[HALF_DISTANCE]["detail"]
     figure = optimality_claims.run(write(tmp_path, [model("bayes-optimal", 3.0)])).figure
     assert texts(figure).count("not judged") == len(CLAIMS) - 1
     assert saved(figure)
@@ -59,14 +71,12 @@ def test_one_model_leaves_most_unjudged_and_says_why(tmp_path: Path, saved: Call
     ("errors", "answer", "clear"), [(0, HOLDS, False), (1, HOLDS, False), (20, FAILS, True)]
 )
 def test_near_one_hundred_percent(tmp_path: Path, errors: int, answer: str, clear: bool) -> None:
-    row = judged(tmp_path, [model("bayes-optimal", 3.0, errors)])[statements.OPTIMAL_ACCURATE.name]
+    row = judged(tmp_path, [model("bayes-optimal", 3.0, errors)])[OPTIMAL_ACCURATE]
     assert (row["verdict"], row["clear"]) == (answer, clear)
     assert ("only within the 95 % interval" in row["detail"]) == (answer == HOLDS)
     # more images leave no doubt
     cards = {("symmetric[Smiling]", "bayes-optimal"): card(1.0, 5000)}
-    row = judged(tmp_path / "card", [model("bayes-optimal", 3.0, errors)], cards=cards)[
-        statements.OPTIMAL_ACCURATE.name
-    ]
+    row = judged(tmp_path / "card", [model("bayes-optimal", 3.0, errors)], cards=cards)[OPTIMAL_ACCURATE]
     assert (row["verdict"], row["clear"]) == (HOLDS, True)
     assert "test partition, n = 5,000" in row["ours"]
 
@@ -76,7 +86,7 @@ def test_near_one_hundred_percent(tmp_path: Path, errors: int, answer: str, clea
 )
 def test_asymmetric_against_symmetric(tmp_path: Path, weak: float, strong: float, answer: str) -> None:
     cells = [model("bayes-optimal", strong), model("bayes-optimal", weak, data="asymmetric")]
-    row = judged(tmp_path, cells)[statements.ASYMMETRIC_WEAKER.name]
+    row = judged(tmp_path, cells)[ASYMMETRIC_WEAKER]
     assert (row["verdict"], row["comparisons"]) == (answer, 2)
     assert row["clear"]
 
@@ -85,21 +95,21 @@ def test_drawn_images_of_one_name_in_two_data_sets_are_not_paired(tmp_path: Path
     strong = rows(3.0, spread=0.3)
     weak = [row | {"l2": 0.3 * row["l2"]} for row in strong]
     cells = [cell(strong), cell(weak, data="asymmetric")]
-    row = judged(tmp_path, cells)[statements.ASYMMETRIC_WEAKER.name]
+    row = judged(tmp_path, cells)[ASYMMETRIC_WEAKER]
     assert "= 0.30 [0.2" in row["ours"]  # the ratio of each pair is 0.3 exactly
 
 
 def test_of_digits_only_the_ratio_counts(tmp_path: Path) -> None:
     pair = {"pair": ["0", "6"]}
     cells = [model("bayes-optimal", 4.0, **pair), model("bayes-optimal", 1.7, data="asymmetric", **pair)]
-    row = judged(tmp_path, cells)[statements.ASYMMETRIC_WEAKER.name]
+    row = judged(tmp_path, cells)[ASYMMETRIC_WEAKER]
     assert (row["verdict"], row["comparisons"]) == (HOLDS, 1)
 
 
 @pytest.mark.parametrize(("distance", "answer"), [(6.0, HOLDS), (4.6, FAILS), (8.0, FAILS)])
 def test_half_the_subspace_distance(tmp_path: Path, distance: float, answer: str) -> None:
     told = {"symmetric[Smiling]": {f"i{n:03}": distance for n in range(N)}}
-    row = judged(tmp_path, [model("bayes-optimal", 3.0)], annotations=told)[statements.HALF_DISTANCE.name]
+    row = judged(tmp_path, [model("bayes-optimal", 3.0)], annotations=told)[HALF_DISTANCE]
     assert (row["verdict"], row["clear"]) == (answer, True)
 
 
@@ -108,11 +118,11 @@ def test_half_the_subspace_distance(tmp_path: Path, distance: float, answer: str
 )
 @pytest.mark.parametrize("kind", ["cnn", "linear-svm"])
 def test_accurate_and_brittle(tmp_path: Path, kind: str, l2: float, errors: int, answer: str) -> None:
-    claim = statements.CNN_BRITTLE if kind == "cnn" else statements.LINEAR_BRITTLE
+    claim = CNN_BRITTLE if kind == "cnn" else LINEAR_BRITTLE
     found = judged(tmp_path, [model("bayes-optimal", 3.0), model(kind, l2, errors)])
-    assert (found[claim.name]["verdict"], found[claim.name]["comparisons"]) == (answer, 2)
-    other = statements.LINEAR_BRITTLE if kind == "cnn" else statements.CNN_BRITTLE
-    assert found[other.name]["verdict"] == OPEN
+    assert (found[claim]["verdict"], found[claim]["comparisons"]) == (answer, 2)
+    other = LINEAR_BRITTLE if kind == "cnn" else CNN_BRITTLE
+    assert found[other]["verdict"] == OPEN
 
 
 @pytest.mark.parametrize(("rbf", "answer"), [(2.0, HOLDS), (0.3, FAILS)])
@@ -125,22 +135,22 @@ def test_the_rbf_svm_against_the_cnn_on_symmetric_and_real_images(
         for name, l2 in [("cnn", 0.5), ("linear-svm", 0.6), ("rbf-svm", rbf)]
     ]
     found = judged(tmp_path, cells)
-    assert found[statements.RBF_ROBUST.name]["verdict"] == answer
-    assert found[statements.REAL_ORDER.name]["verdict"] == answer
-    assert found[statements.REAL_ORDER.name]["comparisons"] == 2
+    assert found[RBF_ROBUST]["verdict"] == answer
+    assert found[REAL_ORDER]["verdict"] == answer
+    assert found[REAL_ORDER]["comparisons"] == 2
 
 
 @pytest.mark.parametrize(("l2", "answer"), [(0.52, HOLDS), (0.2, HOLDS), (0.9, FAILS)])
 @pytest.mark.parametrize("variable", ["width", "depth", "images"])
 def test_capacity_does_not_help(tmp_path: Path, variable: str, l2: float, answer: str) -> None:
-    claims = {"width": statements.WIDTH, "depth": statements.DEPTH, "images": statements.IMAGES}
+    claims = {"width": WIDTH, "depth": DEPTH, "images": IMAGES}
     cells = [
         model("cnn", 0.5, parameters=BASE),
         model("more", l2, kind="cnn", parameters=BASE | {variable: 9000}),
     ]
     found = judged(tmp_path, cells)
     for name, claim in claims.items():
-        assert found[claim.name]["verdict"] == (answer if name == variable else OPEN)
+        assert found[claim]["verdict"] == (answer if name == variable else OPEN)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +162,7 @@ def test_robustness_for_accuracy(tmp_path: Path, l2: float, errors: int, answer:
         model("small", 0.45, 2, kind="cnn-trades", parameters=BASE | {"beta": 1.0}),
         model("large", l2, errors, kind="cnn-trades", parameters=BASE | {"beta": 6.0}),
     ]
-    row = judged(tmp_path, cells)[statements.TRADES_COSTS.name]
+    row = judged(tmp_path, cells)[TRADES_COSTS]
     assert row["verdict"] == answer
     if l2 > 0.45:  # the most robust one is judged
         assert "large / cnn" in row["ours"]
@@ -164,7 +174,7 @@ def test_robustness_for_accuracy(tmp_path: Path, l2: float, errors: int, answer:
 @pytest.mark.parametrize(("other", "answer"), [(3.3, HOLDS), (4.5, FAILS), (2.0, FAILS)])
 def test_two_attacks(tmp_path: Path, other: float, answer: str) -> None:
     cells = [model("bayes-optimal", 3.0), model("bayes-optimal", other, attack="component-gradient")]
-    row = judged(tmp_path, cells)[statements.ATTACKS_AGREE.name]
+    row = judged(tmp_path, cells)[ATTACKS_AGREE]
     assert (row["verdict"], row["clear"]) == (answer, True)
 
 
@@ -172,12 +182,12 @@ def test_what_is_incomplete_or_withstood_is_said_beside_the_verdict(tmp_path: Pa
     part = cell(rows(3.0), cases=2 * N, status="partial")
     stubborn = cell([*cases([2.0] * 100), *cases([None] * 100, prefix="w")], model="rbf-svm")
     found = judged(tmp_path, [part, model("cnn", 0.5), stubborn, failed(model="linear-svm")])
-    row = found[statements.OPTIMAL_ACCURATE.name]
+    row = found[OPTIMAL_ACCURATE]
     assert row["coverage"] == 0.5
     assert "incomplete, 200 of 400 planned cases have an outcome" in row["detail"]
-    row = found[statements.RBF_ROBUST.name]
+    row = found[RBF_ROBUST]
     assert "50.0 % of the right cases were broken, those that withstood are in no mean" in row["detail"]
-    row = found[statements.LINEAR_BRITTLE.name]
+    row = found[LINEAR_BRITTLE]
     assert row["verdict"] == OPEN
     assert "failed: no weights" in row["detail"]
     figure = optimality_claims.run(write(tmp_path / "again", [part])).figure
@@ -191,7 +201,7 @@ def test_each_task_is_judged_by_itself(tmp_path: Path) -> None:
         model("bayes-optimal", 3.0, **digits), model("cnn", 2.5, **digits),
     ]  # fmt: skip
     table = optimality_claims.run(write(tmp_path, cells)).table
-    brittle = table[table["claim"] == statements.CNN_BRITTLE.name].set_index("task")
+    brittle = table[table["claim"] == CNN_BRITTLE].set_index("task")
     assert brittle["verdict"].to_dict() == {"Smiling": HOLDS, "0 vs 6": FAILS}
     assert brittle["stand_in_for"].to_dict()["0 vs 6"] == "digits"
     assert pd.isna(brittle["stand_in_for"]["Smiling"])
@@ -199,52 +209,8 @@ def test_each_task_is_judged_by_itself(tmp_path: Path) -> None:
 
 def test_the_bars_can_be_moved_and_are_told(tmp_path: Path) -> None:
     results = write(tmp_path, [model("bayes-optimal", 3.0), model("cnn", 2.0)])
-    table = optimality_claims.run(results, part=0.8).table
-    row = table[table["claim"] == statements.CNN_BRITTLE.name].iloc[0]
+    table = optimality_claims.run(results, bars=Bars(part=0.8)).table
+    row = table[table["claim"] == CNN_BRITTLE].iloc[0]
     assert row["verdict"] == HOLDS
     assert "at most 0.8 of the Bayes-optimal" in row["conditions"]
     assert "at least 95 %" in row["conditions"]
-
-
-def estimate(value: float | None, low: float | None = None, high: float | None = None) -> Estimate:
-    return Estimate(value, low, high, 0 if value is None else 10)
-
-
-@pytest.mark.parametrize(
-    ("found", "holds", "clear"),
-    [
-        (estimate(0.4, 0.3, 0.45), True, True),
-        (estimate(0.4, 0.3, 0.6), True, False),
-        (estimate(0.6, 0.45, 0.7), False, False),
-        (estimate(0.6, 0.55, 0.7), False, True),
-        (estimate(0.5, 0.4, 0.6), True, False),
-        (estimate(0.4), True, False),
-    ],
-)
-def test_a_comparison_is_clear_where_its_interval_is_on_one_side(
-    found: Estimate, holds: bool, clear: bool
-) -> None:
-    told = within(found, "ratio", [], at_most=0.5)
-    assert isinstance(told, Finding)
-    assert (told.holds, told.clear) == (holds, clear)
-
-
-def test_strict_bounds_and_nothing_to_measure() -> None:
-    told = within(estimate(1.0, 0.9, 1.1), "ratio", [], at_least=1.0, strict=True)
-    assert isinstance(told, Finding)
-    assert not told.holds
-    assert within(estimate(None), "ratio", []) == Missing("ratio: there is nothing to measure")
-
-
-def test_one_clear_failure_decides() -> None:
-    yes, perhaps = Finding("a", True, True, ()), Finding("b", False, False, ())
-    no = Finding("c", False, True, ())
-    assert verdict([yes], "")["clear"] is True
-    assert (verdict([yes, perhaps], "")["verdict"], verdict([yes, perhaps], "")["clear"]) == (FAILS, False)
-    assert (verdict([perhaps, no], "")["verdict"], verdict([perhaps, no], "")["clear"]) == (FAILS, True)
-    assert "b (within the interval)" in verdict([perhaps, no], "")["detail"]
-    assert "not compared: d" in verdict([yes, Missing("d")], "")["detail"]
-    assert verdict([], "nothing") | {"clear": 0} == {
-        "ours": "", "comparisons": 0, "held": 0, "verdict": OPEN, "clear": 0, "coverage": None,
-        "detail": "nothing",
-    }  # fmt: skip

@@ -11,8 +11,8 @@ import pytest
 
 from harness.errors import HarnessError
 from harness_bayes.analyses import adversarial_panels, pixel_change
-from harness_bayes.analyses.adversarial_panels import distance, magnified, typical
-from harness_bayes.analyses.reading import read_study
+from harness_bayes.analyses.adversarial_panels import typical
+from harness_bayes.analyses.study import read_study
 
 from .two_class_fixture import case, cases, cell, picture, texts, write, wrong
 
@@ -139,10 +139,3 @@ def test_data_sets_and_rows_can_be_named(tmp_path: Path) -> None:
         adversarial_panels.run(results, datasets=["reel[Smiling]"])
     with pytest.raises(HarnessError, match="rows = 0"):
         adversarial_panels.run(results, rows=0)
-
-
-def test_changes_are_magnified_around_grey_and_clipped() -> None:
-    original = np.full((1, 1, 3), 100, np.uint8)
-    made = np.array([[[99, 101, 200]]], np.uint8)
-    assert magnified(original, made, 10).ravel().tolist() == [118, 138, 255]
-    assert distance(original, made) == pytest.approx(np.sqrt(1 + 1 + 100**2) / 255)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from harness.analysis.analysis import write
-from harness.catalog import AnalysisChoice, catalog
+from harness.catalog import Choice, catalog
 from harness.parameters import keyword_parameters
+from harness.specs import AnalysisSpec
 
 from . import two_class_fixture as tiny
 
@@ -51,12 +52,12 @@ def test_running_them_imports_no_torch_and_no_other_plugin() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def choices() -> list[AnalysisChoice]:
+def choices() -> list[Choice[AnalysisSpec]]:
     section = catalog().analyses
     found = []
     for name in NAMES:
         values = keyword_parameters(section[name].load(section[name].spec.run)).values()
-        found.append(AnalysisChoice(name, section[name], {p.name: p.default for p in values}, name))
+        found.append(Choice(name, section[name], {p.name: p.default for p in values}, name))
     return found
 
 

@@ -10,9 +10,7 @@ import pytest
 from scipy import stats
 
 from harness.errors import HarnessError
-from harness_bayes.analyses.ratios import ratio_of_means
-from harness_bayes.analyses.reading import read_study
-from harness_bayes.analyses.study import Model, baseline, nearest_of
+from harness_bayes.analyses.study import Model, baseline, nearest_of, read_study
 
 from .two_class_fixture import case, cases, cell, failed, raised, write, wrong
 
@@ -154,48 +152,3 @@ def test_the_model_that_others_are_variants_of() -> None:
     assert baseline(star) is plain
     assert baseline([]) is None
     assert baseline(star[:1]) is star[0]
-
-
-def frame(values: np.ndarray, prefix: str = "i") -> pd.DataFrame:
-    return pd.DataFrame({"sample_id": [f"{prefix}{n}" for n in range(len(values))], "l2": values})
-
-
-def test_a_ratio_of_means_and_its_interval() -> None:
-    rng = np.random.default_rng(3)
-    base = rng.uniform(1, 5, 200)
-    first, second = frame(base * rng.normal(0.5, 0.02, 200)), frame(base)
-    paired = ratio_of_means(first, second)
-    assert paired.value == pytest.approx(first["l2"].mean() / second["l2"].mean())
-    own = stats.bootstrap(
-        (first["l2"], second["l2"]),
-        lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis),
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        rng=1,
-    ).confidence_interval
-    assert (paired.low, paired.high) == pytest.approx((own.low, own.high), abs=0.001)
-    apart = ratio_of_means(first, second, paired=False)
-    free = stats.bootstrap(
-        (first["l2"], second["l2"]),
-        lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis),
-        vectorized=True,
-        method="percentile",
-        rng=1,
-    ).confidence_interval
-    assert (apart.low, apart.high) == pytest.approx((free.low, free.high), abs=0.01)
-    # by the delta method
-    spread = paired.value * np.hypot(*(own["l2"].std() / own["l2"].mean() for own in (first, second)))
-    width = 2 * 1.96 * spread / np.sqrt(200)
-    assert free.high - free.low == pytest.approx(width, rel=0.08)
-    assert np.ptp([apart.low, apart.high]) == pytest.approx(width, rel=0.08)
-    assert free.high - free.low > 4 * (own.high - own.low)  # what pairing is for
-
-
-def test_a_ratio_of_few_and_of_many_cases() -> None:
-    assert ratio_of_means(frame(np.array([])), frame(np.array([1.0]))).value is None
-    one = ratio_of_means(frame(np.array([2.0])), frame(np.array([1.0])))
-    assert (one.value, one.low, one.n) == (2.0, None, 1)
-    many = np.random.default_rng(0).uniform(1, 2, 5000)  # more than are resampled one by one
-    found = ratio_of_means(frame(many), frame(2 * many))
-    assert (found.low, found.value, found.high) == pytest.approx((0.5, 0.5, 0.5))

@@ -17,7 +17,7 @@ def drawn() -> harness.Dataset:
     """Noise with two faint patterns: a lighter centre, and stripes."""
     generator = np.random.default_rng(0)
     present = generator.random((COUNT, len(NAMES))) < 0.5
-    strength = generator.uniform(4, 20, (COUNT, len(NAMES))) * np.where(present, 1, -1)  # grey levels
+    strength = generator.uniform(4, 20, (COUNT, len(NAMES))) * np.where(present, 1, -1)  # levels of 1/255
     images = generator.normal(128, 12, (COUNT, 3, SIDE, SIDE))
     images[:, :, 4:12, 4:12] += strength[:, 0, None, None, None]
     images[:, :, ::2] += strength[:, 1, None, None, None]
@@ -107,14 +107,14 @@ def walk(
 def graze(model: object, x: Tensor, objective: object, threat: object, *, rng: object) -> Tensor:
     """The nearest image along the gradient that reaches the goal, as real numbers: rounding undoes some."""
     model = model.focus(objective)
-    _, slope = model.gradient(x, objective.margin)
-    slope = slope / slope.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+    _, gradient = model.gradient(x, objective.margin)
+    gradient = gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
     near, far = torch.zeros(len(x), 1, 1, 1), torch.full((len(x), 1, 1, 1), 4.0)
     for _ in range(25):
         middle = (near + far) / 2
-        there = model.reaches((x + middle * slope).clamp(0, 1)).view(-1, 1, 1, 1)
+        there = model.reaches((x + middle * gradient).clamp(0, 1)).view(-1, 1, 1, 1)
         near, far = torch.where(there, near, middle), torch.where(there, middle, far)
-    return (x + far * slope).clamp(0, 1)
+    return (x + far * gradient).clamp(0, 1)
 
 
 SPECS = f"{__name__}:"

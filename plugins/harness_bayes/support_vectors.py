@@ -1,4 +1,4 @@
-"""Machine: what scikit-learn finds where the kernel of all training images is given."""
+"""scikit-learn finds the support vectors, given the kernel of all training images."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ CACHE = 500
 
 
 @dataclass(frozen=True, eq=False)
-class Machine:
-    """What a support vector machine found: f = coefficients @ kernel(support, x) + intercept."""
+class SupportVectors:
+    """What a support vector machine found: f = coefficients @ kernel(rows, x) + intercept."""
 
-    support: Tensor  # (S,) numbers of training images
+    rows: Tensor  # (S,) numbers of training images
     coefficients: Tensor  # (S,) float64
     intercept: Tensor  # () float64
 
 
-def machine_of(kernel: Tensor, labels: npt.NDArray[np.int64], c: float) -> Machine:
-    """The machine that scikit-learn's SVC finds, positive for class 1.
+def support_vectors(kernel: Tensor, labels: npt.NDArray[np.int64], c: float) -> SupportVectors:
+    """The support vectors that scikit-learn's SVC finds; f is positive for class 1.
 
     Args:
         kernel: (N, N) float64 of the training images.
@@ -34,7 +34,7 @@ def machine_of(kernel: Tensor, labels: npt.NDArray[np.int64], c: float) -> Machi
     from sklearn.svm import SVC  # a second that a model with weights need not wait
 
     found = SVC(kernel="precomputed", C=c, tol=TOLERANCE, cache_size=CACHE).fit(kernel.numpy(), labels)
-    return Machine(
+    return SupportVectors(
         torch.from_numpy(found.support_).long(),
         torch.from_numpy(found.dual_coef_[0].copy()),
         torch.tensor(found.intercept_[0], dtype=torch.float64),

@@ -1,4 +1,4 @@
-"""Quiet: the Toolbox as a guest that neither talks, nor writes files, nor ends in a traceback."""
+"""The Toolbox is kept from logging, from writing files, and from ending in a traceback."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.metrics import wilson
-from harness_attributes.analyses.selections import hits, read_study, searches_of, share
+from harness_attributes.analyses.study import hits, read_study, searches_of, share
 
 from .study_fixture import broken, case, cell, transferred, write
 
@@ -31,7 +31,7 @@ def test_cells_say_what_their_parameters_say(tmp_path: Path) -> None:
     assert (first.model_kind, first.loss, first.checkpoint, first.early) == ("separate", "softmax", "2", True)
     assert (second.checkpoint, second.early) == ("converged", False)
     assert first.family == second.family != third.family
-    assert (third.kind, third.method, third.search, third.loss) == ("pgd", "pgd", "", "euclidean")
+    assert (third.attack_kind, third.method, third.search, third.loss) == ("pgd", "pgd", "", "euclidean")
 
 
 def test_a_method_is_the_kind_where_the_kind_is_one(tmp_path: Path) -> None:
@@ -57,9 +57,9 @@ def test_cases_without_an_outcome_are_left_out_and_lower_the_coverage(tmp_path: 
     ]
     study = read_study(write(tmp_path, [cell(cases, cases=8)]))
     (found,) = study.cells
-    kept = study.cases[found.id]
+    kept = found.cases
     assert sorted(zip(kept["sample_id"], kept["sign"], strict=True)) == [("a", "+"), ("e", "-")]
-    assert study.coverage(found) == 2 / 8
+    assert found.coverage == 2 / 8
 
 
 def test_transfers_are_apart(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_threshold_asks_for_pass_and_for_enough_of_it() -> None:
 def test_a_threshold_of_float32_is_met_by_itself(tmp_path: Path) -> None:
     # 0.95 in float32 lies below 0.95 in float64.
     study = read_study(write(tmp_path, [cell([case("a", similar=0.95)])]), (0.95,))
-    assert hits(study.cases[study.cells[0].id], 0.95).tolist() == [True]
+    assert hits(study.cells[0].cases, 0.95).tolist() == [True]
 
 
 def test_shares_are_of_images_where_images_have_many_cases() -> None:
@@ -104,7 +104,7 @@ def test_without_pass_only_a_threshold_of_0_can_be_had(tmp_path: Path) -> None:
         del row["pass"]
     results = write(tmp_path, [cell(cases)])
     study = read_study(results, (0.0,))
-    assert hits(study.cases[study.cells[0].id], 0.0).sum() == 1
+    assert hits(study.cells[0].cases, 0.0).sum() == 1
     with pytest.raises(HarnessError, match=r'has no PASS.*use = "pass"') as error:
         read_study(results, (0.0, 0.95))
     assert len(str(error.value).splitlines()) == 1
@@ -114,9 +114,9 @@ def test_a_success_whose_pass_is_unknown_is_no_outcome(tmp_path: Path) -> None:
     cases = [case("a", similar=0.99), case("b", similar=0.99) | {"pass": None}, case("c")]
     results = write(tmp_path, [cell(cases)])
     study = read_study(results, (0.95,))
-    assert study.cases[study.cells[0].id]["sample_id"].tolist() == ["a", "c"]
-    assert study.coverage(study.cells[0]) == pytest.approx(2 / 3)
-    assert len(read_study(results).cases[study.cells[0].id]) == 3
+    assert study.cells[0].cases["sample_id"].tolist() == ["a", "c"]
+    assert study.cells[0].coverage == pytest.approx(2 / 3)
+    assert len(read_study(results).cells[0].cases) == 3
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])

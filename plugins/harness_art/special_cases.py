@@ -1,4 +1,4 @@
-"""Peculiar: what single attacks of the Toolbox need beyond the table."""
+"""Single attacks of the Toolbox need more than the table says; it is done here, attack by attack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.errors import AttackError
 from harness.randomness import CaseRandom
 from harness_art.bridged import Bridged
-from harness_art.quiet import NumpyOfGeoDA
+from harness_art.toolbox_output import NumpyOfGeoDA
 
 DRAWN_STARTS = ("HopSkipJump", "BoundaryAttack")
 """These would draw the image that they start from out of a generator that nobody can seed."""

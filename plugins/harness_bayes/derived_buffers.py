@@ -1,4 +1,4 @@
-"""Modules that compute from their buffers something that they answer faster with, whenever these change."""
+"""A module keeps here what it derives from its buffers, and derives it anew when they change."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from harness.errors import ModelError
 T = TypeVar("T")
 
 
-class Prepared(nn.Module, Generic[T]):
-    """A module without parameters, whose buffers have shapes that only training knows."""
+class DerivedBuffers(nn.Module, Generic[T]):
+    """A module without parameters; its buffers have shapes that only training knows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,19 +26,19 @@ class Prepared(nn.Module, Generic[T]):
         self._shapes[name] = shape
         self.register_buffer(name, torch.zeros(shape, dtype=dtype))
 
-    def prepare(self) -> T:
-        """What the buffers are turned into."""
+    def derive(self) -> T:
+        """Compute what the module answers with."""
         raise NotImplementedError
 
-    def prepared(self) -> T:
-        """The same, kept until a buffer is written to, replaced or moved."""
+    def derived(self) -> T:
+        """Return what ``derive`` computes; it is kept until a buffer is written to, replaced or moved."""
         state = [(tensor, tensor._version) for tensor in self.buffers()]
         if self._kept is not None:
             seen, value = self._kept
             if all(a is b and m == n for (a, m), (b, n) in zip(seen, state, strict=True)):
                 return value
         with torch.no_grad():
-            value = self.prepare()
+            value = self.derive()
         self._kept = state, value
         return value
 

@@ -1,4 +1,4 @@
-"""What every model promises of its answers: their shape, and that nothing but the image decides them."""
+"""These checks cover the outputs of a model: their shape, and that only the image decides them."""
 
 from __future__ import annotations
 
@@ -12,65 +12,70 @@ from harness.testing.contract import Inapplicable, require
 from harness.testing.models.subject import ModelSubject
 
 TOLERANCE = 1e-4
-"""Of an answer, in units of the largest or of 1: by how much the batch may change it."""
+"""The largest effect of the batch on an output, relative to the largest output or to 1."""
 SAME = 1e-6
-"""The same of answers that nothing should change."""
+"""The largest difference of outputs that should be equal, in the same units."""
 
 
-def answers(subject: ModelSubject, head: str) -> None:
-    """Finite floating-point outputs (B, …) for batches of no, one and five images."""
+def outputs(subject: ModelSubject, head: str) -> None:
+    """The model returns finite floating-point outputs (B, …) for batches of zero, one and five images."""
     widths = set()
     for count in (0, 1, 5):
-        outputs = _answers(subject, subject.images(count))
+        outputs = _outputs(subject, subject.images(count))
         require(
             outputs.ndim == 2 and len(outputs) == count and outputs.is_floating_point(),
             f"{outputs.dtype} {tuple(outputs.shape)} for {count} images; return floating-point "
             f"({count}, outputs)",
         )
         widths.add(outputs.shape[1])
-    require(len(widths) == 1, f"between {min(widths)} and {max(widths)} outputs, by the size of the batch")
+    require(
+        len(widths) == 1,
+        f"the number of outputs depends on the size of the batch: from {min(widths)} to {max(widths)}",
+    )
     least = 2 if head == "classes" else 1
-    require(widths >= {max(*widths, least)}, f"{widths} outputs; {head} need {least} at least")
+    require(widths >= {max(*widths, least)}, f"{widths} outputs; the head {head} needs at least {least}")
     plain = torch.stack([torch.zeros(subject.task.shape), torch.ones(subject.task.shape)])
     for x, name in ((subject.images(5), "noise"), (plain, "a black and a white image")):
-        require(_answers(subject, x).isfinite().all(), f"outputs on {name} are not finite")
+        require(_outputs(subject, x).isfinite().all(), f"outputs on {name} are not finite")
 
 
 def repeatable(subject: ModelSubject, head: str) -> None:
-    """Two questions about the same images get the same answers."""
+    """Two calls with the same images return the same outputs."""
     x = subject.images(5)
-    apart = difference(_answers(subject, x), _answers(subject, x))
+    apart = difference(_outputs(subject, x), _outputs(subject, x))
     require(
         apart <= SAME,
-        f"two answers to the same images differ by {apart:.3g}; leave dropout and other chance to train mode "
-        "(a defence that is random on purpose skips this check: its records say so)",
+        f"the outputs of two calls with the same images differ by {apart:.3g}; use dropout and other random "
+        "numbers in train mode only (skip this check for a defence that is random on purpose)",
     )
 
 
-def companions(subject: ModelSubject, head: str) -> None:
-    """An image's outputs do not depend on the images beside it."""
+def batch_independence(subject: ModelSubject, head: str) -> None:
+    """The outputs of an image do not depend on the rest of its batch."""
     x = subject.images(6)
-    together = _answers(subject, x)
+    together = _outputs(subject, x)
     for size in (1, 4):
-        apart = difference(torch.cat([_answers(subject, part) for part in torch.split(x, size)]), together)
+        apart = difference(torch.cat([_outputs(subject, part) for part in torch.split(x, size)]), together)
         require(
             apart <= TOLERANCE,
-            f"outputs differ by {apart:.3g} where batches are of {size} instead of {len(x)}; normalise with "
-            "fixed statistics in eval mode",
+            f"outputs differ by {apart:.3g} in batches of {size} and of {len(x)}; normalise with fixed "
+            "statistics in eval mode",
         )
-    turned = difference(_answers(subject, x.flip(0)).flip(0), together)
-    require(turned <= TOLERANCE, f"outputs differ by {turned:.3g} where the images come in another order")
+    turned = difference(_outputs(subject, x.flip(0)).flip(0), together)
+    require(turned <= TOLERANCE, f"outputs differ by {turned:.3g} if the images are in another order")
 
 
 def inputs(subject: ModelSubject, head: str) -> None:
-    """Answering changes neither the images nor the module: its modes, weights and buffers."""
+    """A call changes neither the images nor the modes, weights and buffers of the module."""
     module, x = subject.module(), subject.images(5)
     module.eval()
     stuck = [name or "the module" for name, part in module.named_modules() if part.training]
-    require(not stuck, f"{(*stuck, '')[0]} stays in train mode after eval(); let train(mode) pass on")
+    require(
+        not stuck, f"{(*stuck, '')[0]} stays in train mode after eval(); call super().train(mode) in train"
+    )
     kept, before = x.clone(), fingerprint(module)
     for images in (x, x[:1]):
-        _answers(subject, images)
+        _outputs(subject, images)
     require(torch.equal(x, kept), "forward changes its images in place; copy them first")
     woken = [name or "the module" for name, part in module.named_modules() if part.training]
     require(not woken, f"forward puts {(*woken, '')[0]} into train mode")
@@ -78,11 +83,11 @@ def inputs(subject: ModelSubject, head: str) -> None:
 
 
 def names(subject: ModelSubject, head: str) -> None:
-    """One name per output, of those that the task has."""
+    """The module has one name per output, from the attribute names of the task."""
     given = getattr(subject.module(), "attribute_names", None)
     if head != "attributes" or given is None:
-        raise Inapplicable("it answers what the task asks, and names nothing itself")
-    width = _answers(subject, subject.images(1)).shape[1]
+        raise Inapplicable("it has no attribute_names of its own")
+    width = _outputs(subject, subject.images(1)).shape[1]
     require(len(given) == width, f"{len(given)} attribute_names for {width} outputs")
     odd = set(given) - set(subject.task.attribute_names)
     require(
@@ -92,10 +97,10 @@ def names(subject: ModelSubject, head: str) -> None:
 
 
 def select(subject: ModelSubject, head: str) -> None:
-    """``select(x, columns)`` gives the scores that forward gives in those columns."""
+    """``select(x, columns)`` returns the scores that forward returns in these columns."""
     own = _own(subject, head, "select")
     x = subject.images(6)
-    scores = _answers(subject, x)
+    scores = _outputs(subject, x)
     for rows in (slice(0, 6), slice(0, 1), slice(0, 0)):
         columns = (torch.arange(6) * 3 % scores.shape[1])[rows]
         with torch.no_grad():
@@ -109,23 +114,23 @@ def select(subject: ModelSubject, head: str) -> None:
 
 
 def logits(subject: ModelSubject, head: str) -> None:
-    """``logits(x, columns)`` (absent, present) have the score as their difference."""
+    """The difference of ``logits(x, columns)``, present minus absent, is the score."""
     own = _own(subject, head, "logits")
     x = subject.images(6)
-    scores = _answers(subject, x)
+    scores = _outputs(subject, x)
     columns = torch.arange(6) * 3 % scores.shape[1]
     with torch.no_grad():
         pairs = own(x, columns)
     require(pairs.shape == (6, 2), f"logits returned {tuple(pairs.shape)} for 6 images; return (6, 2)")
     apart = difference(pairs[:, 1] - pairs[:, 0], scores.gather(1, columns[:, None])[:, 0])
-    require(apart <= TOLERANCE, f"present - absent differs from the score by {apart:.3g}")
+    require(apart <= TOLERANCE, f"present minus absent differs from the score by {apart:.3g}")
 
 
 def training_loss(subject: ModelSubject, head: str) -> None:
-    """The training loss is a number per case, which no other case changes."""
+    """The training loss is one number per case, which no other case changes."""
     if head == "embedding":
-        raise Inapplicable("embeddings are attacked by their distance")
-    outputs = _answers(subject, subject.images(5))
+        raise Inapplicable("attacks on embeddings use the distance instead")
+    outputs = _outputs(subject, subject.images(5))
     if head == "attributes":
         outputs = outputs[:, 0]
         labels = torch.tensor([-1.0, 1.0, 1.0, -1.0, 1.0])
@@ -135,25 +140,24 @@ def training_loss(subject: ModelSubject, head: str) -> None:
     found = loss(outputs, labels)
     require(
         found.shape == (5,) and found.isfinite().all(),
-        f"training_loss returned {tuple(found.shape)}, finite: {bool(found.isfinite().all())}; "
-        "return one finite "
-        "number per case, neither averaged nor summed",
+        f"training_loss returned the shape {tuple(found.shape)}, finite: {bool(found.isfinite().all())}; "
+        "return one finite number per case, neither averaged nor summed",
     )
     alone = torch.cat([loss(outputs[row : row + 1], labels[row : row + 1]) for row in range(5)])
-    require(difference(alone, found) <= TOLERANCE, "training_loss of a case depends on the cases beside it")
+    require(difference(alone, found) <= TOLERANCE, "training_loss of a case depends on the rest of its batch")
 
 
 def difference(a: Tensor, b: Tensor) -> float:
-    """The largest difference of two answers, in units of the largest one or 1; infinite where not finite."""
+    """Return the largest difference of outputs, relative to the largest or to 1; infinite for NaN."""
     if not len(a):
         return 0.0
     apart = float((a - b).abs().max() / b.abs().max().clamp_min(1))
     return apart if apart == apart else float("inf")
 
 
-def _answers(subject: ModelSubject, x: Tensor, module: nn.Module | None = None) -> Tensor:
+def _outputs(subject: ModelSubject, x: Tensor, module: nn.Module | None = None) -> Tensor:
     with torch.no_grad():
-        return subject.answers(x, module)
+        return subject.outputs(x, module)
 
 
 def _own(subject: ModelSubject, head: str, name: str) -> Any:

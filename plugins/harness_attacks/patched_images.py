@@ -1,4 +1,4 @@
-"""Wearers: images of which some components are replaced, and the climb in tanh space for what goes there."""
+"""Images carry a patch where some components are replaced; a climb in tanh space finds what goes there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.goals import Objective
 from harness.handle import Handle
 from harness.threat import Threat
 from harness_attacks.adam import Adam
+from harness_attacks.best_images import Best
 from harness_attacks.oracle import NOISE
 from harness_attacks.tanh_space import from_tanh, steepness
 
@@ -35,33 +36,8 @@ class Climb:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """The best patches so far, written in place."""
-
-    values: Tensor  # (B, N) pixels in [0, 1]
-    margin: Tensor  # (B,)
-    reached: Tensor  # (B,) bool: as stored, in float32
-
-    @staticmethod
-    def nothing(values: Tensor) -> Found:
-        """Nothing yet that would be better than these values (B, N)."""
-        margin = torch.full((len(values),), -torch.inf, device=values.device)
-        return Found(values.clone(), margin, torch.zeros_like(margin, dtype=torch.bool))
-
-    def keep(self, rows: Tensor, values: Tensor, margin: Tensor, reached: Tensor) -> Tensor:
-        """Take in what is better for the rows (K,), which must differ; tells which were (K,)."""
-        # What is known to reach the goal as it is stored comes before any margin; NaN never is better.
-        higher = (margin > self.margin[rows]) & (reached | ~self.reached[rows])
-        better = reached & ~self.reached[rows] | higher
-        changed = rows[better]
-        self.values[changed], self.margin[changed] = values[better], margin[better]
-        self.reached[changed] |= reached[better]
-        return better
-
-
-@dataclass(frozen=True, eq=False)
-class Wearers:
-    """The cases that are at work, one row each; a case may have several rows."""
+class PatchedImages:
+    """Images of cases with a patch each, one row each; a case may have several rows."""
 
     model: Handle
     """Focused on the objective."""
@@ -70,7 +46,7 @@ class Wearers:
     threat: Threat
     spots: Tensor  # (B, N) which components of the flattened image are replaced
 
-    def take(self, rows: Tensor, spots: Tensor | None = None) -> Wearers:
+    def take(self, rows: Tensor, spots: Tensor | None = None) -> PatchedImages:
         """Some rows (K,), with other spots (K, N) where given."""
         return replace(
             self,
@@ -85,13 +61,13 @@ class Wearers:
         """(B, N) the components of images (B, C, H, W) at the spots."""
         return images.flatten(1).gather(1, self.spots)
 
-    def wearing(self, values: Tensor) -> Tensor:
+    def with_patch(self, values: Tensor) -> Tensor:
         """The images (B, C, H, W) with these values (B, N) at the spots."""
         return self.x.flatten(1).scatter(1, self.spots, values).view_as(self.x)
 
     def uphill(self, values: Tensor, climb: Climb) -> tuple[Tensor, Tensor]:
         """The margin (B,) of the images with these values (B, N), and the slope (B, N) of what is climbed."""
-        images = self.wearing(values)
+        images = self.with_patch(values)
         margin, slope = self._slope(images, climb.loss)
         if climb.mirror:
             slope = (slope + self._slope(images.flip(3), climb.loss)[1].flip(3)) / 2
@@ -114,19 +90,19 @@ class Wearers:
 
     def stored(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """The margin (B,) of the images as they would be stored, and whether they reach the goal (B,)."""
-        images = self.threat.round(self.wearing(values))
+        images = self.threat.round(self.with_patch(values))
         with torch.no_grad():
             outputs = self.model.precise()(images)
         margin = self.objective.margin(outputs)
         return margin, self.objective.reached(outputs) & (margin > NOISE)
 
-    def climb(self, start: Tensor, climb: Climb, floor: Tensor) -> Found:
+    def climb(self, start: Tensor, climb: Climb, floor: Tensor) -> Best:
         """The best patches on the way from a start (B, N) in tanh space.
 
         Args:
             floor: (B,) the margins that count as better images than the attack had, for cost curves only.
         """
-        found, tests = Found.nothing(from_tanh(start)), _Tests(len(start), start.device)
+        found, tests = Best.of(from_tanh(start)), _Tests(len(start), start.device)
         rows = torch.arange(len(start), device=start.device)
         work, position = self, start
         adam = Adam(len(start), start.shape[1], start.device)
@@ -147,14 +123,14 @@ class Wearers:
                     work, rows, position = work.take(staying), rows[staying], position[staying]
                     adam.take(staying)
         # What seemed best on the way was neither stored nor, perhaps, asked in float32: the last one and it.
-        passed = Found(found.values[rows], found.margin[rows], found.reached[rows])
+        passed = Best(found.values[rows], found.margin[rows], found.reached[rows])
         found.margin[rows] = -torch.inf
         work.confirm(found, rows, torch.arange(len(rows), device=rows.device), from_tanh(position))
         better = torch.nonzero(passed.margin > found.margin[rows]).flatten()
         work.confirm(found, rows, better, passed.values)
         return found
 
-    def confirm(self, found: Found, rows: Tensor, chosen: Tensor, values: Tensor) -> None:
+    def confirm(self, found: Best, rows: Tensor, chosen: Tensor, values: Tensor) -> None:
         """Test values (B, N) of the chosen rows (K,) as stored; in ``found``, row b is ``rows[b]``."""
         if len(chosen):
             here = self.take(chosen)
@@ -202,7 +178,7 @@ def spots(masks: Tensor, channels: int) -> Tensor:
     return (offsets[:, None] + pixels[:, None]).flatten(1)
 
 
-def bare(model: Handle, x: Tensor, objective: Objective, threat: Threat) -> Wearers:
+def without_spots(model: Handle, x: Tensor, objective: Objective, threat: Threat) -> PatchedImages:
     """All cases of a batch, with no spots yet.
 
     Raises:
@@ -213,4 +189,4 @@ def bare(model: Handle, x: Tensor, objective: Objective, threat: Threat) -> Wear
     if threat.eps is not None:
         raise AttackError(f"a patch replaces pixels and keeps to no eps = {threat.eps:g}; leave it out")
     nowhere = torch.empty(len(x), 0, dtype=torch.int64, device=x.device)
-    return Wearers(model.focus(objective), x, objective, replace(threat, mask=None), nowhere)
+    return PatchedImages(model.focus(objective), x, objective, replace(threat, mask=None), nowhere)

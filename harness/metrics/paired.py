@@ -1,0 +1,144 @@
+"""Paired: differences and ratios of cases that share images, and tests of paired values."""
+
+from __future__ import annotations
+
+from math import hypot
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.metrics.estimates import BOOTSTRAP_SEED, GROUPS, NOTHING, RESAMPLES, Estimate, Labels, mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+TESTS = ("mean_first", "mean_second", "mean_difference", "low", "high", "t", "t_p", "wilcoxon", "wilcoxon_p")
+
+
+def difference(first: npt.ArrayLike, second: npt.ArrayLike, images: Labels | None = None) -> Estimate:
+    """Return the mean of first - second over the same cases, with a bootstrap over their images."""
+    return mean(np.asarray(first, np.float64) - np.asarray(second, np.float64), images)
+
+
+def ratio_of_means(
+    first: pd.DataFrame, second: pd.DataFrame, value: str = "l2", *, paired: bool = True
+) -> Estimate:
+    """Return the first mean over the second, with a percentile bootstrap over images.
+
+    ``n`` is the smaller number of cases.
+
+    Args:
+        first: columns sample_id and ``value``.
+        second: the same.
+        paired: an image of one id is the same in both, and is resampled in both at once.
+    """
+    import pandas as pd  # here: whoever names a metric needs no pandas
+
+    if first.empty or second.empty:
+        return NOTHING
+    ratio = float(first[value].mean() / second[value].mean())
+    n = min(len(first), len(second))
+    if n == 1:
+        return Estimate(ratio, None, None, n)
+    if paired:
+        codes, _ = pd.factorize(pd.concat([first["sample_id"], second["sample_id"]]))
+        weights = _weights(int(codes.max()) + 1, 0)
+        sides = [(codes[: len(first)], weights), (codes[len(first) :], weights)]
+    else:
+        apart = [pd.factorize(own["sample_id"])[0] for own in (first, second)]
+        sides = [(codes, _weights(int(codes.max()) + 1, stream)) for stream, codes in enumerate(apart)]
+    # A resample may hold no case of one side, where the sides share few images: it says nothing.
+    above, below = (_means(own[value], *side) for own, side in zip((first, second), sides, strict=True))
+    low, high = np.nanquantile(above / below, [0.025, 0.975])
+    return Estimate(ratio, float(low), float(high), n)
+
+
+def _weights(groups: int, stream: int) -> tuple[int, Floats]:
+    """Return the number of groups, and how often each resample draws each, (1000, min(groups, 2000))."""
+    held = min(groups, GROUPS)
+    rng = np.random.default_rng([BOOTSTRAP_SEED, stream, groups])
+    return groups, rng.multinomial(held, np.full(held, 1 / held), size=RESAMPLES).astype(np.float64)
+
+
+def _means(values: pd.Series[Any], codes: npt.NDArray[np.intp], drawn: tuple[int, Floats]) -> Floats:
+    """Return the mean of each resample, (1000,); NaN where it holds no case."""
+    groups, weights = drawn
+    held = weights.shape[1]
+    if groups > held:
+        codes = (np.random.default_rng(BOOTSTRAP_SEED).permutation(groups) % held)[codes]
+    totals = weights @ np.bincount(codes, weights=values.to_numpy(float), minlength=held)
+    counts = weights @ np.bincount(codes, minlength=held).astype(np.float64)
+    found: Floats = np.divide(totals, counts, out=np.full_like(totals, np.nan), where=counts > 0)
+    return found
+
+
+def newcombe(first: Estimate, second: Estimate) -> Estimate:
+    """Return the difference of two independent proportions, by their Wilson intervals.
+
+    Newcombe 1998, method 10.
+    """
+    bounds = (first.value, first.low, first.high, second.value, second.low, second.high)
+    if any(bound is None for bound in bounds):
+        return NOTHING
+    p, low, high, q, under, over = (float(bound or 0.0) for bound in bounds)
+    return Estimate(
+        p - q, p - q - hypot(p - low, over - q), p - q + hypot(high - p, q - under), min(first.n, second.n)
+    )
+
+
+def correlation(first: pd.Series[float], second: pd.Series[float]) -> float | None:
+    """Return Pearson's correlation over cases; None of fewer than three, or where one side is all alike.
+
+    Of ranks (``Series.rank``) it is Spearman's.
+    """
+    if len(first) < 3 or min(np.ptp(first), np.ptp(second)) == 0:
+        return None
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def paired_tests(first: Floats, second: Floats) -> dict[str, float | None]:
+    """Return paired two-sided tests of first - second by the names of ``TESTS``; None where not defined.
+
+    Args:
+        first: (n,) values, paired with
+        second: (n,) values.
+    """
+    from scipy import stats
+
+    difference = first - second
+    found: dict[str, float | None] = dict.fromkeys(TESTS)
+    found |= {
+        "mean_first": float(first.mean()),
+        "mean_second": float(second.mean()),
+        "mean_difference": float(difference.mean()),
+    }
+    # Rounding leaves differences of equal pairs at 1e-17, which would be "very significant".
+    difference = np.where(np.isclose(difference, 0, atol=1e-12), 0.0, difference)
+    if np.any(difference != 0):
+        ranked = stats.wilcoxon(difference)
+        found |= {"wilcoxon": float(ranked.statistic), "wilcoxon_p": float(ranked.pvalue)}
+    if difference.size > 1 and float(np.ptp(difference)) > 1e-12:
+        tested = stats.ttest_1samp(difference, 0.0)
+        interval = tested.confidence_interval(0.95)
+        found |= {"t": float(tested.statistic), "t_p": float(tested.pvalue)}
+        found |= {"low": float(interval.low), "high": float(interval.high)}
+    return found
+
+
+def holm(p: pd.Series[float]) -> pd.Series[float]:
+    """Correct p values for their number by Holm's step-down method; null ones are no tests, and stay."""
+    import pandas as pd
+
+    tested = p.dropna().astype(float).sort_values(kind="stable")
+    factors = np.arange(len(tested), 0, -1)
+    corrected = np.minimum(1.0, np.maximum.accumulate(tested.to_numpy() * factors))
+    return pd.Series(corrected, index=tested.index, dtype=float).reindex(p.index)
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """Return the chance of at least so many wins if both are as likely: the one-sided exact sign test."""
+    from scipy.special import bdtrc  # here: naming the flags needs no scipy
+
+    return float(bdtrc(wins - 1, wins + losses, 0.5))

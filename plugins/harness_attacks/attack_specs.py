@@ -1,0 +1,143 @@
+"""The attacks of this plugin, described; none of their code is imported here."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from harness.specs import AttackSpec, ModelSpec, Parameters
+from harness_attacks import costs
+
+_ARVINTE = "Arvinte et al., Robust Face Verification via Disentangled Representations, section 3, appendix C"
+_PAPER_PATCH = {
+    "iterations": 1000,
+    "learning_rate": 0.01,
+    "restarts": 5,
+    "mirror": True,
+    "loss": "squared-distance",
+}
+
+
+def _not_on_joint_losses(model: ModelSpec, parameters: Parameters) -> str | None:
+    if "joint-loss" in model.traits:
+        return "FGS increases one loss over all attributes and cannot flip a chosen one (Rozsa et al., 3.3)"
+    return None
+
+
+GRADIENT_ATTACKS = (
+    AttackSpec(
+        name="ffa",
+        summary="fast flipping attribute: along the score's gradient, by line search or step by step",
+        source="Rozsa et al., Facial Attributes: Accuracy and Adversarial Robustness, eq. 8-9",
+        run="harness_attacks.ffa:ffa",
+        heads=frozenset({"attributes"}),
+        norms=("linf",),
+        budget="minimal",
+        passes=costs.passes_of_ffa,
+        revision=2,
+    ),
+    AttackSpec(
+        name="fgs",
+        summary="fast gradient sign: along the sign of the loss gradient, by line search or step by step",
+        source="Goodfellow et al. 2015; line search as in Rozsa et al., section 3.1, eq. 7",
+        run="harness_attacks.fgs:fgs",
+        norms=("linf",),
+        budget="minimal",
+        refuses=_not_on_joint_losses,
+        passes=costs.passes_of_fgs,
+        revision=2,
+    ),
+    AttackSpec(
+        name="pgd",
+        summary="projected gradient descent on the margin, with restarts",
+        source="Madry et al. 2018",
+        run="harness_attacks.pgd:pgd",
+        norms=("linf", "l2"),
+        passes=costs.passes_of_pgd,
+    ),
+    AttackSpec(
+        name="cw-l2",
+        summary="Carlini and Wagner's L2 attack: Adam in tanh space, a constant searched for each case",
+        source="Carlini and Wagner 2017, section VI-A",
+        run="harness_attacks.cw_l2:cw_l2",
+        norms=("l2",),
+        budget="minimal",
+        traits=frozenset({"unbounded"}),
+        presets={"default": {}, "paper": {"progress": 0.9999, "rescues": 0, "polish": 0}},
+        passes=costs.passes_of_cw,
+    ),
+    AttackSpec(
+        name="gradient-descent",
+        summary="steps of a fixed size along the gradient until the goal is reached",
+        source="Richardson and Weiss 2021, section 4",
+        run="harness_attacks.gradient_descent:gradient_descent",
+        norms=("l2", "linf"),
+        budget="minimal",
+        traits=frozenset({"unbounded"}),
+        passes=costs.passes_of_descent,
+    ),
+    AttackSpec(
+        name="component-gradient",
+        summary="steps along the difference of two components of the classes, such as a mixture's",
+        source="Richardson and Weiss 2021, appendix C.2",
+        run="harness_attacks.component_gradient:component_gradient",
+        heads=frozenset({"classes"}),
+        norms=("l2", "linf"),
+        budget="minimal",
+        traits=frozenset({"unbounded"}),
+        passes=costs.passes_of_components,
+    ),
+)
+"""They follow a gradient within a norm."""
+
+_patch = partial(AttackSpec, source=_ARVINTE, norms=())
+PATCH_ATTACKS = (
+    _patch(
+        name="eyeglasses",
+        summary="a patch per image on the frame of a pair of glasses, by Adam in tanh space",
+        run="harness_attacks.patch:patch",
+        region="harness_attacks.masks:eyeglasses",
+        presets={"quick": {}, "paper": _PAPER_PATCH},
+        passes=costs.passes_of_patch,
+    ),
+    _patch(
+        name="square",
+        summary="a square patch per image, at the most promising of 25 places on the face",
+        run="harness_attacks.square:square",
+        region="harness_attacks.masks:squares",
+        presets={
+            "quick": {},
+            "paper": {**_PAPER_PATCH, "search_iterations": 20, "search_learning_rate": 0.1},
+        },
+        passes=costs.passes_of_square,
+    ),
+    _patch(
+        name="universal-patch",
+        summary="one patch over the eyes of all images, learned on some and judged on the others",
+        run="harness_attacks.universal_patch:universal_patch",
+        region="harness_attacks.masks:eye_patch",
+        traits=frozenset({"universal"}),
+        presets={
+            "quick": {},
+            "paper": {
+                "iterations": 5000,
+                "learning_rate": 0.005,
+                "mini_batch": 100,
+                "mirror": True,
+                "loss": "squared-distance",
+            },
+        },
+        passes=costs.passes_of_universal_patch,
+    ),
+)
+"""They replace the pixels of a region; no norm bounds them."""
+
+NOISE = AttackSpec(
+    name="noise",
+    summary="random noise of the same budget: the floor that any attack must beat",
+    source="this project",
+    run="harness_attacks.noise:noise",
+    access="decisions",
+    norms=("linf", "l2"),
+    traits=frozenset({"random"}),
+    passes=costs.passes_of_noise,
+)

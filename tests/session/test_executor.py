@@ -1,0 +1,109 @@
+"""Executors: shards that another process runs, from folder and cache alone, give the same records."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.options import Options
+from harness.results import read_results
+from harness.session.executor import Executor, Turn, Work, in_process
+from harness.session.session import run_suite
+from harness.shards.jobs import Job
+from harness.store import Store
+from tests.cli.conftest import SUITE
+
+WORKER = """
+import sys
+from pathlib import Path
+import torch
+from harness.session.executor import in_process, Work
+from harness.shards.preparation import rebuilt
+from harness.store import Store
+
+folder, cell, identity, shard = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+prepared = rebuilt(folder, torch.device("cpu"))
+job = prepared.job(prepared.planned.cells[cell])
+assert job.id == identity, job.id
+list(in_process(Store(folder))([Work(job, (shard,), lambda cases: None)]))
+"""
+TRANSFER = """
+[[model]]
+use = "linear"
+id = "victim"
+width = 5
+
+[[transfer]]
+surrogate = "linear"
+victim = "victim"
+"""
+
+
+def elsewhere(store: Store) -> Executor:
+    """Runs every shard in a process of its own, and takes all work before the first shard is finished."""
+
+    def execute(works: Iterable[Work]) -> Iterator[tuple[Job, int]]:
+        taken = list(works)
+        cells = pd.read_parquet(store.folder / "cells.parquet")["cell"].tolist()
+        for work in taken:
+            for shard in work.shards:
+                place = str(cells.index(work.job.id))
+                command = [sys.executable, "-c", WORKER, str(store.folder), place, work.job.id, str(shard)]
+                path = os.pathsep.join(filter(None, sys.path))
+                subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path})
+                work.advance(len(work.job.parts[shard]))
+                yield work.job, shard
+
+    return execute
+
+
+def samples(folder: Path) -> pd.DataFrame:
+    return read_results(folder).samples().drop(columns="seconds")
+
+
+def test_shards_that_other_processes_run_give_the_same_records(tmp_path: Path) -> None:
+    suite = tmp_path / "few.toml"
+    suite.write_text(SUITE.replace("shard_size = 8", "shard_size = 24") + TRANSFER)
+    here = run_suite(suite, Options(out=tmp_path / "here"))
+    there = run_suite(suite, Options(out=tmp_path / "there"), executor=elsewhere)
+    assert there.cases_done == here.cases_done > 0
+    assert not there.cells_failed
+    assert not there.cells_open
+    pd.testing.assert_frame_equal(samples(here.folder), samples(there.folder))
+    cells = read_results(there.folder).cells()
+    assert set(cells["status"]) == {"done"}
+    assert cells["surrogate"].notna().any()
+
+
+def test_a_run_goes_on_after_an_executor_that_finished_only_some_shards(suite: Path, tmp_path: Path) -> None:
+    def lazy(store: Store) -> Executor:
+        def execute(works: Iterable[Work]) -> Iterator[tuple[Job, int]]:
+            for work in works:
+                yield from in_process(store)([Work(work.job, work.shards[:1], work.advance)])
+
+        return execute
+
+    options = Options(out=tmp_path / "out")
+    first = run_suite(suite, options, executor=lazy)
+    assert (first.cells_open, first.cells_failed) == (2, 0)
+    assert set(read_results(first.folder).cells()["status"]) == {"partial"}
+    second = run_suite(suite, options)
+    assert (second.cells_open, second.cells_failed) == (0, 0)
+    assert first.cases_done == 2 * 8
+    assert first.cases_done + second.cases_done == len(samples(second.folder))
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+def test_every_shard_falls_to_one_process(processes: int) -> None:
+    turns = [Turn(share, processes) for share in range(1, processes + 1)]
+    for shards in (1, 4, 1, 9, 2):
+        dealt = [turn.mine(range(shards)) for turn in turns]
+        assert sorted(shard for mine in dealt for shard in mine) == list(range(shards))
+        # nobody has more than one shard more than another
+        assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
