@@ -78,7 +78,7 @@ def run(results: Results, *, points: int = 200) -> Analysis:
 
 
 def _spent(cases: pd.DataFrame) -> Spent:
-    """What was spent on those that were right and have an outcome and a cost."""
+    """Return what was spent on the cases that were right and have an outcome and a cost."""
     kept = cases["error"].isna() & cases["clean_correct"].eq(True) & cases["success"].notna()
     cases = cases[kept & cases["forwards"].notna()]
     forwards, backwards = (cases[name].fillna(0).to_numpy(np.float64) for name in ("forwards", "backwards"))
@@ -97,7 +97,7 @@ def _spent(cases: pd.DataFrame) -> Spent:
 
 
 def curve(spent: Spent, points: int) -> list[dict[str, Any]]:
-    """The rows of one cell, by rising passes; the last one at the most that was spent on a case."""
+    """Return the rows of one cell, by rising passes; the last is at the most that was spent on a case."""
     n = spent.success.size
     ends = float(max(spent.whole.max(), spent.passes.max()))
     at = np.sort(spent.passes[spent.success])
@@ -130,7 +130,7 @@ def curve(spent: Spent, points: int) -> list[dict[str, Any]]:
 
 
 def _figure(table: pd.DataFrame) -> Figure | None:
-    """One panel per model, one line per attack and threat; None where no attack asked the model anything."""
+    """Draw a panel per model, a line per attack and threat; None where no attack asked the model anything."""
     drawn = table[table.groupby(list(CELL), dropna=False)["passes"].transform("max") > 0]
     if drawn.empty:
         return None
@@ -158,7 +158,7 @@ def _figure(table: pd.DataFrame) -> Figure | None:
 
 
 def _styles(drawn: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
-    """The look of each attack and threat, the same in all panels: a colour by attack, a line by threat."""
+    """Return the look of each attack and threat in all panels: a colour by attack, a line by threat."""
     styles = {}
     for place, (attack, rows) in enumerate(drawn.groupby("attack", sort=True)):
         for turn, threat in enumerate(sorted(rows["threat"].unique(), key=_by_number)):
@@ -168,7 +168,7 @@ def _styles(drawn: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def _by_number(threat: str) -> tuple[Any, ...]:
-    """Threats by norm and budget, 2/255 before 16/255."""
+    """Return a key that sorts threats by norm and budget, 2/255 before 16/255."""
     norm, _, rest = threat.partition(" ")
     top, _, bottom = rest.partition(" ")[0].partition("/")
     try:
@@ -178,7 +178,7 @@ def _by_number(threat: str) -> tuple[Any, ...]:
 
 
 def _draw(axes: Axes, line: pd.DataFrame, style: dict[str, Any]) -> None:
-    """A step for each success; the mark is where the attack ended."""
+    """Draw a step for each success, and a mark where the attack ended."""
     # A logarithmic axis has no 0: what cost nothing stands at 1.
     passes = line["passes"].to_numpy(float).clip(1)
     shares = 100 * line["rate"].to_numpy(float)
@@ -188,7 +188,7 @@ def _draw(axes: Axes, line: pd.DataFrame, style: dict[str, Any]) -> None:
 
 
 def _ticks(passes: pd.Series[int]) -> LogLocator:
-    """At powers of ten, and at their threefold where there is room for that."""
+    """Place ticks at powers of ten, and at their threefold where there is room for that."""
     from matplotlib.ticker import LogLocator
 
     return LogLocator(subs=(1.0, 3.0) if passes.max() < 100 * max(passes.min(), 1) else (1.0,))

@@ -1,4 +1,4 @@
-"""Drawing: colours, axes, legends and titles that the figures of all analyses share."""
+"""All figures of analyses share these colours, axes, legends and titles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading: the cells of a results folder, what their parameters say, and their cases."""
+"""Analyses read the cells of a results folder here: what their parameters say, and their cases."""
 
 from __future__ import annotations
 
