@@ -25,15 +25,15 @@ class Basis(Protocol):
 
     @property
     def name(self) -> str:
-        """What details call it."""
+        """Return what details call it."""
 
     @property
     def coverage(self) -> float | None:
-        """The share of its planned cases that have an outcome; None where the plan is not known."""
+        """Return the share of its planned cases that have an outcome; None where the plan is not known."""
 
     @property
     def reason(self) -> str | None:
-        """Why a number of it is missing; None where nothing is amiss."""
+        """Return why a number of it is missing; None where none is."""
 
 
 @dataclass(frozen=True, eq=False)

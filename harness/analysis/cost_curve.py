@@ -37,7 +37,7 @@ ACROSS = 3
 
 @dataclass(frozen=True)
 class Spent:
-    """What was spent on the cases of a cell that were right before the attack."""
+    """Spent is the cost of the cases of a cell that were classified correctly before the attack."""
 
     images: npt.NDArray[np.intp]  # (N,) codes
     passes: Numbers  # (N,) forward and backward, until the returned image was found or else in all
@@ -47,10 +47,10 @@ class Spent:
 
 
 def run(results: Results, *, points: int = 200) -> Analysis:
-    """Share of cases broken after so many passes, forward and backward, per model and attack.
+    """Return the share of cases on which an attack has succeeded after so many passes, per model and attack.
 
     Rows: cell x passes; those at which the share rises, at most ``points`` of them, and one at the most that
-    was spent on a case (``last``). Over cases that were right before the attack and have an outcome;
+    was spent on a case (``last``). Over correctly classified cases that have an outcome;
     transferred adversarials cost this model nothing and are left out. An attack that says when it found its
     image is charged until then, its backward passes in proportion; another is charged all that it spent on
     the case. ``mean_passes`` is what a case costs on average if every attack is stopped after ``passes``.
@@ -70,7 +70,7 @@ def run(results: Results, *, points: int = 200) -> Analysis:
             rows += [dict(zip(CELL, place, strict=True)) | row for row in curve(spent, points)]
     if not rows:
         raise HarnessError(
-            f"{results.path}: no case that was right before an attack has an outcome; attack one"
+            f"{results.path}: no case that was classified correctly before an attack has an outcome"
         )
     table = pd.DataFrame(rows)
     table["stand_in_for"] = table["stand_in_for"].astype(object).where(table["stand_in_for"].notna(), None)
@@ -105,18 +105,18 @@ def curve(spent: Spent, points: int) -> list[dict[str, Any]]:
     if steps.size > points:  # those that keep the shape: equal parts of the successes
         steps = np.unique(at[np.linspace(0, at.size - 1, points).round().astype(int)])
     steps = np.append(steps[steps < ends], ends)
-    # A case is charged until it is broken; one that is not, until the attack gave up or is stopped.
+    # A case is charged until the attack succeeds; otherwise until the attack gave up or is stopped.
     charged = np.sort(np.where(spent.success, spent.passes, spent.whole))
     summed = np.concatenate([[0.0], np.cumsum(charged)])
     rows = []
     for passes in steps.tolist():
-        broken = spent.success & (spent.passes <= passes)
+        fooled = spent.success & (spent.passes <= passes)
         under = int(np.searchsorted(charged, passes, side="right"))
-        estimate = rate(broken, spent.images)
+        estimate = rate(fooled, spent.images)
         rows.append(
             {
                 "passes": int(passes),
-                "successes": int(np.count_nonzero(broken)),
+                "successes": int(np.count_nonzero(fooled)),
                 "n": n,
                 "rate": estimate.value,
                 "low": estimate.low,
@@ -152,7 +152,7 @@ def _figure(table: pd.DataFrame) -> Figure | None:
     entries = {f"{attack}, {threat}": look for (attack, threat), look in styles.items()}
     drawing.legend_beside(figure, entries, handlelength=3.5)
     # A single data set and goal stand above all panels.
-    told = ["Cases broken, of those right before", *([] if several else places[:1])]
+    told = ["Cases fooled, of those classified correctly", *([] if several else places[:1])]
     drawing.title(figure, ": ".join(told))
     return figure
 
@@ -204,6 +204,6 @@ def _arrange(axes: Axes, *, left: bool, bottom: bool) -> None:
     drawing.plain_axes(axes, "both")
     axes.tick_params(labelbottom=bottom, labelleft=left)
     if left:
-        axes.set_ylabel("% broken")
+        axes.set_ylabel("% fooled")
     if bottom:
         axes.set_xlabel("passes per case, forward and backward")
