@@ -38,14 +38,7 @@ class Cases:
 
     def part(self, start: int, stop: int) -> Cases:
         """Return the cases from start to stop."""
-        return Cases(
-            self.goal,
-            self.rows[start:stop],
-            self.targets[start:stop],
-            self.columns[start:stop],
-            self.labels[start:stop],
-            self.keys[start:stop],
-        )
+        return self.select(np.arange(start, min(stop, len(self))))
 
     def with_others(self, others: Cases) -> Cases:
         """Return these cases followed by others of the same goal."""

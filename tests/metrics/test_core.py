@@ -8,8 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
-from scipy.stats import t as student
+from scipy.stats import binomtest, t as student
 
 from harness import metrics
 from harness.catalog import catalog
