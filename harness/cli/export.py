@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from harness.export import FORMATS
+
 
 def add(verbs: Any) -> None:
     """Declare the verb."""
@@ -15,7 +17,7 @@ def add(verbs: Any) -> None:
         description="Write a leaderboard in a format for other programs.",
     )
     parser.add_argument("folder", metavar="DIR", help="a results folder, such as results/celeba")
-    parser.add_argument("--format", required=True, metavar="csv|md|latex|html|json", help="the format")
+    parser.add_argument("--format", required=True, metavar="|".join(FORMATS), help="the format")
     parser.add_argument("-o", "--output", metavar="FILE", help="the file (standard output)")
     parser.set_defaults(handle=handle)
 

@@ -130,7 +130,7 @@ def size(request: pytest.FixtureRequest) -> str:
 def networks(size: str) -> dict[str, Network]:
     """A few seconds' training on small images, or the quick presets as they are."""
     made = {}
-    pixels, images, recipe = ((44, 36), 500, {"epochs": 4}) if size == "short" else ((88, 72), 3000, {})
+    pixels, images, recipe = ((44, 36), 500, {"epochs": 4}) if size == "short" else ((88, 72), 1600, {})
     faces = synthetic.load(size=pixels, count=images)
     for kind in KINDS:
         made[kind] = network(kind, faces, CASES, **recipe)

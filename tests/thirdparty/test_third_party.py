@@ -144,7 +144,7 @@ def test_a_third_party_is_listed_run_verified_and_missed(python: Path, place: Pa
         "plugin": "face-extras",
         "distribution": "face-extras",
         "version": "0.3.0",
-        "summary": "ridge regression on small pictures",
+        "summary": "ridge regression on small images",
     }
     attacks = listed("attacks")
     assert attacks["one-step"]["distribution"] == "face-extras"

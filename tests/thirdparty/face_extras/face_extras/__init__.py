@@ -1,15 +1,15 @@
-"""A linear attribute model, and an attack of one step."""
+"""This plugin has a linear model of attributes, and an attack of one step."""
 
 import harness
 
 
 @harness.hookimpl
 def harness_models():
-    """The models of this plugin."""
+    """Return the models of this plugin."""
     return [
         harness.ModelSpec(
             name="ridge",
-            summary="ridge regression on small pictures",
+            summary="ridge regression on small images",
             head="attributes",
             build="face_extras.ridge:build",
             train="face_extras.ridge:train",
@@ -19,11 +19,11 @@ def harness_models():
 
 @harness.hookimpl
 def harness_attacks():
-    """The attacks of this plugin."""
+    """Return the attacks of this plugin."""
     return [
         harness.AttackSpec(
             name="one-step",
-            summary="one signed step of the whole budget",
+            summary="one step along the gradient's sign, as large as the budget",
             run="face_extras.one_step:one_step",
             norms=("linf",),
         )

@@ -1,11 +1,11 @@
-"""Ridge regression from small pictures to attributes, fitted in closed form."""
+"""Ridge regression predicts attributes from small images; it is fitted in closed form."""
 
 import torch
 from torch import nn
 
 
 def build(task, *, side: int = 12):
-    """Scores (B, M) of images (B, C, H, W) in [0, 1]: an attribute is present where its score is above 0."""
+    """Return a module from images (B, C, H, W) in [0, 1] to scores (B, M), positive where present."""
     inputs = task.shape[0] * side * side
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(side), nn.Flatten(), nn.Linear(inputs, len(task.attribute_names))
