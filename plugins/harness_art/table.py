@@ -45,6 +45,7 @@ def _squares(parameters: Parameters) -> tuple[float, float]:
 
 
 _stepping = partial(Bridged, targets=True, masks=True, defaults=_STEP, note=_STEP_NOTE)
+_projected = partial(_stepping, source="Madry et al. 2018", passes=_descent)
 _adapting = partial(Bridged, targets=True, defaults=_STEP, passes=_adaptive, note=_STEP_NOTE)
 _minimum_l2 = partial(Bridged, norms=("l2",), budget="minimal")
 _from_decisions = partial(Bridged, access="decisions", budget="minimal", alone=True)
@@ -179,23 +180,17 @@ ATTACKS: tuple[Bridged, ...] = (
         kinds={"es": Literal[0, 1]},
         note="`th` pixels, the fewest by default; `es = 0` needs the package cma",
     ),
-    _stepping(
+    _projected(
         name="ProjectedGradientDescent",
         summary="projected gradient descent on the loss (PGD)",
-        source="Madry et al. 2018",
-        passes=_descent,
     ),
-    _stepping(
+    _projected(
         name="ProjectedGradientDescentNumpy",
         summary="the same, computed in numpy",
-        source="Madry et al. 2018",
-        passes=_descent,
     ),
-    _stepping(
+    _projected(
         name="ProjectedGradientDescentPyTorch",
         summary="the same, computed in torch",
-        source="Madry et al. 2018",
-        passes=_descent,
     ),
     _adapting(
         name="RescalingAutoConjugateGradient",
