@@ -1,4 +1,4 @@
-"""Attacks: FFA and FGS, PGD, CW-L2, gradient descent, patches, and the noise that any attack must beat."""
+"""This plugin has the attacks FFA, FGS, PGD, CW-L2, gradient descent, patches, and noise as a lower bound."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from harness_attacks.attack_specs import GRADIENT_ATTACKS, NOISE, PATCH_ATTACKS
 
 @hookimpl
 def harness_attacks() -> list[AttackSpec]:
-    """The attacks of this plugin."""
+    """Return the attacks of this plugin."""
     return [*GRADIENT_ATTACKS, *PATCH_ATTACKS, NOISE]

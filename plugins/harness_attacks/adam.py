@@ -1,4 +1,4 @@
-"""Adam (Kingma and Ba 2015, algorithm 1), on rows that may leave."""
+"""Adam (Kingma and Ba 2015, algorithm 1) optimises rows, of which finished ones can be removed."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import torch
 from torch import Tensor
 
 FIRST, SECOND = 0.9, 0.999
-"""Decay of the moments."""
+"""The decay of the moments."""
 SMALL = 1e-16
-"""Beside the root of the second moment. Far below the usual 1e-8, so that steps do not depend on the scale
-of a model's scores, and pixels that are black or white, whose slope in tanh space is tiny, move as well."""
+"""The constant that is added to the root of the second moment. It is far below the usual 1e-8, so that steps
+do not depend on the scale of a model's scores, and black and white pixels, whose gradient in tanh space is
+tiny, change as well."""
 
 
 class Adam:
-    """The moments of a number of rows (B, N), which all have made the same number of steps."""
+    """Adam holds the moments of rows (B, N), which all have made the same number of steps."""
 
     def __init__(self, rows: int, width: int, device: torch.device) -> None:
         self._steps = 0
         self._first = torch.zeros(rows, width, device=device)
         self._second = torch.zeros(rows, width, device=device)
 
-    def step(self, slope: Tensor) -> Tensor:
-        """The step (B, N) of learning rate 1 along the gradients (B, N); the moments take them in."""
+    def step(self, gradient: Tensor) -> Tensor:
+        """Update the moments with gradients (B, N), and return the step (B, N) for a learning rate of 1."""
         self._steps += 1
-        self._first.lerp_(slope, 1 - FIRST)
-        self._second.mul_(SECOND).addcmul_(slope, slope, value=1 - SECOND)
+        self._first.lerp_(gradient, 1 - FIRST)
+        self._second.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
         root = (self._second / (1 - SECOND**self._steps)).sqrt_().add_(SMALL)
         return (self._first / (1 - FIRST**self._steps)).div_(root)
 

@@ -1,4 +1,4 @@
-"""The attacks of this plugin, described; none of their code is imported here."""
+"""These specs describe the attacks of this plugin; they import none of the attacks' code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _not_on_joint_losses(model: ModelSpec, parameters: Parameters) -> str | None
 GRADIENT_ATTACKS = (
     AttackSpec(
         name="ffa",
-        summary="fast flipping attribute: along the score's gradient, by line search or step by step",
+        summary="fast flipping attribute: along the gradient of the score, by line search or step by step",
         source="Rozsa et al., Facial Attributes: Accuracy and Adversarial Robustness, eq. 8-9",
         run="harness_attacks.ffa:ffa",
         heads=frozenset({"attributes"}),
@@ -56,7 +56,7 @@ GRADIENT_ATTACKS = (
     ),
     AttackSpec(
         name="cw-l2",
-        summary="Carlini and Wagner's L2 attack: Adam in tanh space, a constant searched for each case",
+        summary="Carlini and Wagner's L2 attack: Adam in tanh space, with a search for each case's constant",
         source="Carlini and Wagner 2017, section VI-A",
         run="harness_attacks.cw_l2:cw_l2",
         norms=("l2",),
@@ -77,7 +77,7 @@ GRADIENT_ATTACKS = (
     ),
     AttackSpec(
         name="component-gradient",
-        summary="steps along the difference of two components of the classes, such as a mixture's",
+        summary="steps along the difference of two components of the classes, such as those of mixtures",
         source="Richardson and Weiss 2021, appendix C.2",
         run="harness_attacks.component_gradient:component_gradient",
         heads=frozenset({"classes"}),
@@ -87,7 +87,7 @@ GRADIENT_ATTACKS = (
         passes=costs.passes_of_components,
     ),
 )
-"""They follow a gradient within a norm."""
+"""These attacks follow a gradient and measure the change in a norm."""
 
 _patch = partial(AttackSpec, source=_ARVINTE, norms=())
 PATCH_ATTACKS = (
@@ -129,11 +129,11 @@ PATCH_ATTACKS = (
         passes=costs.passes_of_universal_patch,
     ),
 )
-"""They replace the pixels of a region; no norm bounds them."""
+"""These attacks replace the pixels of a region; no norm bounds the change."""
 
 NOISE = AttackSpec(
     name="noise",
-    summary="random noise of the same budget: the floor that any attack must beat",
+    summary="random noise of the same budget, a lower bound that every attack must exceed",
     source="this project",
     run="harness_attacks.noise:noise",
     access="decisions",

@@ -1,4 +1,4 @@
-"""The best images of a search so far, kept while it goes on."""
+"""A search keeps its best images so far here."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Best:
-    """The best values so far, whole images or patches, written in place."""
+    """Best holds the best values so far, whole images or patches, and updates them in place."""
 
     values: Tensor  # (B, …) pixels in [0, 1]
     margin: Tensor  # (B,)
-    reached: Tensor  # (B,) bool: as stored, in float32
+    reached: Tensor  # (B,) bool: the goal is reached after rounding, in float32
 
     @classmethod
     def of(cls, values: Tensor) -> Best:
-        """Nothing yet that would be better than these values (B, …)."""
+        """Start with values (B, …) that any other values replace."""
         margin = torch.full((len(values),), -torch.inf, device=values.device)
         return cls(values.clone(), margin, torch.zeros_like(margin, dtype=torch.bool))
 
     def keep(self, rows: Tensor, values: Tensor, margin: Tensor, reached: Tensor) -> Tensor:
-        """Take in what is better for the rows (K,), which must differ; tells which were (K,)."""
-        # What is known to reach the goal as it is stored comes before any margin; NaN never is better.
+        """Keep values that are better than those of the rows (K,), which must differ; tell (K,) which are."""
+        # Values that are known to reach the goal after rounding come before any margin; NaN is never better.
         higher = (margin > self.margin[rows]) & (reached | ~self.reached[rows])
         better = reached & ~self.reached[rows] | higher
         changed = rows[better]

@@ -1,8 +1,8 @@
-"""Component gradient: steps along the difference of two components, one of each class, to the boundary.
+"""Component gradient steps along the difference of two components, one of each class, to the boundary.
 
-The classes of a mixture consist of parts, and near an image one part of each class decides. The gradient of
-the difference between the likeliest part of its own class and that of the other is the direction in which
-the Bayes-optimal study attacks mixtures and support vector machines (Richardson and Weiss 2021,
+The classes of a mixture consist of components, and near an image one component of each class decides. The
+Bayes-optimal study attacks mixtures and support vector machines along the gradient of the difference between
+the likeliest component of the other class and that of the image's own (Richardson and Weiss 2021,
 https://arxiv.org/abs/2002.10563, appendix C.2).
 """
 
@@ -36,18 +36,19 @@ def component_gradient(
     tests: Annotated[int, Ge(0)] = 10,
     polish: Annotated[int, Ge(0)] = 0,
 ) -> Tensor:
-    """The nearest images (B, C, H, W) that reach the goal, over walks towards several components.
+    """Return the nearest images (B, C, H, W) that reach the goal, of walks towards several components.
 
-    A model that is not made of components has one per class, its score. Whether the goal is reached is up to
-    the whole model; the components only say where to go.
+    In a model without components, the score of each class is its only component. The components only give
+    the direction; the decision of the whole model says whether the goal is reached.
 
     Args:
-        candidates: walks; the first goes to whatever component of the other class is the likeliest on its
-            way, as the published attack is understood, each other one to the next likeliest at its start.
-        step_size: in the units of the norm, as of gradient-descent.
-        iterations: steps of a walk at most.
-        tests: by which the boundary is looked for in a walk's last step, at most.
-        polish: as of gradient-descent, of the nearest image of all walks.
+        candidates: the number of walks. At each step, the first walk goes towards the component of the other
+            class that is then the likeliest, as in the published attack; each other walk goes towards one
+            component, the next likeliest at the start.
+        step_size: in the units of the norm, as in gradient-descent.
+        iterations: the largest number of steps of a walk.
+        tests: the largest number of tests that search for the boundary in a walk's last step.
+        polish: as in gradient-descent, for the nearest image of all walks.
 
     Raises:
         AttackError: the goal is not one of classes.
@@ -62,8 +63,8 @@ def component_gradient(
     wanted = _wanted(model, objective, scores.shape[1])
     best, nearest = x.clone(), torch.full((len(x),), torch.inf, device=x.device)
     for target in _targets(scores, wanted, candidates):
-        slope = partial(_slope, model, wanted, target)
-        walked = walk(model, x, objective, threat, slope, step_size, iterations, tests)
+        gradient = partial(_gradient, model, wanted, target)
+        walked = walk(model, x, objective, threat, gradient, step_size, iterations, tests)
         length = torch.where(walked.reached, threat.distance(walked.images - x), torch.inf)
         better = length < nearest
         best[better], nearest[better] = walked.images[better], length[better]
@@ -71,26 +72,26 @@ def component_gradient(
 
 
 def _scores(model: Handle, x: Tensor) -> Tensor:
-    """(B, P) of the parts, or of the classes where there are none."""
+    """Return (B, P) the scores of the components, or of the classes if there are no components."""
     return model.components(x) if model.has_components else model(x)
 
 
 def _wanted(model: Handle, objective: ClassObjective, count: int) -> Tensor:
-    """(B, P) bool: which components speak for the goal of each case; the others are to be left."""
+    """Tell (B, P) which components belong to the classes that each goal wants; the others are to be left."""
     device = objective.classes.device
     classes = model.component_classes if model.has_components else torch.arange(count)
     named = classes.to(device) == objective.classes[:, None]
     wanted = named if objective.towards else ~named
     if not wanted.any(1).all() or wanted.all(1).any():
-        raise AttackError("a class has no component, so there is no way to it or from it")
+        raise AttackError("a class has no component, so no direction leads to it or away from it")
     return wanted
 
 
 def _targets(scores: Tensor, wanted: Tensor, candidates: int) -> list[Tensor | None]:
-    """For each walk None, whatever wanted component is the likeliest on the way, or (B,) a fixed one.
+    """Return for each walk a fixed component (B,), or None for the likeliest wanted one at each step.
 
-    The likeliest at the start needs no walk of its own. Where a case has fewer components than there are
-    walks, the last of them comes again.
+    The likeliest at the start needs no walk of its own. If a case has fewer components than there are walks,
+    its last one is used again.
     """
     count = wanted.sum(1)  # (B,)
     ranked = scores.nan_to_num(-torch.inf).masked_fill(~wanted, -torch.inf).argsort(1, descending=True)
@@ -98,11 +99,11 @@ def _targets(scores: Tensor, wanted: Tensor, candidates: int) -> list[Tensor | N
     return [None, *(ranked.gather(1, (count - 1).clamp_max(walk)[:, None])[:, 0] for walk in walks)]
 
 
-def _slope(model: Handle, wanted: Tensor, target: Tensor | None, active: Tensor, images: Tensor) -> Tensor:
-    """The gradient (A, C, H, W) of the difference between a wanted component and the likeliest other one.
+def _gradient(model: Handle, wanted: Tensor, target: Tensor | None, active: Tensor, images: Tensor) -> Tensor:
+    """Return the gradient (A, C, H, W) of a wanted component minus the likeliest unwanted one.
 
-    Which other is the likeliest changes on the way: a class that has an outlier beside its manifold is left
-    by leaving both.
+    The likeliest unwanted component may change during a walk; to leave a class that has a component for
+    outliers, for example, an image must leave both that and the nearest other one.
     """
     those = wanted[active]
 

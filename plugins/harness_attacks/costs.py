@@ -1,6 +1,6 @@
-"""The costs of attacks are counted here: forward and backward passes per case, at most, for `harness plan`.
+"""`harness plan` takes the largest numbers of forward and backward passes per case from here.
 
-No torch is imported. The numbers that bound an attack's tests stand here too, and the attacks import them.
+No torch is imported. The constants that limit an attack's tests are here too, and the attacks import them.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from harness.specs import Parameters
 from harness_attacks.places import starts
 
 SPARE = 4
-"""Interpolation may narrow a section by 2^SPARE less than as many halvings would have."""
+"""The number of tests by which interpolation may fall behind the binary search."""
 STRETCHES = (1.0, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 4.0, 8.0, 16.0)
-"""Of a perturbation that fell short as it is stored, or in float32: how much longer it is tried. The small
-ones are those that rounding to 8 bits takes away most of."""
+"""The factors by which a perturbation is lengthened if it misses its goal after rounding or in float32. Small
+perturbations need the large factors, because rounding to 8 bits removes most of them."""
 ROUGH, FINE = 1, 4
-"""Tests that narrow a line on the way, and at its end."""
+"""The number of tests that narrow a line during a search, and at its end."""
 
 
 def passes_of_ffa(parameters: Parameters) -> tuple[float, float]:
@@ -24,69 +24,69 @@ def passes_of_ffa(parameters: Parameters) -> tuple[float, float]:
         return 2.0 * parameters["max_iterations"], float(parameters["max_iterations"])
     tests = parameters["max_steps"] + parameters["max_bisections"]
     tests += SPARE * (parameters["root"] == "interpolate")
-    # In reduced precision a test may have to be repeated in float32, and the last one is.
+    # In reduced precision a test may be repeated in float32, and the last one always is.
     return 1.0 + 2 * tests + 1, 1.0
 
 
 def passes_of_fgs(parameters: Parameters) -> tuple[float, float]:
-    """Count those of FGS, by line search or step by step."""
+    """Count the passes of FGS, by line search or step by step."""
     if parameters["search"] == "iterative":
-        # in reduced precision a test beside each gradient; either way a last one
+        # in reduced precision a test for each gradient; in any case a last one
         return 2.0 * parameters["max_iterations"] + 1, float(parameters["max_iterations"])
     return 1.0 + 8 + 7, 1.0
 
 
 def passes_of_pgd(parameters: Parameters) -> tuple[float, float]:
-    """Count those of PGD with its restarts."""
-    # where an image has reached its goal and its rounding has not, each step tests the rounding as well
+    """Count the passes of PGD with its restarts."""
+    # if an image has reached its goal, but not after rounding, each step tests the rounded image as well
     steps, restarts = parameters["steps"], parameters["restarts"]
     return (2.0 * steps + 1) * restarts, float(steps * restarts)
 
 
 def passes_of_noise(parameters: Parameters) -> tuple[float, float]:
-    """Count those of noise, a test of each draw."""
+    """Count the passes of noise, one test per sample."""
     return float(parameters["draws"]), 0.0
 
 
 def _passes_of_polish(rounds: int) -> tuple[float, float]:
-    """Count those of ``shrink.polished``: lines and normals."""
-    # where all lines begin; the first line, one more for each round and its gradient, and the last
+    """Count the passes of ``shrink.polished``: lines and normals."""
+    # one pass at the start of all lines; then the first line, a line and a gradient per round, the last line
     lines = 1 + (1 + rounds) * (len(STRETCHES) + ROUGH) + rounds + len(STRETCHES) + FINE
     return float(lines if rounds else 0), float(rounds)
 
 
 def passes_of_cw(parameters: Parameters) -> tuple[float, float]:
-    """Count those of Carlini and Wagner's attack, its rescues and its polish."""
+    """Count the passes of Carlini and Wagner's attack, its rescues and its polish."""
     steps = float(parameters["iterations"] * (parameters["searches"] + parameters["rescues"]))
     tests, rounds = _passes_of_polish(parameters["polish"])
     return 1.0 + steps + tests, steps + rounds
 
 
 def passes_of_descent(parameters: Parameters) -> tuple[float, float]:
-    """Count those of gradient descent, the line at its end and its polish."""
+    """Count the passes of gradient descent, the line at its end and its polish."""
     # in reduced precision a test may have to be repeated in float32
     tests = 2.0 * parameters["iterations"] + 1 + len(STRETCHES) + parameters["tests"]
-    lines, slopes = _passes_of_polish(parameters["polish"])
+    lines, gradients = _passes_of_polish(parameters["polish"])
     iterations = float(parameters["iterations"])
-    return 1.0 + iterations + tests + lines, iterations + slopes
+    return 1.0 + iterations + tests + lines, iterations + gradients
 
 
 def passes_of_components(parameters: Parameters) -> tuple[float, float]:
-    """Count those of the component gradient, a descent for each candidate, and one polish."""
+    """Count the passes of the component gradient: a descent for each candidate, and one polish."""
     forwards, backwards = passes_of_descent({**parameters, "polish": 0})
-    lines, slopes = _passes_of_polish(parameters["polish"])
+    lines, gradients = _passes_of_polish(parameters["polish"])
     walks = parameters["candidates"]
-    return 1.0 + walks * forwards + lines, walks * backwards + slopes
+    return 1.0 + walks * forwards + lines, walks * backwards + gradients
 
 
 def passes_of_patch(parameters: Parameters) -> tuple[float, float]:
-    """Count those of a patch, climbed from each of its starts."""
+    """Count the passes of a patch with its restarts."""
     forwards, backwards = _passes_of_climb(parameters["iterations"], parameters["mirror"])
     return parameters["restarts"] * forwards, parameters["restarts"] * backwards
 
 
 def passes_of_square(parameters: Parameters) -> tuple[float, float]:
-    """Count those of a square, a short climb at every place, and a patch at the best one."""
+    """Count the passes of a square: a short search at every place, and a patch at the best one."""
     places = len(starts(parameters["side"], parameters["stride"])) ** 2
     search = _passes_of_climb(parameters["search_iterations"], mirror=False)
     attack = passes_of_patch(parameters)
@@ -94,13 +94,13 @@ def passes_of_square(parameters: Parameters) -> tuple[float, float]:
 
 
 def passes_of_universal_patch(parameters: Parameters) -> tuple[float, float]:
-    """Count those of a universal patch, by the images that it learns on."""
-    # an image is in one mini-batch per pass through all of them: in each, where all fit into one
+    """Count the passes of a universal patch for each image that it learns on."""
+    # an image is in one mini-batch per pass through all images, which is every one if a single one holds all
     passes = float(parameters["iterations"] * (1 + parameters["mirror"]))
     return passes, passes
 
 
 def _passes_of_climb(iterations: int, mirror: bool) -> tuple[float, float]:
-    """Count the gradients, the images tested on the way, and at the end the last and the best."""
+    """Count the gradients, the tests during the ascent, and the tests of the last and the best image."""
     gradients = float(iterations * (1 + mirror))
     return gradients + iterations.bit_length() + 2, gradients

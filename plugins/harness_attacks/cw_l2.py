@@ -1,14 +1,14 @@
-"""CW-L2 (Carlini and Wagner 2017, https://arxiv.org/abs/1608.04644, section 5 and VI-A), for every head.
+"""CW-L2 is the attack of Carlini and Wagner (https://arxiv.org/abs/1608.04644, 5 and VI-A) for every head.
 
 Adam minimises ||x' - x||^2 + c max(κ - margin(x'), 0) over an unbounded variable whose tanh is the image, so
-that the box needs no clipping. The constant c is searched for each case: where the goal was reached it is
-halved towards the largest one that failed, elsewhere it is multiplied by ten until one succeeds; variable and
-Adam's averages begin anew at each search. The margin is the goal's own: of two logits, of one attribute's
+that images need no clipping to [0, 1]. The constant c is searched for each case: after a success, it is the
+middle between the constant and the largest one that failed; before, it is multiplied by ten. The variable and
+Adam's moments are reset for each search. The margin is that of the goal: of two logits, of one attribute's
 score, or of the distance to an anchor.
 
-What the published attack does not have, and what a parameter turns off: cases that reached nothing get more
-searches (``rescues``), and the result is drawn towards the original as far as the goal holds (``polish``),
-along its line and along the boundary, on images as they are stored and in float32.
+Two parameters add to the published attack, and can be 0: cases without a success get more searches
+(``rescues``), and the result is moved towards the original while the goal stays reached (``polish``), along
+the line between them and along the boundary, with tests of rounded images in float32.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from harness_attacks.shrink import polished
 from harness_attacks.tanh_space import from_tanh, steepness, to_tanh
 
 CHECKS = 20
-"""How often a search looks whether a case still gets on."""
+"""How often a search checks the progress of its cases."""
 GROWTH = 10.0
-"""Of the constant, while nothing has succeeded."""
+"""The factor by which the constant grows before the first success."""
 
 
 def cw_l2(
@@ -53,27 +53,27 @@ def cw_l2(
     rescues: Annotated[int, Ge(0)] = 6,
     polish: Annotated[int, Ge(0)] = 10,
 ) -> Tensor:
-    """Images (B, C, H, W) with a small L2 perturbation that reaches the goal; the originals where none does.
+    """Return images (B, C, H, W) with a small L2 perturbation that reaches the goal, or the originals.
 
     Args:
-        searches: values of the constant that are tried for each case.
-        iterations: Adam's steps for each value, at most.
-        learning_rate: Adam's.
-        initial_constant: the first value.
-        confidence: κ, the margin that is asked for, in the units of the model's scores.
-        abort_early: a case leaves a search once a twentieth of the iterations has hardly lowered its loss:
-        progress: to no less than this share of it. (As published: .9999, and a tenth.) What more iterations
-            would gain, the polish gains in a few.
-        rescues: so many more values, each ten times the last, for cases that have reached nothing.
-        polish: rounds in which the result is drawn towards the original as far as the goal holds; 0: it stays
-            as Adam found it.
+        searches: how many values of the constant are tried for each case.
+        iterations: the largest number of Adam's steps for each value.
+        learning_rate: the learning rate of Adam.
+        initial_constant: the first value of the constant.
+        confidence: κ, the margin that is required, in the units of the model's scores.
+        abort_early: a case leaves a search if a twentieth of the iterations does not lower its loss enough.
+        progress: the share of its earlier loss to which a case must get for this. (The paper has .9999, and a
+            tenth of the iterations.) Polishing takes fewer passes to gain what more iterations would gain.
+        rescues: how many more values, each ten times the last, are tried for cases without a success.
+        polish: rounds in which the result is moved towards the original while the goal stays reached; 0: the
+            result is what Adam found.
     """
     model = model.focus(objective)
     oracle = Oracle(model, objective)
     every = torch.arange(len(x), device=x.device)
     best = x.clone()
-    distance = torch.full((len(x),), torch.inf, device=x.device)  # of the best so far, squared
-    # An image that is where it should be is its own adversarial.
+    distance = torch.full((len(x),), torch.inf, device=x.device)  # the squared distance of the best image
+    # An original that has reached its goal is returned as it is.
     active = every[~(oracle.margin(every, x) > 0)] if len(x) else every
     begun = active
     constant = _Constant.first(len(x), initial_constant, x)
@@ -96,11 +96,11 @@ def cw_l2(
 
 @dataclass(frozen=True, eq=False)
 class _Constant:
-    """The constant of each case, between the largest that failed and the smallest that succeeded."""
+    """The constant of each case lies between the largest that failed and the smallest that succeeded."""
 
     value: Tensor  # (B,)
     low: Tensor  # (B,)
-    high: Tensor  # (B,) infinite until one succeeds
+    high: Tensor  # (B,) infinite until the first success
 
     @classmethod
     def first(cls, cases: int, value: float, like: Tensor) -> _Constant:
@@ -108,7 +108,7 @@ class _Constant:
         return cls(filled, torch.zeros_like(filled), torch.full_like(filled, torch.inf))
 
     def update(self, cases: Tensor, reached: Tensor) -> None:
-        """After a search of ``cases`` (K,), of which some ``reached`` (K,) their goals."""
+        """Update the constants after a search of ``cases`` (K,), given which ``reached`` (K,) their goals."""
         value = self.value[cases]
         self.high[cases] = torch.where(reached, self.high[cases].minimum(value), self.high[cases])
         self.low[cases] = torch.where(reached, self.low[cases], self.low[cases].maximum(value))
@@ -118,7 +118,7 @@ class _Constant:
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """Cases at work in one search; row a is case ``cases[a]``."""
+    """A _Search holds the active cases of one search; row a is case ``cases[a]``."""
 
     model: Handle
     objective: Objective
@@ -127,7 +127,7 @@ class _Search:
     confidence: float
     x: Tensor  # (A, C, H, W)
     start: Tensor  # (A, C, H, W) x in tanh space
-    moved: Tensor  # (A, C, H, W) from there
+    moved: Tensor  # (A, C, H, W) the change in tanh space
     adam: Adam
     mask: Tensor | None  # (A, 1, H, W) or (1, 1, H, W)
 
@@ -158,7 +158,7 @@ class _Search:
         )
 
     def take(self, rows: Tensor) -> _Search:
-        """Some of the cases; the others' averages are gone."""
+        """Return some of the cases; Adam's moments of the others are lost."""
         values = {
             field.name: getattr(self, field.name)[rows]
             for field in fields(self)
@@ -179,10 +179,10 @@ class _Search:
         distance: Tensor,
         reached: Tensor,
     ) -> None:
-        """Adam's steps; improves ``best`` and its squared ``distance``, and marks who ``reached`` a goal.
+        """Make Adam's steps; update ``best``, its squared ``distance`` and ``reached`` of the whole batch.
 
-        The three are of the whole batch. Cases leave whose loss is above the share ``progress`` of what it
-        was a twentieth of the iterations ago.
+        A case leaves if its loss is above the share ``progress`` of what it was a twentieth of the iterations
+        before.
         """
         left, before = self, torch.full((len(self.cases),), torch.inf, device=self.x.device)
         every = max(1, iterations // CHECKS)
@@ -198,27 +198,27 @@ class _Search:
                     left, before = left.take(rows), before[rows]
 
     def step(self, learning_rate: float, best: Tensor, distance: Tensor, reached: Tensor) -> Tensor:
-        """Test the image of each case, and make Adam's next step from it; the loss (A,) before the step."""
+        """Test the image of each case, make Adam's next step, and return the loss (A,) before the step."""
         image = from_tanh(self.start + self.moved)
-        slope_of_tanh = steepness(image)
+        tanh_gradient = steepness(image)
         if self.mask is not None:
             image = torch.where(self.mask > 0, image, self.x)
-        margin, slope = self.model.gradient(image, self.objective.margin)
+        margin, model_gradient = self.model.gradient(image, self.objective.margin)
         change = image - self.x
         squared = change.flatten(1).square().sum(1)
         there = (margin > 0) & (margin >= self.confidence)
         self.keep(there, image, squared, best, distance, reached)
         short = (self.confidence - margin).clamp_min(0)
-        # The model's slope counts only where the margin still falls short. A slope that is no number is none.
+        # The model's gradient counts only where the margin is too small. Values that are not finite become 0.
         pull = self.constant * (short > 0).view(-1, 1, 1, 1)
-        gradient = change.mul_(2).sub_(slope.nan_to_num_(0, 0, 0).mul_(pull)).mul_(slope_of_tanh)
+        gradient = change.mul_(2).sub_(model_gradient.nan_to_num_(0, 0, 0).mul_(pull)).mul_(tanh_gradient)
         self.moved.sub_(self.adam.step(gradient.flatten(1)).view_as(gradient), alpha=learning_rate)
         return squared + self.constant.flatten() * short
 
     def keep(
         self, there: Tensor, image: Tensor, squared: Tensor, best: Tensor, distance: Tensor, reached: Tensor
     ) -> None:
-        """Remember the images that reach their goals and are the nearest so far."""
+        """Keep the images that reach their goals and are the nearest so far."""
         reached[self.cases[there]] = True
         rows = torch.nonzero(there & (squared < distance[self.cases])).flatten()
         if len(rows):

@@ -1,20 +1,19 @@
-"""Fast flipping attribute, FFA (Rozsa et al., https://arxiv.org/abs/1801.02480, section 3.1, eq. 8-9).
+"""FFA, fast flipping attribute, is an attack of Rozsa et al. (https://arxiv.org/abs/1801.02480, eq. 8-9).
 
-A target t equals the network's answer f(x), but for the attribute in question, which it sets to 0. FFA
-follows the gradient of 1/2 ||t - f(x)||^2 downhill, towards the target. (Eq. 9 is printed with the other
-sign, which would lead away from it.)
+A target t equals the network's output f(x), except for the attribute to flip, whose target is 0. FFA descends
+1/2 ||t - f(x)||^2 towards the target. (Eq. 9 is printed with the other sign, which leads away from it.)
 
 - One output: the direction is -f ∇f.
 - Joint networks (MOON): the targets of the other attributes are their own scores, so they contribute
   nothing, and the direction is -f_i ∇f_i.
 - Softmax networks (section 5): the larger of the two logits gets the target 0, the other its own value, so
-  that the direction is -l ∇l of the larger. Where the larger logit is negative already, the published
-  attack raises it and cannot flip the decision.
+  that the direction is -l ∇l of the larger. If the larger logit is negative, the published attack raises it
+  and cannot flip the decision.
 
-The iterative search computes target and gradient anew at each temporary image, which is not rounded. Where
-such an image has crossed the boundary already, and only its rounding has not, the target of eq. 8 leads back
-to the boundary and over it again, and some searches never end: that, too, is inherent in the attack as it is
-written, and kept. ``crossed = "onward"`` goes on instead, away from the decision that is to be flipped.
+The iterative search computes target and gradient again at each temporary image, which is not rounded. If such
+an image has crossed the boundary, but its rounded version has not, the target of eq. 8 leads back to the
+boundary and over it again, and some searches never end. This is inherent in the attack as published, and
+kept. ``crossed = "onward"`` continues instead, away from the decision that is to be flipped.
 """
 
 from __future__ import annotations
@@ -55,26 +54,25 @@ def ffa(
     max_iterations: int = 300,
     crossed: Crossed = "back",
 ) -> Tensor:
-    """Images (B, C, H, W) with the smallest perturbation along FFA's direction that flips the attribute.
+    """Return images (B, C, H, W) with the smallest change along FFA's direction that flips the attribute.
 
     Args:
-        search: "line": one gradient, and a line search along it. "iterative": steps of L-infinity = 1 grey
-            level, each along the gradient at the image that the last one led to.
-        first_step: line: grey levels of the first step.
-        max_steps: line: at most so many steps, the last of which reaches 2^20 - 1 grey levels: components
-            down to 1/4000 of the largest have then crossed the whole box. The search ends sooner where the
-            image no longer changes, but the smallest components of a gradient keep changing it for ever.
-        max_bisections: line: at most so many halvings of the last section; fewer where its ends are
-            neighbours, one grey level of one component apart. Halvings that yield no new image ask the model
-            nothing.
-        root: line: "bisect" narrows the last section as published; "interpolate" to neighbours of the same
-            kind, in fewer passes. Where the score crosses 0 more than once in that section, the two may end
-            at different crossings.
-        trust: line, reduced precision: a score so far from 0 is not asked for again in float32, but at the
-            step that is found. Scores are of size 1, and bfloat16 errs by a few hundredths.
-        max_iterations: iterative: steps at most. The paper states no number.
-        crossed: iterative: where the temporary image has flipped and its rounding has not, "back" follows
-            eq. 9 as it is written, "onward" goes on; for networks with one score per attribute.
+        search: "line": one gradient, and a line search along it. "iterative": steps with an L-infinity norm
+            of 1/255, each along the gradient at the current image.
+        first_step: line search: the first step, in units of 1/255 (8-bit levels).
+        max_steps: line search: the largest number of steps, of which the last reaches 2^20 - 1 levels:
+            components down to 1/4000 of the largest have then crossed [0, 1]. The search ends earlier if the
+            image no longer changes, but the smallest components of a gradient hardly ever stop changing it.
+        max_bisections: line search: the largest number of halvings of the last section; fewer if its ends
+            differ by one level of one component. Halvings without a new image need no pass.
+        root: line search: "bisect" narrows the last section as published; "interpolate" reaches such ends
+            too, in fewer passes. If the score crosses 0 more than once in that section, they may find
+            different crossings.
+        trust: line search, reduced precision: scores farther from 0 than this are not repeated in float32,
+            except at the step that is found. Scores are of size 1; bfloat16 errs by a few hundredths.
+        max_iterations: iterative: the largest number of steps. The paper states no number.
+        crossed: iterative: if the temporary image has flipped, but its rounded version has not, "back"
+            follows eq. 9 as published, "onward" continues; for networks with one score per attribute.
 
     Raises:
         AttackError: a parameter is out of range, or ``crossed`` is "onward" and there are two logits.
@@ -85,7 +83,7 @@ def ffa(
             raise AttackError('crossed = "onward" needs one score per attribute; this network has two logits')
         step = downhill if crossed == "back" else onward
         return follow(model, x, objective, threat, step, max_iterations=max_iterations, whole=False)
-    # One backward pass in all: reduced precision would save little, and lead elsewhere.
+    # There is only one backward pass: reduced precision would save little, and change the direction.
     start, direction = downhill(model.precise(), x, objective)
     return smallest_step(
         Line(x, along(direction, threat), threat),
@@ -99,19 +97,19 @@ def ffa(
 
 
 def downhill(model: Handle, x: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
-    """The margin (B,) beyond the noise, and the descent (B, C, H, W) of 1/2 ||t - f(x)||^2.
+    """Return the margin (B,) beyond ``NOISE``, and the descent (B, C, H, W) of 1/2 ||t - f(x)||^2.
 
-    Of the sum only the component whose target is 0 is not constantly 0.
+    Only the term with target 0 contributes to the sum; the others are always 0.
     """
     margin = torch.empty(len(x), device=x.device)
 
     def distance(outputs: Tensor) -> Tensor:  # (B,)
         margin.copy_(decisive(objective, outputs.detach()))
-        # The margin is the attribute's score or its negative; squared, they are one.
+        # The margin is the attribute's score or its negative; their squares are the same.
         return objective.margin(outputs).square() / 2
 
     def larger(logits: Tensor) -> Tensor:  # (B, 2) absent, present → (B,)
-        # The score is the logits' difference, and its sign is what a flip is to change.
+        # The score is the difference of the logits, and a flip changes its sign.
         margin.copy_(-logits.detach().diff(dim=1)[:, 0].abs())
         return logits.max(1).values.square() / 2
 
@@ -121,7 +119,7 @@ def downhill(model: Handle, x: Tensor, objective: Objective) -> tuple[Tensor, Te
 
 
 def onward(model: Handle, x: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
-    """The margin (B,) beyond the noise, and its ascent (B, C, H, W), on whatever side of the boundary."""
+    """Return the margin (B,) beyond ``NOISE`` and its gradient (B, C, H, W), on any side of the boundary."""
     margin = torch.empty(len(x), device=x.device)
 
     def reach(outputs: Tensor) -> Tensor:  # (B,)

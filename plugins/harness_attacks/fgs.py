@@ -1,13 +1,13 @@
-"""Fast gradient sign, FGS (Goodfellow et al. 2015, https://arxiv.org/abs/1412.6572, eq. for η in section 4).
+"""FGS, fast gradient sign, is the attack of Goodfellow et al. (https://arxiv.org/abs/1412.6572, section 4).
 
 The direction is the sign of the gradient of the model's own training loss J(θ, x, y) on the true label y. A
 line search finds the smallest integer eps (Rozsa et al., section 3.1, eq. 7); the iterative search (Kurakin
-et al. 2017) moves by one grey level along each sign, so that its images stay on the 8-bit grid.
+et al. 2017) steps by 1/255 along each sign, so that its images stay on the 8-bit grid.
 
-- Right decisions are lost by ascending the loss, wrong ones corrected by descending it (natural adversarials,
-  section 3.2), and a targeted class is reached by descending the loss on it.
-- On a network trained with Euclidean loss, a score that overshoots its label (f y > 1) has a loss gradient
-  that points away from the boundary. It is inherent in the published attack, and kept, at each step.
+- Correct decisions are changed by ascending the loss, wrong ones by descending it (natural adversarials,
+  section 3.2); a targeted class is reached by descending the loss on it.
+- On a network trained with Euclidean loss, a score beyond its label (f y > 1) has a loss gradient that points
+  away from the boundary. This is inherent in the published attack, and kept at each step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness_attacks.line_search import smallest_step
 from harness_attacks.oracle import Oracle, decisive
 
 DOUBLINGS = 8
-"""1 + 2 + … + 128 = 255 grey levels cross the whole box; as many bisections bring 255 down to 1."""
+"""1 + 2 + … + 128 = 255 levels cross all of [0, 1], and as many bisections reduce 255 to 1."""
 
 
 def fgs(
@@ -41,22 +41,22 @@ def fgs(
     first_step: int = 1,
     max_iterations: int = 300,
 ) -> Tensor:
-    """Images (B, C, H, W) with the smallest whole number of grey levels that reaches the goal.
+    """Return images (B, C, H, W) with the smallest whole number of 8-bit levels that reaches the goal.
 
     Args:
-        search: "line": one gradient, and a line search along its sign. "iterative": steps of one grey level
-            along the sign of the gradient at the image that the last one led to.
-        first_step: line: grey levels of the first step.
-        max_iterations: iterative: steps at most. The paper states no number.
+        search: "line": one gradient, and a line search along its sign. "iterative": steps of 1/255 along the
+            sign of the gradient at the current image.
+        first_step: line search: the first step, in units of 1/255.
+        max_iterations: iterative: the largest number of steps. The paper states no number.
     """
     model = model.focus(objective)
     if search == "iterative":
         return follow(model, x, objective, threat, uphill, max_iterations=max_iterations, whole=True)
-    # One backward pass in all: reduced precision would save nothing.
+    # There is only one backward pass: reduced precision would save nothing.
     model = model.precise()
-    margin, slope = uphill(model, x, objective)
-    # An image that is where it should be is its own adversarial: it has nowhere to go.
-    direction = along(slope, threat) * ~(margin > 0).view(-1, 1, 1, 1)
+    margin, gradient = uphill(model, x, objective)
+    # An original that has reached its goal gets no direction, and stays as it is.
+    direction = along(gradient, threat) * ~(margin > 0).view(-1, 1, 1, 1)
     return smallest_step(
         Line(x, direction, threat),
         Oracle(model, objective),
@@ -68,9 +68,9 @@ def fgs(
 
 
 def uphill(model: Handle, x: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
-    """The margin (B,) beyond the noise, and the sign (B, C, H, W) of the slope of the training loss.
+    """Return the margin (B,) beyond ``NOISE``, and the sign (B, C, H, W) of the training loss's gradient.
 
-    The loss is ascended or descended as the goal wants.
+    The sign is reversed where the goal asks to descend the loss.
     """
     margin = torch.empty(len(x), device=x.device)
 
@@ -79,5 +79,5 @@ def uphill(model: Handle, x: Tensor, objective: Objective) -> tuple[Tensor, Tens
         own = objective.loss(outputs)
         return torch.where(objective.ascend, own, -own)
 
-    _, slope = model.gradient(x, loss)
-    return margin, slope.sign()
+    _, gradient = model.gradient(x, loss)
+    return margin, gradient.sign()

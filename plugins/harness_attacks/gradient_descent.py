@@ -1,8 +1,8 @@
-"""Gradient descent: steps of a fixed size along the margin's gradient, until the goal is reached.
+"""Gradient descent makes steps of a fixed size along the margin's gradient, until the goal is reached.
 
-The plainest of all minimal attacks, and the one with which the Bayes-optimal study measures its models
-(Richardson and Weiss 2021, https://arxiv.org/abs/2002.10563, section 4). The step over the boundary is
-searched for the boundary.
+It is the simplest minimum-norm attack, and the one that the Bayes-optimal study uses (Richardson and Weiss
+2021, https://arxiv.org/abs/2002.10563, section 4). The boundary is searched inside the last step, which
+crosses it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness_attacks.oracle import Oracle
 from harness_attacks.shrink import polished, shrink
 
 STEPS = {"l2": 0.05, "linf": 0.5 / GREY_LEVELS}
-"""The default step by norm."""
+"""The default step size of each norm."""
 
 
 def gradient_descent(
@@ -39,35 +39,34 @@ def gradient_descent(
     tests: Annotated[int, Ge(0)] = 10,
     polish: Annotated[int, Ge(0)] = 0,
 ) -> Tensor:
-    """The first images (B, C, H, W) on the way that reach the goal as they are stored; else the originals.
+    """Return the first images (B, C, H, W) that reach the goal after rounding, or the originals.
 
-    A case leaves the batch once it is there, where its gradient is zero, and where the budget, if there is
-    one, is used up.
+    A case leaves the batch once it reaches its goal, has a gradient of zero, or has used up the budget.
 
     Args:
-        step_size: in the units of the norm: along the gradient in L2, along its sign in L-infinity. By
-            default .05, or half a grey level.
-        iterations: steps at most.
-        tests: by which the boundary is looked for in the last step, at most.
-        polish: rounds along the boundary towards the original, in L2; where a boundary bends, the point at
-            which a walk meets it may be far from its nearest one. Not part of the published attack.
+        step_size: in the units of the norm: along the gradient in L2, along its sign in L-infinity. The
+            default is .05 in L2, and half an 8-bit level in L-infinity.
+        iterations: the largest number of steps.
+        tests: the largest number of tests that search for the boundary in the last step.
+        polish: rounds along the boundary towards the original, in L2; on a curved boundary, the point at
+            which a walk meets it may be far from the nearest one. This is not in the published attack.
     """
     model = model.focus(objective)
 
-    def slope(active: Tensor, images: Tensor) -> Tensor:
+    def gradient(active: Tensor, images: Tensor) -> Tensor:
         return model.take(active).gradient(images, objective.take(active).margin)[1]
 
-    walked = walk(model, x, objective, threat, slope, step_size, iterations, tests)
+    walked = walk(model, x, objective, threat, gradient, step_size, iterations, tests)
     return drawn_nearer(model, x, objective, threat, walked, polish)
 
 
 class Walked(NamedTuple):
-    """Where a walk ended."""
+    """A Walked holds the results of a walk."""
 
     images: Tensor
-    """(B, C, H, W) as they are stored; the originals where the goal was not reached."""
+    """(B, C, H, W) rounded images; the originals of cases that did not reach their goal."""
     reached: Tensor
-    """(B,) bool."""
+    """(B,) bool: the goal is reached."""
 
 
 def walk(
@@ -75,31 +74,32 @@ def walk(
     x: Tensor,
     objective: Objective,
     threat: Threat,
-    slope: Callable[[Tensor, Tensor], Tensor],
+    gradient: Callable[[Tensor, Tensor], Tensor],
     step_size: float | None,
     iterations: int,
     tests: int,
 ) -> Walked:
-    """Steps of a fixed size along a slope until the goal is reached, and then back to the boundary.
+    """Make steps of a fixed size along a gradient until the goal is reached, then go back to the boundary.
 
     Args:
         model: focused on the objective.
-        slope: of what is to rise: cases (A,) and their images now (A, C, H, W) to (A, C, H, W).
-        step_size: as of ``gradient_descent``, as are the others.
+        gradient: a function of cases (A,) and their current images (A, C, H, W) that returns the gradient
+            (A, C, H, W) to ascend.
+        step_size, iterations, tests: as in ``gradient_descent``.
     """
     oracle = Oracle(model, objective)
     size = STEPS[threat.norm or "l2"] if step_size is None else step_size
     best, reached = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
     active = torch.arange(len(x), device=x.device)
     if len(x):
-        reached = oracle.margin(active, x) > 0  # those that are there already stay where they are
+        reached = oracle.margin(active, x) > 0  # originals that have reached their goal stay as they are
         active = active[~reached]
     x_adv = x[active]
     for _ in range(iterations):
         if not len(active):
             break
         own = threat.take(active)
-        step = _along(slope(active, x_adv), own, size)
+        step = _along(gradient(active, x_adv), own, size)
         free = replace(own, eps=None).project(x_adv + step, x[active])
         moved = own.project(free, x[active])
         there = oracle.rough_margin(active, own.round(moved)) > 0
@@ -110,7 +110,7 @@ def walk(
             best[cases], reached[cases] = found.images, found.reached
             there[rows] = found.reached
             model.take(cases[found.reached]).found()
-        # Where nothing changes any more, nothing ever will; and a walk does not go along a budget's edge.
+        # A case whose image no longer changes is finished; so is one that has reached the edge of the budget.
         moving = (moved != x_adv).flatten(1).any(1)
         if own.eps is not None:
             moving &= own.distance(free - x[active]) < own.eps
@@ -123,19 +123,19 @@ def walk(
 def drawn_nearer(
     model: Handle, x: Tensor, objective: Objective, threat: Threat, walked: Walked, rounds: int
 ) -> Tensor:
-    """The images (B, C, H, W) at which walks ended, drawn towards the originals where they reached the goal.
+    """Move images (B, C, H, W) of walks that reached their goals along the boundary, towards the originals.
 
     Args:
         model: focused on the objective.
-        rounds: along the boundary, at most; 0 leaves the images as they are.
+        rounds: the largest number of rounds; 0 leaves the images as they are.
 
     Raises:
-        AttackError: in another norm than L2, for what is nearer there is another point of the boundary.
+        AttackError: the norm is L-infinity, in which another point of the boundary is the nearest.
     """
     if not rounds:
         return walked.images
     if threat.norm == "linf":
-        raise AttackError('polish looks for what is nearer in L2; leave it out with norm = "linf"')
+        raise AttackError('polish looks for the nearest image in L2; leave it out with norm = "linf"')
     moved = (walked.images != x).flatten(1).any(1)
     cases = torch.nonzero(walked.reached & moved).flatten()
     best = walked.images.clone()
@@ -148,13 +148,13 @@ def drawn_nearer(
     return best
 
 
-def _along(slope: Tensor, threat: Threat, size: float) -> Tensor:
-    """The step (A, C, H, W) of that size that climbs fastest inside the region; none where nothing climbs."""
-    slope = slope.nan_to_num(0, 0, 0)
+def _along(gradient: Tensor, threat: Threat, size: float) -> Tensor:
+    """Return the steepest step (A, C, H, W) of that size inside the region; 0 where the gradient is 0."""
+    gradient = gradient.nan_to_num(0, 0, 0)
     if threat.mask is not None:
-        slope = slope * threat.mask.to(slope)
+        gradient = gradient * threat.mask.to(gradient)
     if threat.norm == "linf":
-        return slope.sign().mul_(size)
-    # Scaled first, for small gradients have squares that vanish.
-    slope = slope / linf(slope).clamp_min(1e-30).view(-1, 1, 1, 1)
-    return slope.mul_((size / l2(slope).clamp_min(1e-12)).view(-1, 1, 1, 1))
+        return gradient.sign().mul_(size)
+    # The gradient is scaled first, because the squares of small values would become 0.
+    gradient = gradient / linf(gradient).clamp_min(1e-30).view(-1, 1, 1, 1)
+    return gradient.mul_((size / l2(gradient).clamp_min(1e-12)).view(-1, 1, 1, 1))

@@ -1,7 +1,7 @@
-"""Steps of one grey level, each along a gradient of its own, until the goal is reached (Rozsa et al., 3.1).
+"""Iterative FFA and FGS make steps of one 8-bit level (1/255) until the goal is reached (Rozsa et al., 3.1).
 
-The published iteration makes a step of L-infinity 1, computes loss and gradient anew at the image that comes
-of it, and ends once the decision has flipped. How many steps it may make is not stated.
+The published iteration makes a step with an L-infinity norm of 1, computes loss and gradient again at the new
+image, and ends once the decision has flipped. The paper does not state a largest number of steps.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from harness_attacks.line import along
 from harness_attacks.oracle import Oracle, is_exact
 
 Uphill = Callable[[Handle, Tensor, Objective], tuple[Tensor, Tensor]]
-"""Of a handle, images (B, C, H, W) and their objective: the margin (B,) beyond the noise there, and the
-direction (B, C, H, W) in which to go, of any length."""
+"""A function of a handle, images (B, C, H, W) and their objective. It returns the margin (B,) beyond the
+oracle's ``NOISE``, and the direction (B, C, H, W) of the next step, of any length."""
 
 
 def follow(
@@ -34,17 +34,17 @@ def follow(
     max_iterations: int,
     whole: bool,
 ) -> Tensor:
-    """The first images (B, C, H, W) on the way that reach the goal; the originals where none does.
+    """Return the first images (B, C, H, W) that reach the goal, or the originals.
 
-    A case leaves the batch once its image, as it would be stored, reaches the goal in float32; and where it
-    has come to a standstill: its gradient is zero, or budget, region and box let nothing change any more.
+    A case leaves the batch once its rounded image reaches the goal in float32, or can no longer change: its
+    gradient is zero, or budget, region and pixel range allow no change.
 
     Args:
         model: focused on the objective; gradients are computed in its own precision.
-        max_iterations: steps at most.
-        whole: move on the grid, so that images are tested where the gradient is taken; where that is float32,
-            its forward pass is the test. Otherwise images are real-valued, kept in the box, and rounded for
-            the test only.
+        max_iterations: the largest number of steps.
+        whole: keep images on the grid, so that the tested image is the one whose gradient is taken; in
+            float32, that forward pass is then the test. Otherwise images are real-valued, kept in [0, 1],
+            and rounded for the test only.
     """
     if max_iterations < 1:
         raise AttackError(f"an iterative search cannot make {max_iterations=}")
@@ -73,29 +73,29 @@ def follow(
 
 @dataclass(frozen=True, eq=False)
 class _Walk:
-    """The cases that are still on their way."""
+    """A _Walk holds the cases that have not reached their goals."""
 
     cases: Tensor  # (A,)
-    x: Tensor  # (A, C, H, W) where they began
-    image: Tensor  # (A, C, H, W) where they are
+    x: Tensor  # (A, C, H, W) the originals
+    image: Tensor  # (A, C, H, W) the current images
     threat: Threat
 
     def take(self, rows: Tensor) -> _Walk:
-        """Those of the rows (A,) that are True."""
+        """Return the rows (A,) that are True."""
         if rows.all():
             return self
         at = torch.nonzero(rows).flatten()
         return _Walk(self.cases[at], self.x[at], self.image[at], self.threat.take(at))
 
     def moved(self, direction: Tensor, whole: bool) -> _Walk:
-        """One grey level further; on a coarser grid, one of its levels."""
+        """Return the walk after a step of one 8-bit level; on a coarser grid, of one of its levels."""
         levels = min(self.threat.levels or GREY_LEVELS, GREY_LEVELS) if whole else GREY_LEVELS
         image = self.image + along(direction, self.threat) / levels
         image = self.threat.project(image, self.x)
         return replace(self, image=self.threat.settle(image, self.x) if whole else image)
 
     def tested(self, oracle: Oracle, found: Tensor) -> _Walk:
-        """Those that have not reached their goal; the others' images, as stored, go to ``found``."""
+        """Return the cases that miss their goal; write the rounded images of the others to ``found``."""
         if not len(self.cases):
             return self
         stored = replace(self, image=self.threat.settle(self.image, self.x))

@@ -1,4 +1,4 @@
-"""Line: the images at any number of grey levels along a direction, clipped and rounded as they are stored."""
+"""A Line gives the clipped and rounded images at any number of 8-bit levels (1/255) along a direction."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from harness.threat import GREY_LEVELS, Threat, linf
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """The clipped and rounded images at any number of grey levels along a direction, one line per case."""
+    """A Line has, for each case, the clipped and rounded images at any number of levels along a direction."""
 
     x: Tensor  # (B, C, H, W)
-    direction: Tensor  # (B, C, H, W), largest component 1, or 0 where there is none to follow
+    direction: Tensor  # (B, C, H, W), with a largest component of 1, or 0 if there is no direction
     threat: Threat
 
     def at(self, eps: Tensor) -> Tensor:
-        """(B, C, H, W) for eps (B,) in grey levels."""
+        """Return the images (B, C, H, W) at eps (B,), in units of 1/255."""
         moved = self.direction * (eps / GREY_LEVELS).view(-1, 1, 1, 1)
         return self.threat.round(moved.add_(self.x).clamp_(0, 1))
 
     def end(self) -> Tensor:
-        """(B,) grey levels from which on the image no longer changes; 0 where it never does.
+        """Return (B,) the eps, in units of 1/255, beyond which the image stays the same; 0 if it always does.
 
-        Two equal images in a row would not do: the components that lead may be at the box's edge already,
-        while smaller ones have yet to change by half a grey level.
+        Two equal images in a row do not show this: the largest components may have reached 0 or 1, while
+        smaller ones have not yet changed by half a level.
         """
         size = self.direction.abs()
         room = torch.where(self.direction > 0, 1 - self.x, self.x)
@@ -37,24 +37,24 @@ class Line:
         return steps.where((size > 0) & (room > 0), 0.0).flatten(1).amax(1)
 
     def furthest(self, whole: bool) -> float:
-        """The largest eps in grey levels that the threat allows, where it bounds it."""
+        """Return the largest eps, in units of 1/255, that the threat allows."""
         if self.threat.norm != "linf" or self.threat.eps is None:
             return math.inf
         eps = self.threat.eps * GREY_LEVELS
-        # On the grid a fraction of a level could round up, and out of the budget.
+        # On the grid, a fraction of a level could be rounded up, beyond the budget.
         return float(math.floor(eps + 1e-6)) if whole or self.threat.levels else eps
 
     def take(self, cases: Tensor) -> Line:
-        """The lines of the given cases (K,)."""
+        """Return the lines of the given cases (K,)."""
         return Line(self.x[cases], self.direction[cases], self.threat.take(cases))
 
 
-def along(slope: Tensor, threat: Threat) -> Tensor:
-    """The slope (B, C, H, W) inside the region, rescaled to a largest component of 1.
+def along(gradient: Tensor, threat: Threat) -> Tensor:
+    """Return the gradient (B, C, H, W) inside the region, scaled to a largest component of 1.
 
-    A slope that is zero, or not finite, becomes zero: there is nowhere to go, and the search finds nothing.
+    A gradient that is zero or not finite becomes zero; the search then finds nothing.
     """
     if threat.mask is not None:
-        slope = slope * threat.mask.to(slope)
-    size = linf(slope).view(-1, 1, 1, 1)
-    return torch.where((size > 0) & size.isfinite(), slope / size, 0.0)
+        gradient = gradient * threat.mask.to(gradient)
+    size = linf(gradient).view(-1, 1, 1, 1)
+    return torch.where((size > 0) & size.isfinite(), gradient / size, 0.0)

@@ -1,11 +1,11 @@
-"""The smallest step along a direction that reaches the goal (Rozsa et al., section 3.1).
+"""The line search finds the smallest step along a direction that reaches the goal (Rozsa et al., 3.1).
 
-Steps are in grey levels: a direction whose largest component is 1 changes some component by eps grey levels.
-From eps = 0 the step doubles, so that eps = 1, 3, 7, 15…; on overstepping, the last section is narrowed. Each
-image is tested as it would be stored: clipped and rounded. The paper leaves start, depth and cap open.
+Steps are in units of 1/255 (8-bit levels), as the largest component of a direction is 1. From eps = 0 the
+step doubles, so that eps = 1, 3, 7, 15…; once the goal is reached, the last section is narrowed. Each image
+is tested after clipping and rounding. The paper does not state the first step and the limits.
 
-Every doubled step is tested, also where the score at smaller ones foretells its sign: lines need not be
-monotone, and the section that counts is the first one.
+Every doubled step is tested, even if the scores at smaller ones predict the decision: the score along a line
+need not be monotone, and the first section is the one that counts.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ def smallest_step(
     root: Root = "bisect",
     start: Tensor | None = None,
 ) -> Tensor:
-    """The first images (B, C, H, W) along the line that reach the goal; the originals where none does.
+    """Return the first images (B, C, H, W) along the line that reach the goal, or the originals.
 
-    A case that never gets there comes back as it was, at distance 0: no adversarial was found, and the last
-    image tried is none either. A case asks the model only while its own search goes on.
+    A case that never reaches its goal keeps its original, at distance 0, because the last image of its line
+    is not an adversarial. A case needs passes only until its own search ends.
 
     Args:
-        first_step: in grey levels.
+        first_step: the first step, in units of 1/255.
         max_steps: how often the step may double before the search gives up.
-        max_bisections: of the last section, which is as wide as the step that overstepped.
-        whole: keep eps integer, and bisect to a width of 1; otherwise until no 8-bit image lies between the
-            ends, which then differ by one grey level of one component.
-        root: how a section is narrowed where eps is real: see ``harness_attacks.section``.
-        start: (B,) the margin at eps = 0, where it is known already.
+        max_bisections: the largest number of bisections of the last section.
+        whole: keep eps integer, and bisect to a width of 1; otherwise bisect until no 8-bit image lies
+            between the ends, which then differ by one level of one component.
+        root: how a section is narrowed if eps is real: see ``harness_attacks.section``.
+        start: (B,) the margin at eps = 0, if it is known already.
     """
     if first_step <= 0 or max_steps < 1 or max_bisections < 0:
         raise AttackError(f"a line search cannot use {first_step=}, {max_steps=}, {max_bisections=}")
@@ -55,7 +55,7 @@ def smallest_step(
     images = line.x.clone()
     images[found] = line.take(found).at(high)
     if not oracle.is_exact:
-        # An image that only reduced precision has seen to reach the goal is none yet.
+        # An image that reaches the goal in reduced precision only is not an adversarial yet.
         seen = found[above > oracle.trust]
         doubtful = seen[~(oracle.margin(seen, images[seen]) > 0)] if len(seen) else seen
         if len(doubtful):
@@ -75,7 +75,7 @@ def smallest_step(
 def _first_section(
     line: Line, oracle: Oracle, first_step: float, max_steps: int, whole: bool, start: Tensor | None
 ) -> Section:
-    """Where doubled steps first overstep; cases that never reach their goals have no section."""
+    """Return the sections in which doubled steps first reach the goals; other cases have no section."""
     end, furthest = line.end(), line.furthest(whole)
     low = torch.zeros_like(end)  # (B,) the last eps that did not reach the goal
     high = torch.full_like(low, torch.inf)  # (B,) the smallest eps found that does

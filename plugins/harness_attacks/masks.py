@@ -1,4 +1,4 @@
-"""Masks of patch attacks on faces, drawn from geometry at any size: eyeglasses, eye patch, square places.
+"""Masks of patch attacks on faces are computed at any image size: eyeglasses, eye patch, places of a square.
 
 Lengths are in pixels of the crop on which the masks were published (Arvinte et al.'s 64x64, which is the
 centre 128x128 of CelebA's aligned 178x218 frame): row 0 to 64 downwards, column 0 to 64 to the right.
@@ -19,36 +19,36 @@ from harness.errors import AttackError
 from harness_attacks.places import starts
 
 Box = tuple[float, float, float, float]
-"""Top, left, bottom, right."""
+"""A rectangle by its top, left, bottom and right edges."""
 
 _CROP = 64
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _FRAME = (218, 178)
-"""Height and width of CelebA's aligned frame."""
+"""The height and width of CelebA's aligned frame."""
 _IN_FRAME: Box = (45 / 218, 25 / 178, 173 / 218, 153 / 178)
 _ASPECT_TOLERANCE = 0.02
 
 _MIDDLE = 32.0
 _GLASSES_PIXELS = 107
-"""Of the 4,096 of the crop, 2.6 %."""
+"""The number of pixels of the frame, 2.6 % of the 4,096 of the crop."""
 _GLASSES = (24, 16, 40, 48)
-"""Rows and columns that the frame fills: top, left, bottom, right."""
+"""The rectangle around the frame: top, left, bottom, right."""
 _LENS_COLUMN = 8.1
-"""Of a lens's centre, from the middle."""
+"""The distance of a lens's centre from the middle."""
 _LENS_HALVES = (8.0, 6.8)
 """Half the height and half the width of a lens with its rim."""
 _RIM = 1.03
 _ROUNDNESS = 2.6
-"""Of a lens: 2 would be an ellipse, more is nearer to a rectangle."""
+"""The exponent of a lens's outline: 2 would be an ellipse, a larger one is nearer to a rectangle."""
 _BAR = (27.9, 29.5)
-"""Rows of the bridge between the lenses and of the bars outside them."""
+"""The rows of the bridge between the lenses and of the bars outside them."""
 
 _EYE_PATCH = (26, 16, 38, 48)
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """The crop on the pixels of an image: crop coordinate c lies at pixel ``offset + c * scale``."""
+    """A _Grid places the crop in an image: crop coordinate c lies at pixel ``offset + c * scale``."""
 
     height: int
     width: int
@@ -56,30 +56,30 @@ class _Grid:
     scale: tuple[float, float]
 
     def rows(self, samples: int) -> Tensor:
-        """(height * samples,) float64 the crop rows of equally spaced points, so many per pixel."""
+        """Return (height * samples,) float64 the crop rows of equally spaced points, so many per pixel."""
         return (_points(self.height, samples) - self.offset[0]) / self.scale[0]
 
     def columns(self, samples: int) -> Tensor:
-        """(width * samples,) float64 the crop columns likewise."""
+        """Return (width * samples,) float64 the crop columns of equally spaced points, so many per pixel."""
         return (_points(self.width, samples) - self.offset[1]) / self.scale[1]
 
     def place(self, box: Box) -> Box:
-        """A box of the crop (top, left, bottom, right) in pixels; fractions of a millionth are noise."""
+        """Return a rectangle of the crop in pixels, rounded to a millionth, which removes float errors."""
         top, left, bottom, right = (
             round(self.offset[axis % 2] + edge * self.scale[axis % 2], 6) for axis, edge in enumerate(box)
         )
         return top, left, bottom, right
 
     def filled(self, top: int, left: int, bottom: int, right: int) -> Tensor:
-        """bool (height, width), True in a rectangle of pixels.
+        """Return bool (height, width), True in a rectangle of pixels.
 
         Raises:
-            AttackError: it is empty, or does not lie in the image.
+            AttackError: the rectangle is empty, or does not lie in the image.
         """
         if not (0 <= top < bottom <= self.height and 0 <= left < right <= self.width):
             raise AttackError(
-                f"rows {top} to {bottom} and columns {left} to {right} are no region of {self.height}x"
-                f"{self.width} images; take larger images, or another face"
+                f"rows {top} to {bottom} and columns {left} to {right} are not a region of {self.height}x"
+                f"{self.width} images; use larger images, or another value of face"
             )
         mask = torch.zeros(self.height, self.width, dtype=torch.bool)
         mask[top:bottom, left:right] = True
@@ -87,22 +87,22 @@ class _Grid:
 
 
 def eyeglasses(height: int, width: int, *, face: Box | None = None) -> Tensor:
-    """bool (H, W): the frame of a pair of glasses: two rims, a bridge, and a bar towards each ear.
+    """Return bool (H, W), the frame of a pair of glasses: two rims, a bridge, and a bar towards each ear.
 
-    It has the published share of the crop, 107 of 64x64 pixels, at every size: as many pixels as that comes
-    to, those first that the drawn frame covers most.
+    At every size it covers the published share of the crop, 107 of 64x64 pixels: it consists of that many
+    pixels, those that the exact frame covers most.
 
     Args:
-        face: where the published crop lies in the image: top, left, bottom, right, as fractions of its height
-            and width. Known for square images (all of it) and for CelebA's whole aligned frame.
+        face: the position of the published crop in the image: top, left, bottom, right, as fractions of its
+            height and width. It is known for square images (all of it) and CelebA's whole aligned frame.
 
     Raises:
-        AttackError: the face's place is not known, or the frame leaves the image.
+        AttackError: the position of the face is not known, or the frame leaves the image.
     """
     grid = _grid(height, width, face)
     top, left, bottom, right = grid.place(_GLASSES)
     frame = grid.filled(floor(top), floor(left), ceil(bottom), ceil(right))
-    samples = max(2, min(16, round(1024 / (_CROP * max(grid.scale)))))  # per pixel, down and across
+    samples = max(2, min(16, round(1024 / (_CROP * max(grid.scale)))))  # points per pixel, in each direction
     rows = grid.rows(samples)[frame.any(1).repeat_interleave(samples)]
     columns = grid.columns(samples)[frame.any(0).repeat_interleave(samples)]
     inside = _glasses(rows[:, None], columns).float()
@@ -112,18 +112,18 @@ def eyeglasses(height: int, width: int, *, face: Box | None = None) -> Tensor:
 
 
 def eye_patch(height: int, width: int, *, face: Box | None = None) -> Tensor:
-    """bool (H, W): a rectangle over both eyes, 384 of the published crop's 64x64 pixels.
+    """Return bool (H, W), a rectangle over both eyes, 384 of the published crop's 64x64 pixels.
 
     Args:
         face: as for ``eyeglasses``.
 
     Raises:
-        AttackError: the face's place is not known, or the patch leaves the image.
+        AttackError: the position of the face is not known, or the patch leaves the image.
     """
     grid = _grid(height, width, face)
     top, left, bottom, right = grid.place(_EYE_PATCH)
     first = _nearest(top)
-    # columns are rounded inwards at both ends, so that the patch is symmetric where the face is
+    # columns are rounded inwards at both ends, so that the patch is symmetric if the face is
     return grid.filled(first, floor(left + 0.5), first + _nearest(bottom - top), ceil(right - 0.5))
 
 
@@ -135,15 +135,15 @@ def squares(
     stride: Annotated[float, Gt(0), Le(30)] = 5,
     face: Box | None = None,
 ) -> Tensor:
-    """bool (P, H, W): the places of a square, by rows; 25 as published. All have the same size.
+    """Return bool (P, H, W), the places of a square, row by row; 25 as published. All have the same size.
 
     Args:
-        side: of the square, in 64ths of the published crop.
-        stride: from place to place, in the same unit.
+        side: the side of the square, in 64ths of the published crop.
+        stride: the distance from place to place, in the same unit.
         face: as for ``eyeglasses``.
 
     Raises:
-        AttackError: the face's place is not known, or a square leaves the image.
+        AttackError: the position of the face is not known, or a square leaves the image.
     """
     grid = _grid(height, width, face)
     edges = starts(side, stride)
@@ -161,12 +161,14 @@ def _grid(height: int, width: int, face: Box | None) -> _Grid:
             face = _IN_FRAME
         else:
             raise AttackError(
-                f"where the face lies in {height}x{width} images is not known; give face = [top, left, "
-                "bottom, right], fractions of height and width, or use square images or CelebA's 218:178"
+                f"the position of the face in {height}x{width} images is not known; give face = [top, left, "
+                "bottom, right] as fractions of height and width, or use square images or CelebA's 218:178"
             )
     top, left, bottom, right = face
     if not (-10 < top < bottom < 10 and -10 < left < right < 10):
-        raise AttackError(f"face = {list(face)} is no box; give [top, left, bottom, right] as fractions")
+        raise AttackError(
+            f"face = {list(face)} is not a rectangle; give [top, left, bottom, right] as fractions"
+        )
     scale = ((bottom - top) * height / _CROP, (right - left) * width / _CROP)
     return _Grid(height, width, (top * height, left * width), scale)
 
@@ -176,12 +178,12 @@ def _points(size: int, samples: int) -> Tensor:
 
 
 def _nearest(length: float) -> int:
-    """The nearest whole number; of a half the smaller, for a mask should not outgrow what it stands for."""
+    """Return the nearest whole number, and the smaller one for a half, so that masks do not get too large."""
     return ceil(length - 0.5)
 
 
 def _glasses(row: Tensor, column: Tensor) -> Tensor:
-    """bool (R, C): whether points at rows (R, 1) and columns (C,) of the crop lie in the frame."""
+    """Tell (R, C) whether points at rows (R, 1) and columns (C,) of the crop lie in the frame."""
     across = (column - _MIDDLE).abs()
     tall, wide = _LENS_HALVES
 
@@ -194,9 +196,10 @@ def _glasses(row: Tensor, column: Tensor) -> Tensor:
 
 
 def _most_covered(cover: Tensor, count: int, grid: _Grid) -> Tensor:
-    """bool (H, W): so many pixels, those with the largest shares (H, W) first.
+    """Return bool (H, W) with so many pixels, those that have the largest shares (H, W).
 
-    Of equal shares, the nearest to the middle column, so that no more than one pixel lacks its mirror image.
+    Of equal shares, those nearest to the middle column come first, so that at most one pixel has no mirror
+    image.
     """
     height, width = cover.shape
     across = (grid.columns(1) - _MIDDLE).abs().mul(1e6).round().expand(height, width)

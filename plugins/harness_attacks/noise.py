@@ -1,7 +1,7 @@
-"""Random noise of the same budget: the floor that any attack must beat.
+"""Random noise of the same budget is a lower bound that every attack must exceed.
 
-In L-infinity every component moves by +eps or -eps, the corners of the box of the budget and its strongest
-noise; in L2 a direction drawn uniformly is scaled to length eps.
+In L-infinity every component changes by +eps or -eps, the strongest noise in the budget; in L2 a uniformly
+random direction is scaled to length eps.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ def noise(
     rng: CaseRandom,
     draws: Annotated[int, Ge(1)] = 10,
 ) -> Tensor:
-    """The first draw (B, C, H, W) that reaches the goal as it is stored; the last one where none does.
+    """Return the first random image (B, C, H, W) that reaches the goal after rounding, or the last one.
 
-    It reads decisions only. The last draw is kept because it may still fool another model.
+    The attack uses decisions only. The last image is returned because it may still fool another model.
 
     Args:
-        draws: at most so many for each case.
+        draws: the largest number of trials for each case.
     """
     model = model.focus(objective)
     x_adv = x.clone()
-    active = torch.arange(len(x), device=x.device)  # the cases that still look
+    active = torch.arange(len(x), device=x.device)  # the cases without a success
     for _ in range(draws):
         if not len(active):
             break
@@ -53,7 +53,7 @@ def noise(
 
 
 def sample(rng: CaseRandom, x: Tensor, threat: Threat) -> Tensor:
-    """Noise (B, C, H, W) of size eps in the threat's norm, inside its region."""
+    """Return noise (B, C, H, W) of size eps in the threat's norm, inside its region."""
     if threat.eps is None:
         raise AttackError("noise needs a budget, such as harness.threats.Linf(8/255)")
     shape = x.shape[1:]

@@ -1,4 +1,4 @@
-"""Oracle: whether images, as they would be stored, reach their goals; what counts is float32."""
+"""An Oracle tells whether rounded images reach their goals, in float32 where this matters."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from harness.goals import Objective
 from harness.handle import Handle
 
 NOISE = 1e-5
-"""By how much a decision must hold, for scores of size 1. A search ends where the score is all but 0, and
-the last bits of a float32 score depend on the batch: the judge, who asks in others, must not disagree."""
+"""The margin that a decision must have, for scores of size 1. A search ends near a score of 0, and the last
+bits of a float32 score depend on the batch; the judge, with other batches, must come to the same decision."""
 
 
 @dataclass(frozen=True, eq=False)
 class Oracle:
-    """By how much images reach the goals of their cases."""
+    """An Oracle computes the margins by which images reach the goals of their cases."""
 
     model: Handle
-    """Focused on the objective."""
+    """The handle, focused on the objective."""
     objective: Objective
     trust: float = inf
-    """Where the model's own precision is not float32: by how much a goal must be reached or missed in that
-    precision for the answer to be believed on the way."""
+    """The absolute margin above which a result in reduced precision is used during a search, without a
+    second pass in float32."""
 
     @property
     def is_exact(self) -> bool:
-        """Whether every answer is of float32."""
+        """Tell whether every margin is computed in float32."""
         return is_exact(self.model) or self.trust == inf
 
     def margin(self, cases: Tensor, images: Tensor) -> Tensor:
-        """(K,) in float32 for images (K, C, H, W) of ``cases``; positive where the goal is reached."""
+        """Return (K,) float32 margins of images (K, C, H, W) of ``cases``; positive: the goal is reached."""
         return self._ask(self.model.precise(), cases, images)
 
     def rough_margin(self, cases: Tensor, images: Tensor, expected: Tensor | None = None) -> Tensor:
-        """(K,) like ``margin``, but in the model's own precision where that leaves no doubt.
+        """Return (K,) margins in the model's own precision, and in float32 only where that is too near to 0.
 
         Args:
-            expected: (K,) what the caller foresees; where that is doubtful, float32 is asked at once.
+            expected: (K,) the margins that the caller expects; near 0, float32 is used at once.
         """
         if self.is_exact:
             return self.margin(cases, images)
@@ -56,11 +56,11 @@ class Oracle:
         return margin
 
     def exact(self) -> Oracle:
-        """The same, with all answers of float32."""
+        """Return the oracle that computes every margin in float32."""
         return replace(self, trust=inf)
 
     def take(self, cases: Tensor) -> Oracle:
-        """Of the given cases (K,) only, which are then counted from 0."""
+        """Return the oracle of the given cases (K,), which are then counted from 0."""
         return replace(self, model=self.model.take(cases), objective=self.objective.take(cases))
 
     def _ask(self, model: Handle, cases: Tensor, images: Tensor) -> Tensor:
@@ -70,11 +70,11 @@ class Oracle:
 
 
 def decisive(objective: Objective, outputs: Tensor) -> Tensor:
-    """(B,) the margin beyond ``NOISE`` of outputs (B, M), positive only where the goal is reached."""
+    """Return (B,) the margin beyond ``NOISE`` of outputs (B, M), positive only where the goal is reached."""
     margin = objective.margin(outputs) - NOISE
     return torch.where(objective.reached(outputs), margin, -margin.abs())
 
 
 def is_exact(model: Handle) -> bool:
-    """Whether the model's own passes are float32 already."""
+    """Tell whether the handle's own passes are in float32."""
     return model.compute == "float32"

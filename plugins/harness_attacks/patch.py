@@ -1,7 +1,7 @@
-"""A patch per image inside a fixed region (Arvinte et al., section 3 and appendix C): the eyeglasses attack.
+"""The eyeglasses attack finds a patch per image inside a fixed region (Arvinte et al., 3, appendix C).
 
-In tanh space, image + noise inside the region is moved by Adam until the goal is reached, with restarts. The
-pixels outside stay exactly what they are.
+Adam starts from image + noise inside the region, in tanh space, and ends once the goal is reached; there are
+restarts. Pixels outside the region do not change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness_attacks.patched_images import Climb, Loss, PatchedImages, spots, wi
 from harness_attacks.tanh_space import to_tanh
 
 NOISE_SCALE = 0.5
-"""A start lies uniformly within this of the image, per component in tanh space."""
+"""The largest distance of a random start from the image, per component in tanh space."""
 
 
 def patch(
@@ -39,23 +39,25 @@ def patch(
     loss: Loss = "margin",
     early_stop: bool = True,
 ) -> Tensor:
-    """Images (B, C, H, W), changed inside the region only: the first that reach their goals, else the best.
+    """Return images (B, C, H, W) changed inside the region: the first that reach their goals, or the best.
 
     Args:
-        iterations: of Adam, per restart.
-        learning_rate: in tanh space, in which black and white are 14.5 apart.
-        restarts: how often a case that has not reached its goal begins anew, from noise of its own.
-        mirror: climb the mean over the image and its mirror image, as against a verifier that uses both.
-        loss: climb the goal's margin, or of an embedding the squared distance to the anchor, as published.
-        early_stop: a case leaves the batch once its image, as it would be stored, reaches the goal in
-            float32. Without, all iterations of all restarts are made.
+        iterations: the number of Adam's steps per restart.
+        learning_rate: the learning rate in tanh space, where black and white are 14.5 apart.
+        restarts: the number of runs, each with new noise, for cases that have not reached their goal.
+        mirror: ascend the mean over the image and its mirror image, for a verifier that uses both.
+        loss: ascend the goal's margin; or, for embeddings, the squared distance to the anchor, as published.
+        early_stop: a case leaves the batch once its rounded image reaches the goal in float32. Otherwise all
+            iterations of all restarts are made.
 
     Raises:
         AttackError: there is no region, it is empty, or there are places to choose from.
     """
     patched = without_spots(model, x, objective, threat)
     if threat.mask is None or threat.places:
-        raise AttackError(f"a patch has one place, and the region has {threat.places}; the square chooses")
+        raise AttackError(
+            f"eyeglasses need a mask (H, W); the region has {threat.places} places, so use the attack square"
+        )
     if not len(x):
         return x.clone()
     mask = threat.mask.to(x.device)
@@ -68,13 +70,14 @@ def patch(
 
 
 def refine(patched: PatchedImages, found: Best, rng: CaseRandom, restarts: int, climb: Climb) -> None:
-    """Climb from noise around the images, as often as there are restarts, and keep the best in ``found``."""
+    """Ascend from noise around the images, once per restart, and keep the best patches in ``found``."""
     for _ in range(restarts):
         active = torch.nonzero(~found.reached | (not climb.early_stop)).flatten()
         if not len(active):
             return
         work = patched.take(active)
-        noise = rng.take(active).uniform(work.x.shape[1:], -NOISE_SCALE, NOISE_SCALE)  # whatever the region
+        # drawn for whole images, so that the region does not change it
+        noise = rng.take(active).uniform(work.x.shape[1:], -NOISE_SCALE, NOISE_SCALE)
         start = to_tanh(work.covered(work.x)) + work.covered(noise.to(work.x))
         best = work.climb(start, climb, found.margin[active])
         found.keep(active, best.values, best.margin, best.reached)

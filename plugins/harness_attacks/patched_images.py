@@ -1,4 +1,4 @@
-"""Images carry a patch where some components are replaced; a climb in tanh space finds what goes there."""
+"""PatchedImages have some components replaced by a patch; gradient ascent in tanh space finds the patch."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from harness_attacks.oracle import NOISE
 from harness_attacks.tanh_space import from_tanh, steepness
 
 Loss = Literal["margin", "squared-distance"]
-"""What is climbed: the goal's margin; or, of embeddings, the squared distance to the anchor, up or down as
-the goal asks (other heads know no distance, and climb the margin)."""
+"""The value to ascend: the goal's margin; or, for embeddings, the squared distance to the anchor, with the
+sign that the goal asks for (other heads have no distance, and use the margin)."""
 
 
 @dataclass(frozen=True)
 class Climb:
-    """How far and along what to climb."""
+    """A Climb holds the settings of a gradient ascent."""
 
     iterations: int
     learning_rate: float
     loss: Loss
     mirror: bool
-    """Climb the mean over the image and its mirror image."""
+    """Whether to ascend the mean over the image and its mirror image."""
     early_stop: bool = True
-    """A case leaves once its image, as it would be stored, reaches the goal in float32."""
+    """Whether a case leaves once its rounded image reaches the goal in float32."""
 
 
 @dataclass(frozen=True, eq=False)
 class PatchedImages:
-    """Images of cases with a patch each, one row each; a case may have several rows."""
+    """PatchedImages are images of cases, each with a patch; a case may have several rows."""
 
     model: Handle
-    """Focused on the objective."""
+    """The handle, focused on the objective."""
     x: Tensor  # (B, C, H, W)
     objective: Objective
     threat: Threat
-    spots: Tensor  # (B, N) which components of the flattened image are replaced
+    spots: Tensor  # (B, N) the components of the flattened image that are replaced
 
     def take(self, rows: Tensor, spots: Tensor | None = None) -> PatchedImages:
-        """Some rows (K,), with other spots (K, N) where given."""
+        """Return some rows (K,), with other spots (K, N) if given."""
         return replace(
             self,
             model=self.model.take(rows),
@@ -58,24 +58,24 @@ class PatchedImages:
         )
 
     def covered(self, images: Tensor) -> Tensor:
-        """(B, N) the components of images (B, C, H, W) at the spots."""
+        """Return (B, N) the components of images (B, C, H, W) at the spots."""
         return images.flatten(1).gather(1, self.spots)
 
     def with_patch(self, values: Tensor) -> Tensor:
-        """The images (B, C, H, W) with these values (B, N) at the spots."""
+        """Return the images (B, C, H, W) with these values (B, N) at the spots."""
         return self.x.flatten(1).scatter(1, self.spots, values).view_as(self.x)
 
     def uphill(self, values: Tensor, climb: Climb) -> tuple[Tensor, Tensor]:
-        """The margin (B,) of the images with these values (B, N), and the slope (B, N) of what is climbed."""
+        """Return the margin (B,) of the images with values (B, N), and the gradient (B, N) to ascend."""
         images = self.with_patch(values)
-        margin, slope = self._slope(images, climb.loss)
+        margin, gradient = self._gradient(images, climb.loss)
         if climb.mirror:
-            slope = (slope + self._slope(images.flip(3), climb.loss)[1].flip(3)) / 2
-        # An answer that is not a number must not stay in Adam's moments.
-        return margin, self.covered(slope).nan_to_num_(0, 0, 0)
+            gradient = (gradient + self._gradient(images.flip(3), climb.loss)[1].flip(3)) / 2
+        # Values that are not finite must not stay in Adam's moments.
+        return margin, self.covered(gradient).nan_to_num_(0, 0, 0)
 
-    def _slope(self, images: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
-        """The margin (B,) of images (B, C, H, W), and the gradient (B, C, H, W) of what is climbed."""
+    def _gradient(self, images: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+        """Return the margin (B,) of images (B, C, H, W), and the gradient (B, C, H, W) to ascend."""
         margin = torch.empty(len(images), device=images.device)
 
         def value(outputs: Tensor) -> Tensor:  # (B,)
@@ -89,7 +89,7 @@ class PatchedImages:
         return margin, self.model.gradient(images, value)[1]
 
     def stored(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The margin (B,) of the images as they would be stored, and whether they reach the goal (B,)."""
+        """Return the margin (B,) of the rounded images, and whether they reach the goal (B,)."""
         images = self.threat.round(self.with_patch(values))
         with torch.no_grad():
             outputs = self.model.precise()(images)
@@ -97,10 +97,10 @@ class PatchedImages:
         return margin, self.objective.reached(outputs) & (margin > NOISE)
 
     def climb(self, start: Tensor, climb: Climb, floor: Tensor) -> Best:
-        """The best patches on the way from a start (B, N) in tanh space.
+        """Ascend from a start (B, N) in tanh space, and return the best patches.
 
         Args:
-            floor: (B,) the margins that count as better images than the attack had, for cost curves only.
+            floor: (B,) the margins of the attack's best images before this ascent, for cost curves only.
         """
         found, tests = Best.of(from_tanh(start)), _Tests(len(start), start.device)
         rows = torch.arange(len(start), device=start.device)
@@ -110,10 +110,10 @@ class PatchedImages:
             if not len(rows):
                 return found
             values = from_tanh(position)
-            margin, slope = work.uphill(values, climb)
+            margin, gradient = work.uphill(values, climb)
             higher = found.keep(rows, values, margin, torch.zeros_like(rows, dtype=torch.bool))
             work.model.found(torch.nonzero(higher & (margin > floor[rows])).flatten())
-            position = position + climb.learning_rate * adam.step(slope * steepness(values))
+            position = position + climb.learning_rate * adam.step(gradient * steepness(values))
             if climb.early_stop:
                 likely = torch.nonzero((margin > 0) & tests.due(rows, step)).flatten()
                 work.confirm(found, rows, likely, values)
@@ -122,7 +122,7 @@ class PatchedImages:
                 if len(staying) < len(rows):
                     work, rows, position = work.take(staying), rows[staying], position[staying]
                     adam.take(staying)
-        # What seemed best on the way was neither stored nor, perhaps, asked in float32: the last one and it.
+        # The best patch so far was not rounded, and perhaps not tested in float32: test it and the last one.
         passed = Best(found.values[rows], found.margin[rows], found.reached[rows])
         found.margin[rows] = -torch.inf
         work.confirm(found, rows, torch.arange(len(rows), device=rows.device), from_tanh(position))
@@ -131,7 +131,7 @@ class PatchedImages:
         return found
 
     def confirm(self, found: Best, rows: Tensor, chosen: Tensor, values: Tensor) -> None:
-        """Test values (B, N) of the chosen rows (K,) as stored; in ``found``, row b is ``rows[b]``."""
+        """Test rounded values (B, N) of the chosen rows (K,); in ``found``, row b is ``rows[b]``."""
         if len(chosen):
             here = self.take(chosen)
             better = found.keep(rows[chosen], values[chosen], *here.stored(values[chosen]))
@@ -139,9 +139,9 @@ class PatchedImages:
 
 
 class _Tests:
-    """When each row's image is tested as stored: each time that this fails, twice as many steps later.
+    """_Tests says when each row's rounded image is tested: after each failure, it waits twice as many steps.
 
-    A climb of n steps makes no more than n.bit_length() tests of a case.
+    An ascent of n steps makes at most n.bit_length() tests of a case.
     """
 
     def __init__(self, rows: int, device: torch.device) -> None:
@@ -149,19 +149,19 @@ class _Tests:
         self._wait = torch.ones_like(self._due)
 
     def due(self, rows: Tensor, step: int) -> Tensor:
-        """(K,) bool for rows (K,)."""
+        """Tell (K,) which rows (K,) are to be tested."""
         return self._due[rows] <= step
 
     def failed(self, rows: Tensor, step: int) -> None:
-        """Put off the next test of rows (K,)."""
+        """Postpone the next test of rows (K,)."""
         self._due[rows] = step + self._wait[rows]
         self._wait[rows] *= 2
 
 
 def spots(masks: Tensor, channels: int) -> Tensor:
-    """(K, C * N) which components of a flattened image (C, H, W) lie in each of the masks (K, H, W).
+    """Return (K, C * N) the components of a flattened image (C, H, W) that lie in each mask (K, H, W).
 
-    Where masks are of different sizes, the smaller name their first pixel more than once.
+    If masks have different sizes, smaller ones have their first pixel more than once.
 
     Raises:
         AttackError: a mask is empty.
@@ -179,7 +179,7 @@ def spots(masks: Tensor, channels: int) -> Tensor:
 
 
 def without_spots(model: Handle, x: Tensor, objective: Objective, threat: Threat) -> PatchedImages:
-    """All cases of a batch, with no spots yet.
+    """Return all cases of a batch, without spots.
 
     Raises:
         AttackError: there is no region, or a budget beside it.
@@ -187,6 +187,6 @@ def without_spots(model: Handle, x: Tensor, objective: Objective, threat: Threat
     if threat.mask is None:
         raise AttackError("a patch needs a region, such as harness.threats.Region(mask)")
     if threat.eps is not None:
-        raise AttackError(f"a patch replaces pixels and keeps to no eps = {threat.eps:g}; leave it out")
+        raise AttackError(f"eps = {threat.eps:g} does not bound a patch, which replaces pixels; leave it out")
     nowhere = torch.empty(len(x), 0, dtype=torch.int64, device=x.device)
     return PatchedImages(model.focus(objective), x, objective, replace(threat, mask=None), nowhere)

@@ -1,7 +1,7 @@
-"""Projected gradient descent, PGD (Madry et al. 2018, https://arxiv.org/abs/1706.06083, section 2.1, eq. 3).
+"""PGD is projected gradient descent (Madry et al. 2018, https://arxiv.org/abs/1706.06083, eq. 3).
 
-Steps of fixed size along the sign of the gradient (L-infinity) or the normalised gradient (L2), each followed
-by projection onto the budget, the region and the box.
+It makes steps of fixed size along the sign of the gradient (L-infinity) or the normalised gradient (L2), each
+followed by a projection onto the budget, the region and the pixel range [0, 1].
 """
 
 from __future__ import annotations
@@ -40,23 +40,24 @@ def pgd(
     early_stop: bool = True,
     loss: Literal["margin", "training"] = "margin",
 ) -> Tensor:
-    """Images (B, C, H, W) in the budget: the first that reaches its goal as stored, else the best.
+    """Return images (B, C, H, W) in the budget: the first that reaches its goal after rounding, or the best.
 
     Args:
-        steps: gradient steps per restart.
-        step_size: in the units of the norm; 2.5 eps / steps by default, which can cross the ball. Schedules
-            that shrink it begin with twice as much, so that the way is as long.
-        schedule: "constant" as published; "linear" and "cosine" shrink the step to nothing.
-        restarts: how often a case that has not reached its goal begins anew.
+        steps: the number of gradient steps per restart.
+        step_size: in the units of the norm; by default 2.5 eps / steps, which can cross the budget's ball.
+            Schedules that reduce it begin with twice as much, so that the total length is the same.
+        schedule: "constant" as published; "linear" and "cosine" reduce the step to 0.
+        restarts: the number of runs for cases that have not reached their goal.
         random_start: begin uniformly inside the ball instead of at the original.
-        early_stop: a case leaves the batch once its image, as it would be stored, reaches the goal in
-            float32. Without, all steps of all restarts are made.
-        loss: climb the goal's margin, or climb (or, towards a target, descend) the model's training loss.
+        early_stop: a case leaves the batch once its rounded image reaches the goal in float32. Otherwise all
+            steps of all restarts are made.
+        loss: "margin": ascend the goal's margin; "training": ascend the model's training loss, or descend it
+            towards a target.
     """
     if threat.eps is None or threat.norm is None:
         raise AttackError("pgd needs a budget, such as harness.threats.Linf(8/255)")
     if restarts > 1 and not random_start:
-        raise AttackError("pgd without a random start does the same at every restart; use restarts = 1")
+        raise AttackError("pgd without a random start is the same in every restart; use restarts = 1")
     size = 2.5 * threat.eps / steps if step_size is None else step_size
     sizes = [size * share for share in shares(schedule, steps)]
     model = model.focus(objective)
@@ -73,11 +74,11 @@ def pgd(
         for own_size in sizes:
             if not len(active):
                 break
-            margin, slope = run.uphill(x_adv, loss)
+            margin, gradient = run.uphill(x_adv, loss)
             keep(active, x_adv, margin, torch.zeros_like(margin, dtype=torch.bool))
             likely = torch.nonzero(margin > 0).flatten() if early_stop else active[:0]
             keep(active[likely], *run.take(likely).settled(x_adv[likely]))
-            x_adv = run.threat.project(x_adv + run.step(slope, own_size), run.x)
+            x_adv = run.threat.project(x_adv + run.step(gradient, own_size), run.x)
             staying = torch.nonzero(~best.reached[active]).flatten()
             if early_stop and len(staying) < len(active):
                 active, run, x_adv = active[staying], run.take(staying), x_adv[staying]
@@ -86,7 +87,7 @@ def pgd(
 
 
 def shares(schedule: Schedule, steps: int) -> list[float]:
-    """The size of each step, in step sizes; 1 on average."""
+    """Return the size of each step relative to the step size; the mean is 1."""
     if schedule == "linear":
         return [2 * (1 - (step + 0.5) / steps) for step in range(steps)]
     if schedule == "cosine":
@@ -96,7 +97,7 @@ def shares(schedule: Schedule, steps: int) -> list[float]:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The cases that are still at work."""
+    """A Run holds the active cases."""
 
     model: Handle
     x: Tensor  # (A, C, H, W)
@@ -104,11 +105,11 @@ class Run:
     threat: Threat
 
     def take(self, rows: Tensor) -> Run:
-        """Some of them."""
+        """Return some of the cases."""
         return Run(self.model.take(rows), self.x[rows], self.objective.take(rows), self.threat.take(rows))
 
     def uphill(self, x_adv: Tensor, loss: str) -> tuple[Tensor, Tensor]:
-        """The margin (A,) at ``x_adv``, and the gradient (A, C, H, W) of what is climbed."""
+        """Return the margin (A,) at ``x_adv``, and the gradient (A, C, H, W) to ascend."""
         margin = torch.empty(len(x_adv), device=x_adv.device)
 
         def value(outputs: Tensor) -> Tensor:  # (A,)
@@ -119,21 +120,21 @@ class Run:
             training = self.objective.loss(outputs)
             return torch.where(self.objective.ascend, training, -training)
 
-        _, slope = self.model.gradient(x_adv, value)
-        return margin, slope
+        _, gradient = self.model.gradient(x_adv, value)
+        return margin, gradient
 
-    def step(self, slope: Tensor, size: float) -> Tensor:
-        """The step (A, C, H, W) of that size that climbs fastest."""
+    def step(self, gradient: Tensor, size: float) -> Tensor:
+        """Return the steepest step (A, C, H, W) of that size."""
         if self.threat.norm == "linf":
-            return slope.sign().mul_(size)
+            return gradient.sign().mul_(size)
         if self.threat.mask is not None:
-            slope = slope * self.threat.mask.to(slope)
-        # Scaled first, for small gradients have squares that vanish; a zero gradient stays where it is.
-        slope = slope / linf(slope).clamp_min(1e-30).view(-1, 1, 1, 1)
-        return slope.mul_((size / l2(slope).clamp_min(1e-12)).view(-1, 1, 1, 1))
+            gradient = gradient * self.threat.mask.to(gradient)
+        # The gradient is scaled first, because the squares of small values would become 0; 0 stays 0.
+        gradient = gradient / linf(gradient).clamp_min(1e-30).view(-1, 1, 1, 1)
+        return gradient.mul_((size / l2(gradient).clamp_min(1e-12)).view(-1, 1, 1, 1))
 
     def random(self, rng: CaseRandom) -> Tensor:
-        """Images (A, C, H, W) drawn uniformly from the ball, clipped to the box."""
+        """Return images (A, C, H, W) sampled uniformly from the budget's ball and clipped to [0, 1]."""
         eps, shape = self.threat.eps or 0.0, self.x.shape[1:]
         if self.threat.norm == "linf":
             return self.threat.project(self.x + rng.uniform(shape, -eps, eps).to(self.x), self.x)
@@ -147,7 +148,7 @@ class Run:
         return self.threat.project(self.x + scale * direction, self.x)
 
     def settled(self, x_adv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The images as stored (A, C, H, W), their margin (A,) and whether they reach the goal (A,)."""
+        """Return the rounded images (A, C, H, W), their margin (A,) and whether they reach the goal (A,)."""
         stored = self.threat.settle(x_adv, self.x)
         if not len(stored):
             return stored, stored.new_empty(0), torch.zeros(0, dtype=torch.bool, device=stored.device)

@@ -1,9 +1,9 @@
-"""The section of a line in which a goal is first reached, narrowed to two neighbouring images.
+"""The section of a line in which a goal is first reached is narrowed to two neighbouring images.
 
-The paper's binary search (Rozsa et al., section 3.1) halves the section. Where the score is nearly linear,
-its value at both ends tells better than the middle where it crosses 0: interpolation needs a third fewer
-tests. Either way one end stays on each side, and the search ends at neighbours; a halving whenever
-interpolation falls behind keeps its number of tests within ``SPARE`` of the binary search's.
+The paper's binary search (Rozsa et al., section 3.1) halves the section. If the score is nearly linear, its
+values at both ends predict better where it crosses 0: interpolation needs a third fewer tests. In both cases
+one end stays on each side, and the search ends at neighbours; if interpolation falls behind, it halves the
+section, so that it needs at most ``SPARE`` more tests than the binary search.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from harness_attacks.oracle import Oracle
 Root = Literal["interpolate", "bisect"]
 
 OVERSHOOT = 0.1
-"""Of the estimated way to the crossing: what is tested lies beyond, so that the other end moves as well."""
+"""The share of the estimated distance by which a test goes beyond the crossing, to move the other end."""
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """Ends of K sections: not reached at ``low``, reached at ``high``."""
+    """A Section holds the ends of K sections: the goal is not reached at ``low``, and reached at ``high``."""
 
     cases: Tensor  # (K,)
-    low: Tensor  # (K,) grey levels
+    low: Tensor  # (K,) in units of 1/255
     high: Tensor  # (K,)
-    below: Tensor  # (K,) margin at ``low``, negative; NaN where nobody asked
+    below: Tensor  # (K,) margin at ``low``, negative; NaN if it is not known
     above: Tensor  # (K,) margin at ``high``, positive
 
     def take(self, rows: Tensor) -> Section:
-        """Some of them."""
+        """Return some of the sections."""
         return Section(*(getattr(self, part.name)[rows] for part in fields(self)))
 
 
 def narrow_whole(line: Line, oracle: Oracle, section: Section, max_bisections: int) -> Tensor:
-    """(K,) the upper ends, bisected until one whole grey level wide."""
+    """Bisect the sections until they are one level (1/255) wide, and return (K,) their upper ends."""
     low, high = section.low.clone(), section.high.clone()
     for _ in range(max_bisections):
         wide = torch.nonzero(high - low > 1).flatten()
@@ -57,15 +57,14 @@ def narrow_whole(line: Line, oracle: Oracle, section: Section, max_bisections: i
 def narrow(
     line: Line, oracle: Oracle, section: Section, max_bisections: int, root: Root
 ) -> tuple[Tensor, Tensor]:
-    """(K,) the upper ends, where no 8-bit image lies between the ends any more, and (K,) the margins there.
+    """Narrow the sections until no 8-bit image lies between the ends; return (K,) upper ends, (K,) margins.
 
-    The ends then differ by one grey level of one component. A test that would yield the image of an end
-    again asks the model nothing.
+    The ends then differ by one level of one component. A test whose image is that of an end needs no pass.
     """
     found, margins = section.high.clone(), section.above.clone()
     rows = torch.arange(len(found), device=found.device)
     line = line.take(section.cases)
-    at_low, at_high = line.at(section.low), line.at(section.high)  # (K, C, H, W) of the open sections
+    at_low, at_high = line.at(section.low), line.at(section.high)  # (K, C, H, W) images of the open sections
     guess = _Guess.of(section)
     for turn in range(max_bisections + SPARE * (root == "interpolate")):
         levels = levels_apart(at_low, at_high, line.threat)
@@ -101,7 +100,7 @@ def narrow(
 
 
 def levels_apart(a: Tensor, b: Tensor, threat: Threat) -> Tensor:
-    """(B,) by how many grey levels 8-bit images differ, all components together."""
+    """Return (B,) the difference of 8-bit images in levels (1/255), summed over all components."""
     if threat.levels != GREY_LEVELS:
         a, b = torch.round(a * GREY_LEVELS) / GREY_LEVELS, torch.round(b * GREY_LEVELS) / GREY_LEVELS
     apart: Tensor = torch.linalg.vector_norm((a - b).flatten(1), 1, dim=1)
@@ -110,12 +109,12 @@ def levels_apart(a: Tensor, b: Tensor, threat: Threat) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Guess:
-    """What interpolation remembers of each section."""
+    """A _Guess holds what interpolation needs to know of each section's history."""
 
-    width: Tensor  # (K,) that the section had at first
-    side: Tensor  # (K,) of the latest test: 1 high, -1 low, 0 none
-    eps: Tensor  # (K,) the end that the latest test replaced
-    margin: Tensor  # (K,) there
+    width: Tensor  # (K,) the width of the section at first
+    side: Tensor  # (K,) the end that the latest test replaced: 1 high, -1 low, 0 none
+    eps: Tensor  # (K,) the old value of that end
+    margin: Tensor  # (K,) the margin there
 
     @classmethod
     def of(cls, section: Section) -> _Guess:
@@ -126,11 +125,11 @@ class _Guess:
         return _Guess(self.width[rows], self.side[rows], self.eps[rows], self.margin[rows])
 
     def behind(self, section: Section, turn: int) -> Tensor:
-        """(K,) where so many halvings would have narrowed the section much more."""
+        """Tell (K,) where as many halvings would have narrowed the section much more."""
         return section.high - section.low > self.width * 2.0 ** (SPARE - 1 - turn)
 
     def at(self, section: Section, levels: Tensor) -> Tensor:
-        """(K,) grey levels to test, given by how many the ends differ."""
+        """Return (K,) the eps to test next; the ends differ by so many levels."""
         a, b, fa, fb = section.low, section.high, section.below, section.above
         c, fc = self.eps, self.margin
         crossing = a - fa * (b - a) / (fb - fa)
@@ -145,7 +144,7 @@ class _Guess:
         return torch.where(eps.isfinite(), eps, (a + b) / 2)
 
     def after(self, section: Section, reached: Tensor, asked: Tensor) -> _Guess:
-        """With the end that is replaced, where the model was ``asked`` (rows)."""
+        """Return the guess after a test, which changes the rows for which the model was ``asked``."""
         side, eps, margin = self.side.clone(), self.eps.clone(), self.margin.clone()
         there = reached[asked]
         side[asked] = torch.where(there, 1.0, -1.0).to(side)

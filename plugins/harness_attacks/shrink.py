@@ -1,4 +1,4 @@
-"""Shrinking: the nearest image that still reaches the goal, on a line and along the boundary, as stored."""
+"""These searches find the nearest rounded image that reaches the goal, on a line or along the boundary."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from harness_attacks.costs import FINE, ROUGH, STRETCHES
 from harness_attacks.oracle import Oracle
 
 PRECISION = 1e-3
-"""A section that is no longer than this share of the whole line is not divided further."""
+"""The length of a section, relative to its upper end, below which it is not divided further."""
 BEYOND = 0.1
-"""How far beyond the estimated crossing a test is made, in sections: better just behind it than before."""
+"""How far beyond the estimated crossing a test is made, as a share; a test before it would gain less."""
 GAIN = 0.995
-"""A round that does not bring the distance below this share of what it was has gone too far at once."""
+"""A round must reduce the distance below this share; otherwise the next step of the case is half as long."""
 SLOWEST = 0.1
-"""Of the way to the foot: below, a case is as near as it gets."""
+"""The shortest step, as a share of the way to the foot of the normal; a case ends before a shorter one."""
 
 
 class Found(NamedTuple):
-    """What came of a search along lines."""
+    """A Found holds the results of a search along lines."""
 
     images: Tensor
-    """(K, C, H, W) as they are stored; where the goal is not reached, where the lines were to lead."""
+    """(K, C, H, W) rounded images; if the goal is not reached, the images ``beyond``."""
     reached: Tensor
-    """(K,) bool."""
+    """(K,) bool: the goal is reached."""
     points: Tensor
-    """(K, C, H, W) on the lines, whose roundings the images are. Further lines begin from these: a rounded
-    perturbation that is stretched a little is rounded to itself."""
+    """(K, C, H, W) the points on the lines before rounding. Later lines begin from these, because a rounded
+    perturbation that is lengthened a little is rounded back to itself."""
 
 
 def shrink(
@@ -43,17 +43,17 @@ def shrink(
     tests: int,
     margin: Tensor | None = None,
 ) -> Found:
-    """On the lines from images ``inside`` (K, C, H, W) to ``beyond`` the first that reaches the goal.
+    """Find the first image that reaches the goal on each line from ``inside`` (K, C, H, W) to ``beyond``.
 
-    Where ``beyond`` itself does not, the line is stretched; then the section in which the boundary lies is
-    narrowed by interpolating margins. Tests are of images as they are stored, and of float32 unless the
-    oracle trusts less.
+    If ``beyond`` itself does not reach it, the line is lengthened; then the section with the boundary is
+    narrowed by interpolating margins. Tests are of rounded images, and in float32 unless the oracle accepts
+    less.
 
     Args:
-        oracle: of the whole batch; ``cases`` (K,) are the rows meant.
-        threat: of the cases.
-        tests: of the narrowing, at most.
-        margin: (K,) of the images inside, where it is known.
+        oracle: the oracle of the whole batch, in which ``cases`` (K,) are the rows.
+        threat: the threat of the cases.
+        tests: the largest number of tests that narrow a section.
+        margin: (K,) the margins of the images inside, if they are known.
     """
     section = _Section(oracle, cases, inside, beyond, threat, margin)
     for stretch in STRETCHES:
@@ -70,7 +70,7 @@ def shrink(
 
 
 class _Section:
-    """Between the furthest point of each line that misses the goal and the first that reaches it."""
+    """A _Section lies between the farthest tested point that misses the goal and the next that does not."""
 
     def __init__(
         self,
@@ -91,23 +91,23 @@ class _Section:
 
     @property
     def found(self) -> Tensor:
-        """(K,) where the goal was reached."""
+        """Tell (K,) where the goal was reached."""
         return self.high.isfinite()
 
     def open(self) -> Tensor:
-        """(K,) where there is something left to narrow."""
+        """Tell (K,) which sections can be narrowed further."""
         return self.found & (self.high - self.low > PRECISION * self.high)
 
     def end(self) -> Tensor:
-        """(K,) how far along the lines the goal is reached first; 1 where it is not reached."""
+        """Return (K,) the positions on the lines at which the goals are first reached; 1 if they are not."""
         return torch.where(self.found, self.high, 1.0)
 
     def at(self, rows: Tensor, part: Tensor) -> Tensor:
-        """The images (R, C, H, W) at ``part`` (R,) of the lines of some rows (R,), not rounded."""
+        """Return the unrounded images (R, C, H, W) at positions ``part`` (R,) of the lines of some rows."""
         return torch.lerp(self.inside[rows], self.beyond[rows], part.view(-1, 1, 1, 1)).clamp_(0, 1)
 
     def test(self, rows: Tensor, part: Tensor) -> None:
-        """Ask about the images at ``part`` (R,) of the lines of some rows (R,)."""
+        """Test the rounded images at positions ``part`` (R,) of the lines of some rows (R,)."""
         stored = self.threat.take(rows).round(self.at(rows, part))
         margin = self.oracle.rough_margin(self.cases[rows], stored)
         there = margin > 0
@@ -116,10 +116,10 @@ class _Section:
         self.low[rows[~there]], self.below[rows[~there]] = part[~there], margin[~there]
 
     def guess(self, rows: Tensor, turn: int) -> Tensor:
-        """(R,) where the boundary may lie; every third time the middle, for margins may bend."""
+        """Return (R,) where to test next: at the estimated boundary, and every third time in the middle."""
         low, high, below, above = self.low[rows], self.high[rows], self.below[rows], self.above[rows]
         share = -below / (above - below)
-        # Just beyond the crossing, so that both ends of the section come near it.
+        # A test just beyond the crossing lets both ends of the section come near it.
         share = share + BEYOND * (share if turn % 2 else 1 - share).clamp(0, 0.2)
         share = share.nan_to_num(0.5, 0.5, 0.5).clamp(0.05, 0.95)
         if turn % 3 == 2:
@@ -130,18 +130,18 @@ class _Section:
 def polished(
     oracle: Oracle, cases: Tensor, x: Tensor, x_adv: Tensor, threat: Threat, rounds: int
 ) -> tuple[Tensor, Tensor]:
-    """Images (K, C, H, W) drawn towards ``x`` as far as the goal holds, along their lines and the boundary.
+    """Move images (K, C, H, W) towards ``x`` while the goal stays reached, along lines and the boundary.
 
     Args:
-        oracle: of the whole batch; ``cases`` (K,) are the rows meant.
-        threat: of the cases.
-        rounds: along the boundary, at most.
+        oracle: the oracle of the whole batch, in which ``cases`` (K,) are the rows.
+        threat: the threat of the cases.
+        rounds: the largest number of rounds along the boundary.
 
     Returns:
-        The images as they are stored, and (K,) whether they reach the goal; where not, they are ``x_adv``.
+        The rounded images, and (K,) whether they reach the goal; if not, the images are ``x_adv``.
     """
-    margin = oracle.margin(cases, threat.round(x))  # where all lines begin
-    # On the way in the attack's own precision and roughly, at the end in float32 and exactly.
+    margin = oracle.margin(cases, threat.round(x))  # at the start of all lines
+    # The first searches are rough and in the attack's own precision, the last one is fine and in float32.
     rough = replace(oracle, trust=0.0)
     begun = shrink(rough, cases, x, x_adv, threat, ROUGH, margin)
     rows, near = torch.nonzero(begun.reached).flatten(), x_adv.clone()
@@ -170,21 +170,21 @@ def nearer(
     rounds: int,
     tests: int,
 ) -> Tensor:
-    """Points (K, C, H, W) that reach their goals when rounded, moved along the boundary towards ``x``, in L2.
+    """Move points (K, C, H, W), whose rounded images reach their goals, along the boundary towards ``x``.
 
-    Where the boundary is flat, its nearest point lies along its own normal. So the foot of the normal through
-    x on the tangent plane at ``x_adv`` is taken, and the line to it is searched for the boundary. Where the
-    boundary bends so much that this is no nearer, half of the way to the foot is tried next, then a quarter.
+    In L2 and on a flat boundary, the nearest point is the foot of the perpendicular from x. It is computed on
+    the tangent plane at ``x_adv``, and the line from x to it is searched for the boundary. If the boundary is
+    so curved that the result is no nearer, half of the way to the foot is tried next, then a quarter.
 
     Args:
-        oracle: of the whole batch; ``cases`` (K,) are the rows meant.
-        threat: of the cases.
-        margin: (K,) at ``x``.
-        rounds: of this, at most; a case leaves once it hardly gets nearer.
-        tests: on each line, at most.
+        oracle: the oracle of the whole batch, in which ``cases`` (K,) are the rows.
+        threat: the threat of the cases.
+        margin: (K,) the margins at ``x``.
+        rounds: the largest number of rounds; a case leaves once it hardly gets nearer.
+        tests: the largest number of tests on each line.
     """
     best, active = x_adv.clone(), torch.arange(len(cases), device=x.device)
-    length = l2(threat.round(x_adv) - x)  # of what is stored
+    length = l2(threat.round(x_adv) - x)  # the distance of the rounded image
     pace = torch.ones(len(cases), device=x.device)
     for _ in range(rounds):
         if not len(active):
@@ -205,12 +205,12 @@ def nearer(
 
 
 def _foot(oracle: Oracle, cases: Tensor, x: Tensor, x_adv: Tensor, threat: Threat) -> Tensor:
-    """Of the boundary's tangent plane at ``x_adv`` the point (K, C, H, W) that is nearest to ``x``."""
+    """Return the point (K, C, H, W) of the boundary's tangent plane at ``x_adv`` that is nearest to ``x``."""
     _, normal = oracle.model.take(cases).gradient(x_adv, oracle.objective.take(cases).margin)
     normal = normal.nan_to_num_(0, 0, 0)
     if threat.mask is not None:
         normal = normal * threat.mask.to(normal)
-    # A component that the box stops cannot follow the normal; it stays as it is.
+    # A component at 0 or 1 cannot follow the normal out of the pixel range; it stays as it is.
     stopped = ((x_adv >= 1) & (normal > 0)) | ((x_adv <= 0) & (normal < 0))
     normal = normal.masked_fill(stopped, 0)
     along = (normal * (x_adv - x).masked_fill(stopped, 0)).flatten(1).sum(1)

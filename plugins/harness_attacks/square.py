@@ -1,4 +1,4 @@
-"""A square patch per image, and the search for its place (Arvinte et al., section 3 and appendix C)."""
+"""The square attack finds a place and a square patch per image (Arvinte et al., section 3, appendix C)."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ def square(
     loss: Loss = "margin",
     early_stop: bool = True,
 ) -> Tensor:
-    """Images (B, C, H, W), each changed inside one of the region's places.
+    """Return images (B, C, H, W), each changed inside one of the region's places.
 
-    For every case all places are tried with a few large steps from the same noise; the full attack follows at
-    the place with the best margin. A case is done once the search reaches its goal. The search does not use
-    mirror images.
+    All places of a case are tried with a few large steps from the same noise; the full attack follows at the
+    place with the best margin. A case ends once the search reaches its goal. The search does not use mirror
+    images.
 
     Args:
-        search_iterations: of Adam, per place.
-        search_learning_rate: in tanh space.
-        iterations, learning_rate, restarts, mirror, loss, early_stop: of the attack at the place that was
-            chosen, as for ``harness_attacks.patch.patch``.
+        search_iterations: the number of Adam's steps per place.
+        search_learning_rate: the learning rate of the search, in tanh space.
+        iterations, learning_rate, restarts, mirror, loss, early_stop: the settings of the attack at the
+            chosen place, as for ``harness_attacks.patch.patch``.
 
     Raises:
         AttackError: there is no region, it offers no places, or one of them is empty.
     """
     patched = without_spots(model, x, objective, threat)
     if threat.mask is None or not threat.places:
-        raise AttackError("a square needs places to choose from: a region of shape (P, H, W)")
+        raise AttackError("the square needs places to choose from: a mask of shape (P, H, W)")
     if not len(x):
         return x.clone()
     places = spots(threat.mask.to(x.device), x.shape[1])  # (P, N)
@@ -64,10 +64,11 @@ def square(
 
 
 def searched(patched: PatchedImages, places: Tensor, rng: CaseRandom, search: Climb) -> tuple[Tensor, Best]:
-    """The place (B,) of each case, out of (P, N), and the best patch there.
+    """Choose a place (B,) for each case, out of (P, N), and return it with the best patch there.
 
-    The first place that reaches the goal, else the one with the best margin: whatever was tried at once, the
-    choice is the same. No more candidates are tried at once than there are cases, or places.
+    It is the first place that reaches the goal, or else the one with the best margin; the choice does not
+    depend on what was tried at once. At most as many candidates as there are cases, or places, are tried at
+    once.
     """
     cases = len(patched.x)
     noise = rng.uniform(patched.x.shape[1:], -NOISE_SCALE, NOISE_SCALE).to(patched.x)

@@ -1,4 +1,4 @@
-"""Attribute models of the facial-attribute study: separate networks and MOON, with their recipes."""
+"""This plugin has the models (separate networks, MOON, majority) and analyses of the attribute study."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ PAPER = {
 }
 """The published architecture and recipe (Rozsa et al., sections 2.1 and 2.3).
 
-RMSProp at a rate of 1e-5 with inverse decay, batches of 64, no augmentation, from scratch, until convergence
-on the validation set after two to ten epochs. Not published, and conventions here: the decays, their power,
-and the number of epochs without improvement that count as convergence.
+Networks are trained from scratch by RMSProp with a learning rate of 1e-5, inverse decay, batches of 64 and no
+augmentation, until convergence on the validation set after two to ten epochs. The paper does not state the
+decays, their power, and the number of epochs without improvement that mean convergence; these are conventions
+of this project.
 """
 
 
 def training_passes(parameters: Mapping[str, Any]) -> float:
-    """Forward and backward passes over the training set that training makes at most, per network.
+    """Return the largest number of forward and backward passes over the training set, per network.
 
     Args:
-        parameters: of a model of this plugin; one without epochs counts, and passes nothing.
+        parameters: the parameters of a model; one without epochs makes no passes.
     """
     epochs = float(parameters.get("epochs", 0))
     checkpoint = parameters.get("checkpoint", "converged")
@@ -50,11 +51,11 @@ def training_passes(parameters: Mapping[str, Any]) -> float:
 
 @hookimpl
 def harness_models() -> list[ModelSpec]:
-    """The models of this plugin."""
+    """Return the models of this plugin."""
     return [
         ModelSpec(
             name="separate",
-            summary="one VGG-16 per attribute, presented as one model with a score per attribute",
+            summary="one VGG-16 per attribute, combined to one model with a score per attribute",
             source="Rozsa et al., Facial Attributes: Accuracy and Adversarial Robustness, section 2.1, eq. 1",
             build="harness_attributes.separate:build",
             train="harness_attributes.separate:train",
@@ -92,7 +93,7 @@ def harness_models() -> list[ModelSpec]:
 
 @hookimpl
 def harness_analyses() -> list[AnalysisSpec]:
-    """The analyses of this plugin: the tables and figures of the facial-attribute study."""
+    """Return the analyses of this plugin: the tables and figures of the facial-attribute study."""
 
     def spec(name: str, module: str, summary: str, place: str) -> AnalysisSpec:
         return AnalysisSpec(

@@ -1,4 +1,4 @@
-"""The trivial classifier: each attribute's more frequent value in the training set (Rozsa et al., Fig. 2)."""
+"""The trivial classifier returns each attribute's more frequent training value (Rozsa et al., Fig. 2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness_attributes.recipe import attribute_columns, chosen_attributes
 
 
 class Majority(nn.Module):
-    """Images (B, C, H, W) in [0, 1] to scores (B, M) that are the same for every image."""
+    """Majority maps images (B, C, H, W) in [0, 1] to scores (B, M) that are the same for every image."""
 
     scores: Tensor
 
@@ -22,19 +22,19 @@ class Majority(nn.Module):
         self.register_buffer("scores", -torch.ones(len(attribute_names)))  # (M,)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Attacks differentiate scores: the pixels stand in the graph, and weigh nothing.
+        # Attacks differentiate scores, so the pixels must be in the graph; their weight is 0.
         return self.scores + 0 * x.flatten(1).mean(1, keepdim=True)  # (B, M)
 
     def training_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Squared error (B, M) of scores and labels, -1 or +1, as of the networks (eq. 1)."""
+        """Return the squared error (B, M) of scores and labels, -1 or +1, as for the networks (eq. 1)."""
         return (scores - labels).square()
 
 
 def build(task: Task, *, attributes: list[str] | None = None) -> Majority:
-    """The classifier before it knows the training set: it answers that every attribute is absent.
+    """Build the classifier before training, for which every attribute is absent.
 
     Args:
-        attributes: which attributes to answer, in this order; None: all of the task.
+        attributes: the attributes of the model, in this order; None: all of the task.
 
     Raises:
         ModelError: the task has no attributes, or not those.
@@ -43,11 +43,11 @@ def build(task: Task, *, attributes: list[str] | None = None) -> Majority:
 
 
 def train(module: Majority, dataset: Dataset, context: Context) -> None:
-    """Set each score to +1 where more than half of the training images have the attribute, else to -1.
+    """Set each score to +1 if more than half of the training images have the attribute, else to -1.
 
     Raises:
         DatasetError: the data set has no training set.
-        ModelError: it has no attributes, or not those.
+        ModelError: the data set has no attributes, or not those of the model.
     """
     columns = attribute_columns(dataset, module.attribute_names)
     rows = dataset.rows("train")

@@ -1,4 +1,4 @@
-"""MOON: one network with a score per attribute, trained on all of them at once (Rozsa et al., eq. 4)."""
+"""MOON is one network with a score per attribute, trained on all of them at once (Rozsa et al., eq. 4)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ QUICK = Recipe(epochs=8, batch_size=64)
 
 
 class Moon(nn.Module):
-    """Mixed objective optimization network: images (B, C, H, W) in [0, 1] to scores (B, M)."""
+    """A Moon (mixed objective optimization network) maps images (B, C, H, W) in [0, 1] to scores (B, M)."""
 
     def __init__(self, network: nn.Module, attribute_names: tuple[str, ...], design: dict[str, Any]) -> None:
-        """``design`` is all that decides which network it is."""
+        """Wrap a network; ``design`` holds all parameters that decide its architecture."""
         super().__init__()
         self.network = network
         self.attribute_names = attribute_names
@@ -33,7 +33,7 @@ class Moon(nn.Module):
         return scores
 
     def training_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Squared error (B, M) of scores and labels, -1 or +1; eq. 4 sums it over the attributes."""
+        """Return the squared error (B, M) of scores and labels, -1 or +1; eq. 4 sums it over attributes."""
         return (scores - labels).square()
 
 
@@ -46,14 +46,14 @@ def build(
     dropout: float = 0.0,
     mean: tuple[float, float, float] = FACE_MEAN,
 ) -> Moon:
-    """An untrained MOON for all attributes of the task.
+    """Build an untrained MOON for all attributes of the task.
 
     Args:
         architecture: "vgg-16" is the published one, with a width of 64.
-        width: channels of the first convolutions.
-        depth: convolutions between two pools; None: the published 2, 2, 3, 3 and 3.
-        dropout: share that training leaves out before fully connected layers.
-        mean: grey levels of red, green and blue that the model subtracts from its images.
+        width: the channels of the first convolutions.
+        depth: the convolutions between two poolings; None: the published 2, 2, 3, 3 and 3.
+        dropout: the share of inputs that training leaves out before fully connected layers.
+        mean: the values of red, green and blue, from 0 to 255, that the model subtracts from its images.
     """
     names = task.attribute_names
     if not names:
@@ -83,11 +83,11 @@ def train(
     """Train all attributes at once, in place.
 
     Args:
-        balanced: weigh the loss of each attribute's more frequent side down, as Rudd et al. 2016 do; the
+        balanced: reduce the loss on each attribute's more frequent value, as in Rudd et al. 2016; the
             published eq. 4 does not.
-        target_rate: the share of images with the attribute that balancing trains for.
-        checkpoint: the weights after so many epochs of the very training that "converged" finishes; of a
-            training that converged before, the converged ones.
+        target_rate: the share of images with the attribute that balancing simulates.
+        checkpoint: "converged", or a number of epochs: then the weights are those after so many epochs of the
+            same training, or the converged ones if it has converged before.
     """
     columns = attribute_columns(dataset, module.attribute_names)
     weights = None

@@ -1,4 +1,4 @@
-"""How attribute networks are trained: the published recipe, a quick one, and the loop of both."""
+"""Attribute networks are trained by a recipe, the published one or a quick one, in one training loop."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ Optimizer = Literal["adamw", "rmsprop"]
 Schedule = Literal["one-cycle", "inverse-decay"]
 Precision = Literal["mixed", "float32"]
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Of a network's outputs (B, …) and labels (B, K), -1 or +1: elementwise (B, K); training sums it over K."""
+"""A function of outputs (B, …) and labels (B, K), -1 or +1, that returns (B, K); training sums it over K."""
 Report = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What decides the weights that training arrives at, beside the network, the data and the seed.
+    """A Recipe holds what decides the trained weights, beside the network, the data and the seed.
 
     The defaults are those of the quick presets.
     """
 
     optimizer: Optimizer = "adamw"
     schedule: Schedule = "one-cycle"
-    """"one-cycle" rises to the learning rate and falls to nothing; "inverse-decay" is Caffe's "inv"."""
+    """"one-cycle" rises to the learning rate and falls to 0; "inverse-decay" is Caffe's "inv"."""
     learning_rate: float = 3e-3
-    """The highest one."""
+    """The highest learning rate."""
     weight_decay: float = 0.05
-    """Decoupled from the gradient with "adamw", part of the gradient with "rmsprop"."""
+    """The weight decay: decoupled from the gradient with "adamw", part of the gradient with "rmsprop"."""
     epochs: int
-    """At most."""
+    """The largest number of epochs."""
     patience: int | None = None
     """Stop after so many epochs without a smaller loss on the validation set, and keep the best epoch; None
     trains all epochs and keeps the last."""
     batch_size: int
     flip: bool = True
-    """Whether half of the training images, drawn anew in each epoch, are mirrored left to right."""
+    """Whether a random half of the training images is mirrored left to right in each epoch."""
     precision: Precision = "mixed"
-    """"mixed" computes the passes in bfloat16 where the processor has it, and keeps weights and optimiser in
+    """"mixed" computes passes in bfloat16 if the processor supports it, and keeps weights and optimiser in
     float32; it takes half the time."""
     rms_decay: float = 0.98
-    """Decay of RMSProp's running mean of squared gradients."""
+    """The decay of RMSProp's running mean of squared gradients."""
     decay_gamma: float = 1e-4
-    """γ of the inverse decay."""
+    """The γ of the inverse decay."""
     decay_power: float = 0.75
-    """Power of the inverse decay."""
+    """The power of the inverse decay."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "batch_size"):
@@ -69,7 +69,7 @@ class Recipe:
                 raise ModelError(f"{name} = {value} must be at least 1")
 
     def steps(self, images: int) -> int:
-        """Steps of an epoch over so many images."""
+        """Return the number of steps of an epoch over so many images."""
         return -(-images // self.batch_size)
 
 
@@ -87,21 +87,21 @@ def fit(
 ) -> None:
     """Train ``network`` in place on the training set, and leave it in eval mode.
 
-    Images are read as they are needed, so that the data set need not fit into memory. The same seed gives the
-    same weights on the same machine with the same number of threads, however often training was interrupted.
+    Images are read when they are needed, so that the data set need not fit into memory. The same seed gives
+    the same weights on the same machine with the same number of threads, even after interruptions.
 
     Args:
-        columns: (K,) attributes of the data set to learn.
-        context: its seed decides order, flips and dropout, and no global generator is changed; its report is
-            told the share done and where training stands, after every step.
-        weights: (2, K) factors of the training loss where an attribute is absent and where it is present.
-        checkpoint: after how many epochs of the whole training to stop with the weights of that epoch. A
-            training that ``patience`` ends before has converged, and gives the weights that it ends with.
-        state: a file to keep the state in after every epoch; training goes on from what it holds. What it
-            holds of an epoch later than ``checkpoint`` is neither used nor changed.
+        columns: (K,) the attributes of the data set to learn.
+        context: its seed decides order, flips and dropout, and no global generator is changed; progress is
+            reported after every step.
+        weights: (2, K) factors of the training loss for absent and for present attributes.
+        checkpoint: the number of epochs of the whole training after which to stop, with the weights of that
+            epoch. A training that ``patience`` ends earlier has converged, and gives its final weights.
+        state: a file that keeps the state after every epoch, and from which training continues. A state of an
+            epoch later than ``checkpoint`` is neither used nor changed.
 
     Raises:
-        DatasetError: the data set has no training set, or no validation set where ``patience`` needs it.
+        DatasetError: the data set has no training set, or no validation set although ``patience`` needs one.
         ModelError: the loss is no longer finite, or the training has no such checkpoint.
     """
     last, device = _last_epoch(recipe, checkpoint), context.device
@@ -115,7 +115,7 @@ def fit(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         training, kept = (begin(), False) if state is None else resume(state, begin, last, context.report)
         if training.epoch:
-            context.report(training.epoch / last, f"goes on after epoch {training.epoch}/{last}")
+            context.report(training.epoch / last, f"continues after epoch {training.epoch}/{last}")
         while training.epoch < last and training.waited != recipe.patience:
             _train_epoch(training, losses, rows, last, context.report)
             if validation is not None:
@@ -129,7 +129,7 @@ def fit(
 
 @dataclass(frozen=True, eq=False)
 class _BatchLosses:
-    """The losses of a network on images of a data set."""
+    """_BatchLosses computes the losses of a network on images of a data set."""
 
     network: nn.Module
     loss: Loss
@@ -142,7 +142,7 @@ class _BatchLosses:
     def of(
         self, rows: npt.NDArray[np.intp], mirrored: npt.NDArray[np.bool_] | None = None
     ) -> Iterator[Tensor]:
-        """Loss (B,) of each batch of rows, with the network in the mode it is in."""
+        """Yield the losses (B,) of each batch of rows, in the network's current mode."""
         for batch, images in _batches(self.dataset, rows, self.recipe.batch_size, self.device, mirrored):
             expected = self.labels[torch.from_numpy(batch)].to(self.device)  # (B, K)
             with _passes(self.recipe.precision, self.device):
@@ -154,7 +154,7 @@ class _BatchLosses:
 
 
 def _begin(network: nn.Module, recipe: Recipe, steps: int, seed: int, device: torch.device) -> Training:
-    """The training before its first epoch; each epoch has so many steps."""
+    """Return the training before its first epoch; each epoch has so many steps."""
     torch.manual_seed(derived_seed(seed, "dropout"))
     optimizer = _optimizer(network, recipe)
     return Training(
@@ -191,7 +191,7 @@ def _train_epoch(
 
 
 def _validate(training: Training, losses: _BatchLosses, rows: npt.NDArray[np.intp]) -> None:
-    """Keep the weights where their loss on the validation set is the smallest so far."""
+    """Keep the weights if their loss on the validation set is the smallest so far."""
     training.network.eval()
     with torch.no_grad():
         current = torch.cat(list(losses.of(rows))).mean().item()
@@ -202,10 +202,10 @@ def _validate(training: Training, losses: _BatchLosses, rows: npt.NDArray[np.int
 
 
 def chosen_attributes(wanted: Sequence[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    """The attributes that a model is to answer: those wanted, in their order, or all known ones for None.
+    """Return the attributes of a model: the wanted ones, in their order, or for None all known ones.
 
     Raises:
-        ModelError: none is known, or those wanted are unknown, none, or named twice.
+        ModelError: no attribute is known, or the wanted ones are unknown, none at all, or named twice.
     """
     if not known:
         raise ModelError("a model of attributes needs a data set with attributes")
@@ -215,15 +215,15 @@ def chosen_attributes(wanted: Sequence[str] | None, known: tuple[str, ...]) -> t
         if name not in known:
             raise ModelError(f'attribute "{name}" is unknown; {nearest(name, known)}')
     if not wanted or len(set(wanted)) < len(wanted):
-        raise ModelError(f"attributes = {list(wanted)} must name at least one attribute, and each once")
+        raise ModelError(f"attributes = {list(wanted)} must name at least one attribute, and none twice")
     return tuple(wanted)
 
 
 def attribute_columns(dataset: Dataset, names: tuple[str, ...]) -> npt.NDArray[np.intp]:
-    """Columns (K,) of the named attributes in the data set.
+    """Return the columns (K,) of the named attributes in the data set.
 
     Raises:
-        ModelError: the data set does not have one of them.
+        ModelError: the data set lacks one of them.
     """
     for name in names:
         if name not in dataset.attribute_names:
@@ -234,15 +234,15 @@ def attribute_columns(dataset: Dataset, names: tuple[str, ...]) -> npt.NDArray[n
 
 
 def balancing_weights(present: npt.NDArray[np.bool_], target_rate: float = 0.5) -> Tensor:
-    """Factors (2, M) of the loss where an attribute is absent [0] and present [1] (Rudd et al. 2016, eq. 4).
+    """Return factors (2, M) of the loss for absent [0] and present [1] attributes (Rudd et al. 2016, eq. 4).
 
-    With the source rates S⁺, S⁻ = 1 − S⁺ of the training set and the target rates T⁺, T⁻ = 1 − T⁺: where the
-    attribute is present more often than wanted, S⁻T⁺ / (S⁺T⁻) when present and 1 when absent; otherwise
-    S⁺T⁻ / (S⁻T⁺) when absent and 1 when present. An attribute that all images have, or none, stays as it is.
+    S⁺, S⁻ = 1 − S⁺ are the source rates of the training set, T⁺, T⁻ = 1 − T⁺ the target rates. If an
+    attribute is too frequent, the factor is S⁻T⁺ / (S⁺T⁻) when present and 1 when absent; otherwise
+    S⁺T⁻ / (S⁻T⁺) when absent and 1 when present. If all images have it, or none, both factors are 1.
 
     Args:
-        present: (N, M) of the training set.
-        target_rate: T⁺, the share of images with the attribute to train for.
+        present: (N, M) the attributes of the training set.
+        target_rate: T⁺, the share of images with the attribute that training simulates.
     """
     source = present.mean(0)  # (M,)
     mixed = (source > 0) & (source < 1)
@@ -253,7 +253,7 @@ def balancing_weights(present: npt.NDArray[np.bool_], target_rate: float = 0.5) 
 
 
 def inverse_decay(step: int, *, gamma: float, power: float) -> float:
-    """Caffe's "inv" policy: the share (1 + γ·step)^−power of the learning rate, steps counted from 0."""
+    """Return Caffe's "inv" policy, the share (1 + γ·step)^−power of the learning rate; steps begin at 0."""
     return float((1 + gamma * step) ** -power)
 
 
@@ -262,7 +262,7 @@ def _last_epoch(recipe: Recipe, checkpoint: Checkpoint) -> int:
         return recipe.epochs
     if not 1 <= checkpoint <= recipe.epochs:
         raise ModelError(
-            f'checkpoint = {checkpoint} must be "converged" or lie between 1 and epochs = {recipe.epochs}'
+            f'checkpoint = {checkpoint} must be "converged", or from 1 to epochs = {recipe.epochs}'
         )
     return checkpoint
 

@@ -1,4 +1,4 @@
-"""Separate networks: one VGG per attribute, presented as one model (Rozsa et al., section 2.1, eq. 1)."""
+"""Separate networks, one VGG per attribute, form one model (Rozsa et al., section 2.1, eq. 1)."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ QUICK = Recipe(epochs=5, batch_size=32)
 
 
 class Separate(nn.Module):
-    """M networks of one output each: images (B, C, H, W) in [0, 1] to scores (B, M).
+    """A Separate has M networks of one output each, from images (B, C, H, W) in [0, 1] to scores (B, M).
 
-    The gradient of an attribute's score passes through that attribute's network only.
+    The gradient of an attribute's score passes through the network of that attribute only.
     """
 
     def __init__(
         self, attribute_names: tuple[str, ...], make: Callable[[], nn.Module], design: dict[str, Any]
     ) -> None:
-        """``make`` gives an untrained network; ``design`` is all that decides which one."""
+        """Make the networks; ``make`` returns an untrained one, and ``design`` holds its parameters."""
         super().__init__()
         self.attribute_names = attribute_names
         self.make = make
@@ -45,39 +45,39 @@ class Separate(nn.Module):
         return torch.cat([self.score(network(x)) for network in self.networks], dim=1)  # (B, M)
 
     def select(self, x: Tensor, columns: Tensor) -> Tensor:
-        """(B,) score of attribute ``columns[b]`` of image b; no other network sees that image."""
+        """Return (B,) the score of attribute ``columns[b]`` of image b; no other network sees that image."""
         return self.score(self._route(x, columns))[:, 0]
 
     def score(self, outputs: Tensor) -> Tensor:
-        """(B, 1) scores of one network's outputs, present where > 0."""
+        """Return (B, 1) the scores of one network's outputs; an attribute is present where they are > 0."""
         return outputs
 
     def training_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Elementwise squared error of scores and labels, -1 or +1 (eq. 1)."""
+        """Return the elementwise squared error of scores and labels, -1 or +1 (eq. 1)."""
         return (scores - labels).square()
 
     def _route(self, x: Tensor, columns: Tensor) -> Tensor:
-        """Outputs (B, 1) or (B, 2) of network ``columns[b]`` for image b."""
+        """Return the outputs (B, 1) or (B, 2) of network ``columns[b]`` for image b."""
         order = columns.argsort(stable=True)  # images by network
         counts = columns.bincount(minlength=len(self.networks)).tolist()
         groups = zip(self.networks, torch.split(x[order], counts), strict=True)
-        # A network without images does not run; in an empty batch all do, for the shape of the outputs.
+        # Networks without images do not run, except for an empty batch, whose outputs need a shape.
         outputs = [network(images) for network, images in groups if len(images) or not len(x)]
         return torch.cat(outputs)[order.argsort()]
 
 
 class SeparateSoftmax(Separate):
-    """The same with two logits, absent and present, per network; the score is their difference."""
+    """A SeparateSoftmax has two logits, absent and present, per network; the score is their difference."""
 
     def score(self, outputs: Tensor) -> Tensor:
         return outputs[:, 1:] - outputs[:, :1]
 
     def logits(self, x: Tensor, columns: Tensor) -> Tensor:
-        """(B, 2) logits, absent and present, of attribute ``columns[b]`` of image b."""
+        """Return (B, 2) the logits, absent and present, of attribute ``columns[b]`` of image b."""
         return self._route(x, columns)
 
     def training_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Elementwise cross-entropy of the softmax over both logits; labels -1 or +1."""
+        """Return the elementwise cross-entropy of the softmax over both logits; labels are -1 or +1."""
         return F.softplus(-labels * scores)
 
 
@@ -92,16 +92,16 @@ def build(
     dropout: float = 0.0,
     mean: tuple[float, float, float] = FACE_MEAN,
 ) -> Separate:
-    """Untrained networks for the attributes.
+    """Build untrained networks for the attributes.
 
     Args:
-        attributes: which attributes to answer, in this order; None: all of the task.
+        attributes: the attributes of the model, in this order; None: all of the task.
         loss: "euclidean" has one linear output per network, "softmax" two logits.
         architecture: "vgg-16" is the published one, with a width of 64.
-        width: channels of the first convolutions.
-        depth: convolutions between two pools; None: the published 2, 2, 3, 3 and 3.
-        dropout: share that training leaves out before fully connected layers.
-        mean: grey levels of red, green and blue that the model subtracts from its images.
+        width: the channels of the first convolutions.
+        depth: the convolutions between two poolings; None: the published 2, 2, 3, 3 and 3.
+        dropout: the share of inputs that training leaves out before fully connected layers.
+        mean: the values of red, green and blue, from 0 to 255, that the model subtracts from its images.
     """
     names = chosen_attributes(attributes, task.attribute_names)
     design: dict[str, Any] = {
@@ -125,14 +125,15 @@ def train(
     recipe: Recipe = QUICK,
     checkpoint: Checkpoint = "converged",
 ) -> None:
-    """Train each attribute's network on its own, in place.
+    """Train the network of each attribute, in place.
 
-    Every network is a unit of its own, and depends on the seed and its attribute's name alone: training one
-    attribute more changes none of the others.
+    Every network is a part of its own, and depends only on the seed and the name of its attribute: more
+    attributes do not change it.
 
     Args:
-        checkpoint: the weights after so many epochs of the very training that "converged" finishes (section
-            3.3 compares two epochs with convergence); of a network that converged before, the converged ones.
+        checkpoint: "converged", or a number of epochs: then the weights are those after so many epochs of the
+            same training (section 3.3 compares two epochs with convergence), or the converged ones of a
+            network that has converged before.
     """
     module.to(context.device)
     columns = attribute_columns(dataset, module.attribute_names)
@@ -161,7 +162,7 @@ def _trained(
     *,
     checkpoint: Checkpoint,
 ) -> StateDict:
-    """The weights of a new network of one attribute."""
+    """Train a new network for one attribute, and return its weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
         network = module.make()

@@ -1,4 +1,4 @@
-"""State of an unfinished training: all that its next epoch depends on, in one file without pickles."""
+"""The state of an unfinished training, which its next epoch needs, is kept in a file without pickles."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from harness.files import write_whole
 from harness.training import Context, StateDict
 
 LAYOUT = 1
-"""Raised when files of state begin to mean something else."""
+"""The version of the file format, to be increased when the meaning of the files changes."""
 
 
 Checkpoint = int | Literal["converged"]
-"""Weights after so many whole epochs of a training, or those that it ends with."""
+"""The weights after so many epochs of a training, or those at its end."""
 
 
 class StateError(Exception):
-    """A file is no state of this training."""
+    """A file does not hold a state of this training."""
 
 
 @dataclass(kw_only=True)
 class Training:
-    """A training between two epochs. torch's global generators, for dropout, belong to it too."""
+    """A Training is the state between two epochs, to which torch's global generators (dropout) belong too."""
 
     network: nn.Module
     optimizer: Optimizer
     scheduler: LRScheduler
     draw: np.random.Generator
-    """Order and flips."""
+    """The generator of order and flips."""
     device: torch.device
     epoch: int = 0
-    """Whole epochs that are done."""
+    """The number of finished epochs."""
     best: StateDict | None = None
-    """Weights of the epoch with the smallest loss on the validation set."""
+    """The weights of the epoch with the smallest loss on the validation set."""
     best_loss: float = inf
     waited: int = 0
-    """Epochs since then."""
+    """The number of epochs since then."""
 
 
 def train_part(
@@ -57,13 +57,13 @@ def train_part(
     checkpoint: Checkpoint,
     make: Callable[[Path | None], StateDict],
 ) -> StateDict:
-    """The kept weights of a part of a model at a checkpoint, or those that ``make`` returns.
+    """Return the cached weights of a part of a model at a checkpoint, or train it with ``make``.
 
-    All checkpoints of a part share one file of state, which ``make`` is given, so that no epoch that they
-    have in common is trained twice. It is removed once the converged weights are kept.
+    All checkpoints of a part share one file of state, which is given to ``make``, so that no epoch that they
+    have in common is trained twice. The file is removed once the converged weights are cached.
 
     Args:
-        identity: of the part, without its checkpoint.
+        identity: the identity of the part, without its checkpoint.
     """
     state = context.state(identity) if context.state else None
     weights = context.unit({**identity, "checkpoint": checkpoint}, lambda: make(state))
@@ -75,13 +75,14 @@ def train_part(
 def resume(
     path: Path, begin: Callable[[], Training], last: int, report: Callable[[float, str], None]
 ) -> tuple[Training, bool]:
-    """The training at the epoch that ``path`` holds, and whether its state may be kept in ``path``.
+    """Return the training at the epoch that ``path`` holds, and whether its state may be kept in ``path``.
 
-    From its beginning where there is no such file; where the file cannot be read or does not fit, which
-    ``report`` is told; and where it is past epoch ``last``: then it serves another, and must stay as it is.
+    The training begins at its start if there is no such file; if the file cannot be read or does not fit,
+    which is reported; and if the file is past epoch ``last``: it then belongs to another checkpoint, and must
+    not be changed.
 
     Args:
-        begin: gives the training before its first epoch, as often as it is asked.
+        begin: returns the training before its first epoch, at every call.
     """
     training = begin()
     if not path.is_file():
@@ -92,18 +93,18 @@ def resume(
             return training, False
         _restore(path, header, training)
     except StateError as error:
-        report(0.0, f"starts anew, for {path} {error}")
+        report(0.0, f"starts again, because {path} {error}")
         return begin(), True
     return training, True
 
 
 def keep(path: Path, training: Training) -> None:
-    """Write the state of a training between two epochs; the file is whole or as it was."""
+    """Write the state of a training between two epochs; the file is either complete or unchanged."""
     state = training.optimizer.state_dict()
     tensors: StateDict = {f"network.{name}": tensor for name, tensor in training.network.state_dict().items()}
     for index, values in state["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
-    if training.best is not None and training.waited:  # else the network's are the best
+    if training.best is not None and training.waited:  # otherwise the network has the best weights
         tensors |= {f"best.{name}": tensor for name, tensor in training.best.items()}
     tensors |= {f"generator.{name}": value for name, value in _generators(training.device).items()}
     header = {
@@ -117,7 +118,7 @@ def keep(path: Path, training: Training) -> None:
         "scheduler": training.scheduler.state_dict(),
         "draw": training.draw.bit_generator.state,
     }
-    # Python writes the shortest digits that give the same float again, so nothing is lost in JSON.
+    # Python writes floats with enough digits to read them back exactly, so nothing is lost in JSON.
     metadata = {"training": json.dumps(header, allow_nan=False)}
     rows = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_whole(path, lambda aside: save_file(rows, aside, metadata))
@@ -129,19 +130,19 @@ def _header(path: Path) -> dict[str, Any]:
             header = json.loads((opened.metadata() or {})["training"])
         known = {name: header[name] for name in ("layout", "torch")}
         epoch = header["epoch"]
-    except Exception as error:  # a damaged file fails in as many ways as there are steps of reading it
+    except Exception as error:  # a damaged file may fail in any step of reading
         raise StateError(f"cannot be read: {_line(error)}") from error
     if known != {"layout": LAYOUT, "torch": torch.__version__}:
         raise StateError(f"was written by another version: {known}")
     if not isinstance(epoch, int) or epoch < 1:
-        raise StateError(f"stands at epoch {epoch!r}")
+        raise StateError(f"has epoch {epoch!r}")
     return dict(header)
 
 
 def _restore(path: Path, header: dict[str, Any], training: Training) -> None:
-    """Put the state into ``training``; where this raises, the network is as it was, the rest is not."""
+    """Restore the state of ``training``; if this raises, the network is unchanged, but not the rest."""
     if header.get("device") != training.device.type:
-        raise StateError(f"was written on {header.get('device')}, and this is {training.device.type}")
+        raise StateError(f"was written on {header.get('device')}, but this is {training.device.type}")
     try:
         with safe_open(path, "pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -158,7 +159,7 @@ def _restore(path: Path, header: dict[str, Any], training: Training) -> None:
         training.scheduler.load_state_dict(header["scheduler"])
         training.draw.bit_generator.state = header["draw"]
         _set_generators(_part(tensors, "generator."), training.device)
-    except Exception as error:  # as above
+    except Exception as error:  # a damaged file may fail in any step
         raise StateError(f"does not fit: {_line(error)}") from error
     training.network.load_state_dict(network)
 
@@ -184,7 +185,7 @@ def _restore_optimizer(optimizer: Optimizer, groups: list[dict[str, Any]], tenso
 
 
 def _generators(device: torch.device) -> StateDict:
-    """States of torch's global generators that a training on this device draws from."""
+    """Return the states of the global generators of torch that a training on this device uses."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -203,7 +204,7 @@ def _part(tensors: StateDict, prefix: str) -> StateDict:
 
 def _same_shapes(given: StateDict, own: StateDict) -> None:
     for name in given.keys() ^ own.keys():
-        raise ValueError(f"{name} is in one of both networks only")
+        raise ValueError(f"{name} is in only one of the two networks")
     for name, tensor in own.items():
         if (given[name].shape, given[name].dtype) != (tensor.shape, tensor.dtype):
             raise ValueError(f"another shape or type of {name}")

@@ -1,4 +1,4 @@
-"""VGG networks for attributes: the published 16 layers, and a narrow one that trains in a minute on a CPU."""
+"""There are two VGG networks for attributes: the published one, and one that trains in a minute on a CPU."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.nn import functional as F  # noqa: N812  (the field's own abbreviatio
 Architecture = Literal["vgg-16", "narrow-vgg"]
 
 FACE_MEAN = (129.1863, 104.7624, 93.5940)
-"""Grey levels of red, green and blue that VGG-Face subtracts (Parkhi et al. 2015)."""
+"""The values of red, green and blue, from 0 to 255, that VGG-Face subtracts (Parkhi et al. 2015)."""
 PUBLISHED_WIDTH = 64
-"""Channels of VGG-16's first convolutions."""
+"""The channels of VGG-16's first convolutions."""
 STAGE_WIDTHS = (1, 2, 4, 8, 8)
-"""Channels of the five stages, in units of the first one's."""
+"""The channels of the five stages, relative to those of the first one."""
 VGG16_DEPTHS = (2, 2, 3, 3, 3)
-"""Convolutions of the five stages."""
+"""The numbers of convolutions of the five stages."""
 
 
 def build_vgg(
@@ -31,27 +31,27 @@ def build_vgg(
     dropout: float,
     mean: tuple[float, float, float] = FACE_MEAN,
 ) -> nn.Module:
-    """A network from images (B, C, H, W) in [0, 1] to linear outputs (B, ``outputs``).
+    """Build a network from images (B, C, H, W) in [0, 1] to linear outputs (B, ``outputs``).
 
     Args:
         architecture: "vgg-16" is the published one, "narrow-vgg" the quick one.
-        shape: channels, height, width of the images.
-        outputs: number of linear outputs.
-        width: channels of the first stage; the others are 2, 4, 8 and 8 times as wide.
-        depth: convolutions of each stage; None: the published 2, 2, 3, 3 and 3.
-        dropout: share of the inputs of each fully connected layer but the first that training leaves out
-            (vgg-16), or of those of the only one (narrow-vgg).
-        mean: grey levels of red, green and blue to subtract; other images than RGB get their average.
+        shape: the channels, height and width of the images.
+        outputs: the number of linear outputs.
+        width: the channels of the first stage; the others are 2, 4, 8 and 8 times as wide.
+        depth: the convolutions of each stage; None: the published 2, 2, 3, 3 and 3.
+        dropout: the share of inputs that training leaves out, of each fully connected layer except the first
+            (vgg-16) or of the only one (narrow-vgg).
+        mean: the values of red, green and blue, from 0 to 255, to subtract; their mean for other images.
     """
     network = VGG16 if architecture == "vgg-16" else NarrowVGG
     return network(shape, outputs, width=width, depth=depth, dropout=dropout, mean=mean)
 
 
 class VGG16(nn.Module):
-    """The 16-layer network of Parkhi et al. 2015 on images of any size (Rozsa et al., section 2.1).
+    """VGG16 is the 16-layer network of Parkhi et al. 2015 for images of any size (Rozsa et al., section 2.1).
 
-    With a width of 64 and images of 178 x 218 pixels (width x height): 119,584,577 parameters for one output.
-    Pooling rounds sizes up, as Caffe does; shapes in comments are of that size.
+    With a width of 64 and images of 178 x 218 pixels (width x height), it has 119,584,577 parameters for one
+    output. Pooling rounds sizes up, as in Caffe; shapes in comments are for these images.
     """
 
     mean: Tensor
@@ -88,26 +88,26 @@ class VGG16(nn.Module):
         )
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                # Caffe's "xavier" filler, variance 1 / inputs. The variance halves with each rectifier, which
-                # takes inputs of some 70 grey levels to scores near the labels; He's would leave them there.
+                # Caffe's "xavier" filler has a variance of 1 / inputs. Each ReLU halves it, which
+                # brings inputs of about 70 to scores near the labels; with He's, scores would be as large.
                 nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x * 255 - self.mean  # (B, 3, 218, 178) in grey levels
-        # Twice as fast on CPUs as planes one after the other, whatever the layout of the weights.
+        x = x * 255 - self.mean  # (B, 3, 218, 178) in 0 to 255, less the mean
+        # Channels last is twice as fast on CPUs, whatever the memory layout of the weights.
         x = self.features(x.contiguous(memory_format=torch.channels_last))  # (B, 512, 7, 6)
         scores: Tensor = self.classifier(x.flatten(1))  # (B, outputs)
         return scores
 
 
 class NarrowVGG(nn.Module):
-    """Few convolutions, with batch normalisation, and one fully connected layer.
+    """NarrowVGG has few convolutions, with batch normalisation, and one fully connected layer.
 
-    Batch normalisation is what lets it learn in a few hundred steps. The fully connected layer sees where on
-    the aligned face something is, which an average over places would hide. Shapes in comments are of a width
-    of 16 and images of 72 x 88 pixels (width x height).
+    Batch normalisation lets it learn in a few hundred steps. The fully connected layer uses the position of
+    features on the aligned face, which an average over positions would lose. Shapes in comments are for a
+    width of 16 and images of 72 x 88 pixels (width x height).
     """
 
     mean: Tensor
@@ -143,7 +143,7 @@ class NarrowVGG(nn.Module):
 
 
 class NormalizedConvolution(nn.Module):
-    """A 3x3 convolution, batch normalisation and a rectifier."""
+    """NormalizedConvolution is a 3x3 convolution with batch normalisation and ReLU."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class NormalizedConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return F.relu(self.norm(self.convolution(x)), inplace=True)
-        # Attacks ask for thousands of passes: fixed statistics go into the weights, a quarter faster.
+        # Attacks make thousands of passes: merging the fixed statistics into the weights is a quarter faster.
         norm = self.norm
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -169,13 +169,13 @@ def _depths(depth: int | None) -> tuple[int, ...]:
 
 
 def _pooled(edge: int) -> int:
-    """What five pools that round up leave of an edge: 218 pixels become 7, 178 become 6."""
+    """Return the size of an edge after five poolings that round up: 218 pixels become 7, 178 become 6."""
     for _ in STAGE_WIDTHS:
         edge = ceil(edge / 2)
     return edge
 
 
 def _channel_means(mean: tuple[float, float, float], channels: int) -> Tensor:
-    """(C, 1, 1) in grey levels."""
+    """Return (C, 1, 1) the means of the channels, from 0 to 255."""
     means = torch.tensor(mean) if channels == 3 else torch.tensor(mean).mean().repeat(channels)
     return means[:, None, None]

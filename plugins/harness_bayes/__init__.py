@@ -1,4 +1,4 @@
-"""A study in which the best possible classifier is known: images drawn from mixtures of factor analysers."""
+"""This plugin has the Bayes-optimal study, on images from densities whose best classifier is known."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _mixtures = partial(
 
 @hookimpl
 def harness_datasets() -> list[DatasetSpec]:
-    """The data sets of this plugin, all made from another one."""
+    """Return the data sets of this plugin, which are all made from another one."""
     return [
         _mixtures(
             name="mfa-symmetric",
-            summary="two classes drawn from mixtures of equal, small noise: the optimum is robust",
+            summary="two classes sampled from mixtures with equal, small noise: the optimum is robust",
             load="harness_bayes.mixture_data:load_symmetric",
         ),
         _mixtures(
             name="mfa-asymmetric",
-            summary="two classes drawn from mixtures with wide outliers: the optimum is vulnerable",
+            summary="two classes sampled from mixtures with wide outliers: the optimum is vulnerable",
             load="harness_bayes.mixture_data:load_asymmetric",
         ),
         DatasetSpec(
@@ -43,13 +43,13 @@ def harness_datasets() -> list[DatasetSpec]:
 
 @hookimpl
 def harness_models() -> list[ModelSpec]:
-    """The models of this plugin."""
+    """Return the models of this plugin."""
     return [*MODELS]
 
 
 @hookimpl
 def harness_analyses() -> list[AnalysisSpec]:
-    """The analyses of this plugin: the tables and figures of the study."""
+    """Return the analyses of this plugin: the tables and figures of the study."""
 
     def spec(name: str, summary: str, place: str) -> AnalysisSpec:
         return AnalysisSpec(

@@ -1,14 +1,14 @@
-"""Adversarial training of the CNN: TRADES (Zhang et al. 2019) and on PGD's images (Madry et al. 2018).
+"""The CNN is trained adversarially by TRADES (Zhang et al. 2019) or on PGD's images (Madry et al. 2018).
 
 TRADES, https://arxiv.org/abs/1901.08573, eq. 5 and algorithm 1, minimises
 
     cross-entropy(f(x), y) + β KL(f(x) || f(x')),    x' the image in the ball around x with the largest KL,
 
-and training on PGD's images, https://arxiv.org/abs/1706.06083, eq. 2.1, the cross-entropy of the image in the
-ball with the largest one. The Bayes-optimal study (section 3, figure 8) names no norm, no ball and no β. It
-measures robustness in L2, so L2 balls are the default here, of radii below the 1.5 up to which it calls
-changes of faces of 64 x 64 pixels all but invisible. TRADES' own default is L-infinity, with eps = 0.031, 10
-steps of 0.007 and β = 6.
+and training on PGD's images, https://arxiv.org/abs/1706.06083, eq. 2.1, minimises the cross-entropy of the
+image in the ball with the largest one. The Bayes-optimal study (section 3, figure 8) states no norm, no
+radius and no β. It measures robustness in L2, so the default here is an L2 ball, with a radius below 1.5: up
+to this, it calls changes of faces of 64 x 64 pixels almost invisible. The default of TRADES is L-infinity,
+with eps = 0.031, 10 steps of 0.007 and β = 6.
 """
 
 from __future__ import annotations
@@ -30,39 +30,39 @@ from harness_bayes.two_class_recipe import DEFAULT, Recipe, cross_entropy, fit
 
 Norm = Literal["l2", "linf"]
 START = 1e-3
-"""Deviation of the noise at which TRADES begins its search: at x itself KL has no gradient."""
+"""The deviation of the noise with which TRADES begins its search, because KL has no gradient at x itself."""
 REACH = 2.5
-"""Length of the way that the default steps can go, in eps."""
+"""The total length of the default steps, in eps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ball:
-    """Where the worst image is looked for, and how."""
+    """A Ball says where the worst image is searched, and how."""
 
     norm: Norm = "l2"
     eps: Annotated[float, Gt(0), Lt(1e6)]
-    """Its radius."""
+    """The radius."""
     steps: Annotated[int, Ge(1)] = 3
-    """Of the search."""
+    """The number of steps of the search."""
     step_size: Annotated[float, Gt(0), Lt(1e6)] | None = None
-    """In the units of the norm; None: 2.5 eps / steps, so that the steps can cross the ball."""
+    """The step size in the units of the norm; None: 2.5 eps / steps, so that the steps can cross the ball."""
 
     @property
     def step(self) -> float:
-        """The step size that is used."""
+        """Return the step size that is used."""
         return self.step_size or REACH * self.eps / max(self.steps, 1)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that decides where a search ends."""
+        """Return all that decides the result of a search."""
         return {**asdict(self), "step_size": self.step}
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """The images (B, C, H, W), moved into the ball around ``x`` and into [0, 1]."""
+        """Bring images (B, C, H, W) into the ball around ``x`` and into [0, 1]."""
         return Threat(self.norm, self.eps).project(x_adv, x)
 
     def random(self, x: Tensor, noise: torch.Generator) -> Tensor:
-        """Images (B, C, H, W) in the ball: uniform in L-infinity; in L2 in any direction, at any distance."""
+        """Return random images (B, C, H, W) in the ball; in L2, direction and distance are uniform."""
         if self.norm == "linf":
             change = (2 * _uniform(x.shape, noise, x) - 1) * self.eps
         else:
@@ -72,33 +72,33 @@ class Ball:
         return self.project(x + change, x)
 
     def worst(self, network: nn.Module, x: Tensor, start: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-        """Where steps uphill from ``start`` (B, C, H, W) end; the network is in eval mode on the way.
+        """Ascend the loss from ``start`` (B, C, H, W), and return the images at the end.
 
-        No weight receives a gradient.
+        The network is in eval mode during the search, and no weight receives a gradient.
 
         Args:
-            loss: of outputs (B, K): (B,), to be made large.
+            loss: a function of outputs (B, K) that returns the loss (B,) to ascend.
         """
         training = network.training
         network.eval()
         x_adv = self.project(start, x)
         for _ in range(self.steps):
             x_adv.requires_grad_()
-            (slope,) = torch.autograd.grad(loss(network(x_adv).float()).sum(), x_adv)
-            x_adv = self.project(x_adv.detach() + self._step(slope), x)
+            (gradient,) = torch.autograd.grad(loss(network(x_adv).float()).sum(), x_adv)
+            x_adv = self.project(x_adv.detach() + self._step(gradient), x)
         network.train(training)
         return x_adv.detach()
 
-    def _step(self, slope: Tensor) -> Tensor:
+    def _step(self, gradient: Tensor) -> Tensor:
         if self.norm == "linf":
-            return self.step * slope.sign()
-        # Scaled first, for small gradients have squares that vanish; a zero gradient stays where it is.
-        slope = slope / linf(slope).clamp_min(1e-30).view(-1, 1, 1, 1)
-        return slope * (self.step / l2(slope).clamp_min(1e-12)).view(-1, 1, 1, 1)
+            return self.step * gradient.sign()
+        # The gradient is scaled first, because the squares of small values would become 0; 0 stays 0.
+        gradient = gradient / linf(gradient).clamp_min(1e-30).view(-1, 1, 1, 1)
+        return gradient * (self.step / l2(gradient).clamp_min(1e-12)).view(-1, 1, 1, 1)
 
 
 def divergence(outputs: Tensor, others: Tensor) -> Tensor:
-    """KL(softmax(outputs) || softmax(others)) (B,) of logits (B, K) and (B, K)."""
+    """Return (B,) KL(softmax(outputs) || softmax(others)) of logits (B, K) and (B, K)."""
     own = outputs.log_softmax(1)
     return (own.exp() * (own - others.log_softmax(1))).sum(1)
 
@@ -106,7 +106,7 @@ def divergence(outputs: Tensor, others: Tensor) -> Tensor:
 def trades_loss(
     network: nn.Module, x: Tensor, labels: Tensor, noise: torch.Generator, *, ball: Ball, beta: float
 ) -> Tensor:
-    """Cross-entropy + β KL(f(x) || f(x')), averaged over the batch; where β = 0, x' is not looked for."""
+    """Return cross-entropy + β KL(f(x) || f(x')), averaged over the batch; if β = 0, x' is not searched."""
     if beta == 0:
         return cross_entropy(network, x, labels, noise)
     training = network.training
@@ -121,7 +121,7 @@ def trades_loss(
 
 
 def pgd_loss(network: nn.Module, x: Tensor, labels: Tensor, noise: torch.Generator, *, ball: Ball) -> Tensor:
-    """The mean cross-entropy of the images in the ball that a search from a random one ends at."""
+    """Return the mean cross-entropy of the worst images that a search from random ones finds in the ball."""
 
     def loss(outputs: Tensor) -> Tensor:
         return F.cross_entropy(outputs, labels, reduction="none")
@@ -141,12 +141,12 @@ def train_trades(
     """Train in place by TRADES.
 
     Args:
-        beta: how much equal answers near an image weigh; 0 is the CNN's own training.
-        ball: where images should have equal answers.
+        beta: the weight of equal outputs near an image; 0 is the training of the plain CNN.
+        ball: the ball in which images should have equal outputs.
 
     Raises:
         DatasetError: there is no training set.
-        ModelError: it has not two classes, or training diverged.
+        ModelError: the data set does not have two classes, or training diverged.
     """
 
     def loss(network: nn.Module, x: Tensor, labels: Tensor, noise: torch.Generator) -> Tensor:
@@ -166,12 +166,12 @@ def train_pgd(
     """Train in place on PGD's images.
 
     Args:
-        ball: where PGD searches, from anywhere in it. From scratch, six epochs in one of twice the radius
-            leave a quick network of faces at chance.
+        ball: the ball in which PGD searches, from a random start. With twice this radius, a quick network
+            of faces learns nothing in six epochs.
 
     Raises:
         DatasetError: there is no training set.
-        ModelError: it has not two classes, or training diverged.
+        ModelError: the data set does not have two classes, or training diverged.
     """
 
     def loss(network: nn.Module, x: Tensor, labels: Tensor, noise: torch.Generator) -> Tensor:
@@ -181,7 +181,7 @@ def train_pgd(
 
 
 def _normal(shape: torch.Size, noise: torch.Generator, like: Tensor) -> Tensor:
-    """Drawn on the CPU, so that every device sees the same numbers."""
+    """Return normal numbers that are drawn on the CPU, so that they are the same for every device."""
     return torch.randn(shape, generator=noise).to(like)
 
 

@@ -1,7 +1,7 @@
-"""Bayes-optimal classifier: the class with the greater density (Richardson and Weiss 2021, section 2).
+"""The Bayes-optimal classifier chooses the class with the greater density (Richardson and Weiss 2021, 2).
 
-With the densities from which the images were drawn it is the best that there can be; with densities that were
-fitted to images it is the classifier of a generative model.
+With the densities from which the images were sampled, no classifier is better; with densities that were
+fitted to images, it is the classifier of a generative model.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from harness_bayes.mixture_data import MixtureDataset
 from harness_bayes.two_class_images import TwoClassImages, check_task, two_class_images
 
 PREFIXES = ("first_", "second_")
-"""Of the buffers that hold the densities of class 0 and class 1."""
+"""The prefixes of the buffers with the densities of class 0 and class 1."""
 
 
 class BayesOptimal(DerivedBuffers[tuple[Mfa, Mfa]]):
-    """Images (B, C, H, W) in [0, 1] to logits (B, 2), by mixtures of factor analysers with equal priors.
+    """BayesOptimal maps images (B, C, H, W) in [0, 1] to logits (B, 2), by mixtures with equal priors.
 
-    Logits are the log densities less the mean of the two, which changes neither a decision nor a softmax: log
-    densities of images lie near 1e5, where float32 knows hundredths, while their difference is what decides,
-    and is small where decisions change. All is computed in float64, under autocast too, and cast at the end.
+    Logits are the log densities minus the mean of the two, which changes neither a decision nor a softmax.
+    Log densities of images are near 1e5, where float32 has a precision of hundredths; but their difference
+    decides, and it is small where decisions change. Everything is computed in float64, under autocast too,
+    and cast at the end.
     """
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
@@ -47,10 +48,10 @@ class BayesOptimal(DerivedBuffers[tuple[Mfa, Mfa]]):
                 self.hold(prefix + name, sizes[name], torch.float64)
 
     def derive(self) -> tuple[Mfa, Mfa]:
-        """The densities of class 0 and class 1.
+        """Return the densities of class 0 and class 1.
 
         Raises:
-            ModelError: there are none yet, or the weights are no mixtures.
+            ModelError: there are none yet, or the weights are not mixtures.
         """
         state = dict(self.named_buffers())
         if not len(state[PREFIXES[0] + "means"]):
@@ -59,7 +60,7 @@ class BayesOptimal(DerivedBuffers[tuple[Mfa, Mfa]]):
 
     @property
     def component_classes(self) -> Tensor:
-        """(P,) int64: the class of each component, those of class 0 first."""
+        """Return (P,) int64 the class of each component, those of class 0 first."""
         counts = torch.tensor([len(self.get_buffer(prefix + "means")) for prefix in PREFIXES])
         return torch.arange(2).repeat_interleave(counts).to(self.get_buffer(PREFIXES[0] + "means").device)
 
@@ -70,15 +71,15 @@ class BayesOptimal(DerivedBuffers[tuple[Mfa, Mfa]]):
         return _cast(logits - offset, x)
 
     def components(self, x: Tensor) -> Tensor:
-        """(B, P) log π_k + log N(x; component k), less what ``forward`` subtracts of image b.
+        """Return (B, P) log π_k + log N(x; component k), minus what ``forward`` subtracts for image b.
 
-        The logarithm of the sum of those of a class is its logit.
+        The log-sum-exp over the components of a class is its logit.
         """
         joint, offset = self._scores(x)
         return _cast(joint - offset, x)
 
     def _scores(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Log joint densities (B, P) and the mean (B, 1) of the log densities of both classes."""
+        """Return log joint densities (B, P), and the mean (B, 1) of the log densities of both classes."""
         flat = x.flatten(1)
         parts = [density.log_joint(flat) for density in self.derived()]
         offset = torch.stack([part.logsumexp(1) for part in parts], 1).mean(1, keepdim=True)
@@ -86,7 +87,7 @@ class BayesOptimal(DerivedBuffers[tuple[Mfa, Mfa]]):
 
 
 def build(task: Task) -> BayesOptimal:
-    """The classifier before it has densities.
+    """Build the classifier without densities.
 
     Raises:
         ModelError: the task names another number of classes than two.
@@ -96,15 +97,15 @@ def build(task: Task) -> BayesOptimal:
 
 
 def train(module: BayesOptimal, dataset: Dataset, context: Context) -> None:
-    """Take the densities from which the data set draws its images.
+    """Take the densities from which the images of the data set are sampled.
 
     Raises:
-        ModelError: it draws them from none.
+        ModelError: the data set has no densities.
     """
     if not isinstance(dataset, MixtureDataset):
         raise ModelError(
-            f"bayes-optimal needs a data set whose densities are known, and {dataset.name} is of images; "
-            'use mfa-symmetric or mfa-asymmetric, or the model "mfa"'
+            f"bayes-optimal needs a data set with known densities, which {dataset.name} has not; use "
+            'mfa-symmetric or mfa-asymmetric, or the model "mfa"'
         )
     _take(module, dataset.densities)
     context.report(1.0, "densities of the data set")
@@ -122,13 +123,13 @@ def train_mfa(
     """Fit a mixture of factor analysers to the training images of each class (appendix B.1).
 
     Args:
-        images: of the training set that are used, the first of each class, at most; None: all.
-        recipe: of each class.
-        mirror: whether images are learned as they are and mirrored, as the study does with faces.
+        images: the largest number of training images to use, the first of each class; None: all.
+        recipe: the recipe for each class.
+        mirror: whether mirror images are learned too, as the study does with faces.
 
     Raises:
         DatasetError: there is no training set.
-        ModelError: it has not two classes, or a class has too few images for such a mixture.
+        ModelError: the data set does not have two classes, or a class has too few images for such a mixture.
     """
     found = two_class_images(dataset, "train", images)
     shape = dataset.shape if mirror else None
@@ -152,7 +153,7 @@ def _fitted(
     mirror: tuple[int, int, int] | None,
     context: Context,
 ) -> StateDict:
-    """The mixture of the images ``index`` (N,), all of one class; ``mirror`` as of ``fit_mfa``."""
+    """Fit the mixture of the images ``index`` (N,), all of one class; ``mirror`` is that of ``fit_mfa``."""
 
     def report(share: float, word: str) -> None:
         context.report((side + share) / 2, f"class {side}: {word}")
@@ -164,7 +165,7 @@ def _fitted(
 
 
 def example() -> MixtureDataset:
-    """Sixty images of 1 x 16 x 16 pixels, drawn from two mixtures of two components, for the contract kit."""
+    """Return sixty images of 1 x 16 x 16 pixels, sampled from two mixtures, for the contract kit."""
     shape, number = (1, 16, 16), 60
     draws = torch.Generator().manual_seed(0)
 

@@ -1,4 +1,4 @@
-"""Which images of a data set are of either of two classes: by an attribute, or by two classes' names."""
+"""A ClassPair selects two classes of images of a data set, by an attribute or by the names of two classes."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class ClassPair:
-    """Two classes of images of a data set."""
+    """A ClassPair holds two classes of images of a data set."""
 
     source: Dataset
     names: tuple[str, str]
-    """Of class 0 and class 1: "not Smiling" and "Smiling", or "0" and "6"."""
+    """The names of class 0 and class 1: "not Smiling" and "Smiling", or "0" and "6"."""
     sides: npt.NDArray[np.int8]
-    """(N,): 0, 1, or -1 for images of neither."""
+    """(N,): 0, 1, or -1 for images of neither class."""
     kind: Literal["attribute", "class"]
-    """What the names are of."""
+    """Whether the names are those of an attribute or of classes."""
 
     def rows(self, side: int, partition: str | None = None) -> Rows:
-        """Rows of the source that are of one class, in its order; of all partitions for None."""
+        """Return the rows of the source in one class, in its order; None means all partitions."""
         chosen = self.sides == side
         if partition is not None and self.source.partitions is not None:
             chosen = chosen & (self.source.partitions == partition)
         return np.flatnonzero(chosen)
 
     def learned(self, side: int) -> Rows:
-        """Rows of one class to learn from: those of the partition "train", all where there are none.
+        """Return the rows of one class to learn from: those of the partition "train", or all without any.
 
         Raises:
-            DatasetError: there is none.
+            DatasetError: there are no such rows.
         """
         rows = self.rows(side, "train")
         if not len(rows):
@@ -50,9 +50,9 @@ class ClassPair:
         return rows
 
     def balanced(self, partition: str | None, seed: int) -> Rows:
-        """As many rows of either class, by turns from class 0 on, so that every beginning is balanced too.
+        """Return as many rows of class 0 as of class 1, alternating, so that every beginning is balanced too.
 
-        Of the larger class, which images stay is drawn with the seed; either class keeps the source's order.
+        The seed decides which images of the larger class stay; both classes keep the source's order.
         """
         sides = [self.rows(side, partition) for side in (0, 1)]
         count = min(map(len, sides))
@@ -65,11 +65,11 @@ class ClassPair:
 
 
 def class_pair(source: Dataset, attribute: str | None, pair: Sequence[str] | None) -> ClassPair:
-    """The images without and with an attribute, or those of two classes.
+    """Select the images without and with an attribute, or those of two classes.
 
     Raises:
-        DatasetError: not exactly one of ``attribute`` and ``pair`` is given, the data set does not know it,
-            or a class has no images.
+        DatasetError: not exactly one of ``attribute`` and ``pair`` is given, the data set lacks it, or a
+            class has no images.
     """
     if (attribute is None) == (pair is None):
         given = "both are" if pair is not None else "none is"
@@ -89,7 +89,7 @@ def class_pair(source: Dataset, attribute: str | None, pair: Sequence[str] | Non
 def _by_attribute(source: Dataset, attribute: str) -> ClassPair:
     if source.attributes is None:
         remedy = "give a pair of its classes" if source.class_names else "choose a source with attributes"
-        raise DatasetError(f'{source.name} has no attributes, so attribute = "{attribute}" is none; {remedy}')
+        raise DatasetError(f'{source.name} has no attributes, and no attribute "{attribute}"; {remedy}')
     if attribute not in source.attribute_names:
         remedy = nearest(attribute, source.attribute_names)
         raise DatasetError(f'{source.name}: attribute "{attribute}" is unknown; {remedy}')
@@ -100,9 +100,9 @@ def _by_attribute(source: Dataset, attribute: str) -> ClassPair:
 def _by_pair(source: Dataset, pair: Sequence[str]) -> ClassPair:
     if source.labels is None or not source.class_names:
         remedy = "give an attribute" if source.attribute_names else "choose a source with classes"
-        raise DatasetError(f"{source.name} has no classes, so pair = {list(pair)} names none; {remedy}")
+        raise DatasetError(f"{source.name} has no classes, and no pair of classes {list(pair)}; {remedy}")
     if len(pair) != 2:
-        raise DatasetError(f"{source.name}: pair = {list(pair)} must be two names of classes")
+        raise DatasetError(f"{source.name}: pair = {list(pair)} must be the names of two classes")
     for name in pair:
         if name not in source.class_names:
             raise DatasetError(
@@ -117,6 +117,6 @@ def _by_pair(source: Dataset, pair: Sequence[str]) -> ClassPair:
 
 
 def partitions_of(source: Dataset) -> tuple[str, ...]:
-    """The partitions that a data set has images of, in their usual order."""
+    """Return the partitions for which a data set has images, in their usual order."""
     have = set() if source.partitions is None else set(np.unique(source.partitions).tolist())
     return tuple(name for name in PARTITIONS if name in have)

@@ -1,4 +1,4 @@
-"""CNN of the Bayes-optimal study: 3 x 3 convolutions, LeakyReLU, strides in between (appendix B.3)."""
+"""The CNN of the Bayes-optimal study has 3 x 3 convolutions and LeakyReLU (appendix B.3)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from harness_bayes.two_class_images import check_task
 from harness_bayes.two_class_recipe import DEFAULT, Recipe, cross_entropy, fit
 
 SLOPE = 0.2
-"""Of LeakyReLU where it is negative; not stated in the paper, and TensorFlow's default."""
+"""The factor of LeakyReLU for negative values: TensorFlow's default, as the paper does not state it."""
 SMALLEST_MAP = 8
-"""Strides are added until the last map has about this edge; how many there are is not stated in the paper."""
+"""The approximate edge of the last map, which decides the number of strides; the paper does not state it."""
 SMALLEST_EDGE = 8
-"""Of the images, in pixels."""
+"""The smallest edge of the images, in pixels."""
 
 
 class Cnn(nn.Module):
-    """Images (B, C, H, W) in [0, 1] to logits (B, 2)."""
+    """Cnn maps images (B, C, H, W) in [0, 1] to logits (B, 2)."""
 
     def __init__(self, shape: tuple[int, int, int], design: dict[str, Any], strides: list[int]) -> None:
-        """``design`` is all that decides which network it is; ``strides`` has one number per convolution."""
+        """Make the network; ``design`` holds its parameters, ``strides`` has one number per convolution."""
         super().__init__()
         self.design = design
         channels, height, width = shape
@@ -59,17 +59,17 @@ def build(
     depth: Annotated[int, Ge(1), Le(200)] = 4,
     halvings: Annotated[int, Ge(0), Le(10)] | None = None,
 ) -> Cnn:
-    """An untrained network.
+    """Build an untrained network.
 
     Args:
-        width: filters of the first convolution; each stride doubles them.
-        depth: convolutions; one fully connected layer follows.
-        halvings: how many of them, spread evenly with the last among them, have a stride of 2; None: as many
-            as make the last map about 8 pixels wide, and one at least.
+        width: the filters of the first convolution; each stride doubles them.
+        depth: the number of convolutions; one fully connected layer follows.
+        halvings: the number of convolutions with a stride of 2, spread evenly and including the last one;
+            None: as many as make the last map about 8 pixels wide, and at least one.
 
     Raises:
-        ModelError: the task names another number of classes than two, its images are too small, or there are
-            more halvings than convolutions or than the images can take.
+        ModelError: the task has another number of classes than two, its images are too small, or there are
+            more halvings than convolutions or than the images allow.
     """
     check_task(task)
     edge = min(task.shape[1:])
@@ -91,6 +91,6 @@ def train(module: Cnn, dataset: Dataset, context: Context, *, recipe: Recipe = D
 
     Raises:
         DatasetError: there is no training set.
-        ModelError: it has not two classes, or training diverged.
+        ModelError: the data set does not have two classes, or training diverged.
     """
     fit(module, dataset, cross_entropy, recipe, context, module.design)

@@ -1,4 +1,4 @@
-"""A module keeps here what it derives from its buffers, and derives it anew when they change."""
+"""A DerivedBuffers module keeps what it computes from its buffers, and computes it again when they change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class DerivedBuffers(nn.Module, Generic[T]):
-    """A module without parameters; its buffers have shapes that only training knows."""
+    """DerivedBuffers is a module without parameters whose buffers have shapes that only training decides."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class DerivedBuffers(nn.Module, Generic[T]):
         self.register_buffer(name, torch.zeros(shape, dtype=dtype))
 
     def derive(self) -> T:
-        """Compute what the module answers with."""
+        """Compute what the outputs of the module are made of."""
         raise NotImplementedError
 
     def derived(self) -> T:
@@ -43,20 +43,18 @@ class DerivedBuffers(nn.Module, Generic[T]):
         return value
 
     def resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Make the buffers of these shapes, as those of weights that are about to be loaded.
+        """Give the buffers these shapes, which are those of weights that will be loaded.
 
         Raises:
-            ModelError: they are for images of another size.
+            ModelError: the shapes are for images of another size.
         """
         for name, wanted in self._shapes.items():
             shape, buffer = shapes.get(name, wanted), self.get_buffer(name)
             if len(shape) != len(wanted) or any(a not in (0, b) for a, b in zip(wanted, shape, strict=True)):
-                raise ModelError(
-                    f"{name} of shape {tuple(shape)} is of images of another size than the model's"
-                )
+                raise ModelError(f"{name} has the shape {tuple(shape)}, which is for images of another size")
             setattr(self, name, buffer.new_zeros(shape))
 
     def take(self, state: Mapping[str, Tensor]) -> None:
-        """Resize, and load: what training found."""
+        """Resize the buffers, and load the results of training."""
         self.resize({name: tuple(tensor.shape) for name, tensor in state.items()})
         self.load_state_dict(dict(state))

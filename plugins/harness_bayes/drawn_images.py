@@ -1,4 +1,4 @@
-"""Drawing images from two mixtures: each image is a function of a seed, a partition and its number there."""
+"""Images are sampled from two mixtures; each is a function of a seed, a partition and its number there."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from harness.dataset import UInt8Images
 from harness_bayes.mfa import Mfa
 
 TRIES = 100
-"""After so many, the sample counts that clipping would move least."""
-_AT_ONCE = 128  # images: several of a component; 40 MB of noise for faces. Threads would make it slower.
+"""The largest number of trials; then the sample is taken that clipping moves least."""
+_AT_ONCE = 128  # images: several per component, and 40 MB of noise for faces. Threads would make it slower.
 
 Labels = npt.NDArray[np.int64]
 
 
 def labels_of(index: npt.NDArray[np.intp]) -> Labels:
-    """The class (B,) of the images numbered ``index`` (B,): by turns, so that every beginning is balanced."""
+    """Return the class (B,) of the images with numbers ``index`` (B,); classes alternate, to be balanced."""
     return np.asarray(index % 2, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnImages:
-    """Images of class 0 and class 1.
+    """DrawnImages samples images of class 0 and class 1.
 
-    The densities are true only of samples that clipping hardly moves. One whose point on its component's
-    subspace lies further from all images than ``limit`` is therefore drawn again, component included: where
-    that is not so, the density stays what it was but for one factor.
+    The densities are correct only for samples that clipping hardly moves. So a sample whose point on its
+    component's subspace is farther than ``limit`` from [0, 1] is drawn again, together with its component;
+    for all other samples, this multiplies the density by one constant.
     """
 
     densities: tuple[Mfa, Mfa]
     shape: tuple[int, int, int]
-    """Channels, height, width."""
+    """The channels, height and width of every image."""
     seed: int
     limit: float
-    """L2 distance; infinite where all samples count."""
+    """The largest L2 distance; infinite if all samples are accepted."""
     outliers: int = 0
-    """The last components of either class whose samples all count, however far clipping moves them."""
+    """The number of last components of each class whose samples are all accepted."""
 
     def draw(self, partition: str, index: npt.NDArray[np.intp]) -> UInt8Images:
-        """uint8 (B, C, H, W): samples of the class's density, clipped to [0, 1] and rounded to k/255."""
+        """Return uint8 (B, C, H, W) samples of the densities, clipped to [0, 1] and rounded to k/255."""
         images = np.empty((len(index), *self.shape), np.uint8)
         labels = labels_of(index)
         for side in (0, 1):
@@ -58,14 +58,14 @@ class DrawnImages:
         return images
 
     def components(self, partition: str, index: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-        """Which component (B,) of its class each image is drawn from."""
+        """Return the component (B,) of its class that each image is sampled from."""
         sides = labels_of(index).tolist()
         streams = [self._stream(partition, int(number)) for number in index]
         drawn = [self._place(side, stream)[0] for side, stream in zip(sides, streams, strict=True)]
         return np.array(drawn, np.intp)
 
     def _samples(self, partition: str, index: npt.NDArray[np.intp], side: int) -> Tensor:
-        """float64 (B, D) of images of one class."""
+        """Return float64 (B, D) samples of one class."""
         density = self.densities[side]
         _, dimension, latent = density.factors.shape
         component = np.empty(len(index), np.int64)
@@ -78,9 +78,9 @@ class DrawnImages:
         return density.generate(torch.from_numpy(component), torch.from_numpy(z), torch.from_numpy(noise))
 
     def _place(self, side: int, stream: np.random.Generator) -> tuple[int, npt.NDArray[np.float64]]:
-        """Component and latent factors (L,) of the next image of a stream."""
+        """Return the component and the latent factors (L,) of the next image of a stream."""
         bounds, density = self._bounds[side], self.densities[side]
-        inner = len(bounds) - self.outliers  # components whose samples may be drawn again
+        inner = len(bounds) - self.outliers  # the components whose samples may be drawn again
         top, best = bounds[-1], (math.inf, 0, np.empty(0))
         for _ in range(TRIES):
             component = min(
@@ -94,7 +94,9 @@ class DrawnImages:
             if moved <= self.limit:
                 return component, z
             best = min(best, (moved, component, z), key=lambda tried: tried[0])
-            top = bounds[inner - 1]  # it was no outlier, and stays none: these keep their share
+            top = bounds[
+                inner - 1
+            ]  # it was not an outlier, and must not become one: outliers keep their share
         return best[1:]
 
     def _stream(self, partition: str, number: int) -> np.random.Generator:
@@ -102,7 +104,7 @@ class DrawnImages:
         if key is None:
             digest = hashlib.sha256(f"{self.seed}\x1f{partition}".encode()).digest()
             key = self._keys[partition] = np.frombuffer(digest[:16], np.uint64)
-        # The lowest word counts the blocks of one image's numbers: no two images share any.
+        # The lowest word counts the blocks of one image's numbers, so that no two images share numbers.
         return np.random.Generator(np.random.Philox(key=key, counter=[0, number, 0, 0]))
 
     @cached_property
@@ -111,5 +113,5 @@ class DrawnImages:
 
     @cached_property
     def _bounds(self) -> tuple[npt.NDArray[np.float64], ...]:
-        """Of either class, (K,): the sums of the first 1, 2, … weights."""
+        """Return for each class (K,) the cumulative sums of the weights."""
         return tuple(density.log_weights.exp().cumsum(0).numpy() for density in self.densities)

@@ -1,4 +1,4 @@
-"""Learning a mixture of factor analysers from images, by stochastic gradients of the likelihood.
+"""A mixture of factor analysers is learned from images by stochastic gradients of the likelihood.
 
 Richardson and Weiss 2018 (https://arxiv.org/abs/1805.12462), sections 3 and 4; 2021 (https://arxiv.org/abs/2002.10563),
 appendix B.1.
@@ -22,39 +22,39 @@ from harness_bayes.mfa import Mfa
 from harness_bayes.woodbury import Products, inner_factors
 
 JUDGED = 1024
-"""Images, at most, by whose likelihood the training is judged."""
+"""The largest number of images whose likelihood decides which mixture is kept."""
 JUDGEMENTS = 4
-"""How often it is judged, beside the beginning; the best of them is kept."""
+"""How often the mixture is compared, beside the start; the best one is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureRecipe:
-    """How large a mixture is, and how long and how fast to train it."""
+    """A MixtureRecipe says how large a mixture is, and how it is trained."""
 
     components: Annotated[int, Ge(1)] | None = None
-    """None: one per ``samples_per_component`` images, and at least one."""
+    """The number of components; None: one per ``samples_per_component`` images, and at least one."""
     samples_per_component: Annotated[int, Ge(1)] = 1000
-    """Images."""
+    """The number of images per component."""
     latent: Annotated[int, Ge(1)] = 10
-    """Factors of a component."""
+    """The number of factors of a component."""
     steps: Annotated[int, Ge(0)] = 80
-    """Of Adam, after k-means and a factor analysis of each cluster. The default takes some seconds for some
-    thousand images of 64 x 64; the published code makes 10,000."""
+    """The number of Adam's steps, after k-means and a factor analysis of each cluster. The default takes some
+    seconds for some thousand images of 64 x 64; the published code makes 10,000 steps."""
     learning_rate: Annotated[float, Gt(0)] = 2e-3
-    """Of Adam; 5e-5 in the published code."""
+    """The learning rate of Adam; 5e-5 in the published code."""
     batch_size: Annotated[int, Ge(1)] = 256
-    """Images in a step."""
+    """The number of images in a step."""
     decay: bool = True
-    """Whether the learning rate falls to 0, along a line, so that the last steps no longer scatter; not in
-    the published code."""
+    """Whether the learning rate decreases linearly to 0, which makes the last steps less random; not in the
+    published code."""
 
     def of(self, images: int) -> MixtureRecipe:
-        """The same with the number of components that so many images have."""
+        """Return the recipe with the number of components for so many images."""
         count = max(1, images // self.samples_per_component) if self.components is None else self.components
         return replace(self, components=count)
 
     def identity(self, images: int) -> dict[str, Any]:
-        """All that decides a mixture, beside the images and the seed."""
+        """Return all that decides a mixture, beside the images and the seed."""
         known = asdict(self.of(images))
         return {name: value for name, value in known.items() if name != "samples_per_component"}
 
@@ -71,18 +71,18 @@ def fit_mfa(
     report: Callable[[float, str], None],
     mirror: tuple[int, int, int] | None = None,
 ) -> Mfa:
-    """The mixture with the greatest likelihood that was found.
+    """Fit a mixture, and return the one with the greatest likelihood that was found.
 
-    Noise has a deviation of at least 1e-3, and of at most 1, so that equal images, or pixels that never
-    change, have a density. The likelihood of the images is never less than where training begins.
+    The deviation of the noise is from 1e-3 to 1, so that equal images, or pixels that never change, have a
+    density. The likelihood of the images is never less than at the start of the training.
 
     Args:
         images: (N, D) float32, in [0, 1].
-        recipe: 0 steps keep the factor analyses of k-means' clusters.
-        seed: decides the outcome, with the number of threads; no global generator is read or changed.
-        device: where to compute; the mixture comes back on the CPU.
-        report: told the share done, and the mean log-likelihood of the last batch, after every step.
-        mirror: channels, height and width of D, to learn mirror images (left to right), too.
+        recipe: with 0 steps, the factor analyses of k-means' clusters are kept.
+        seed: decides the result, together with the number of threads; no global generator is used.
+        device: the device for the computation; the returned mixture is on the CPU.
+        report: receives the share done and the mean log-likelihood of the last batch, after every step.
+        mirror: the channels, height and width of an image, if mirror images (left to right) are learned too.
 
     Raises:
         ModelError: there are too few images, a pixel is not finite, a parameter is out of range, or the
@@ -105,7 +105,7 @@ def _trained(
     recipe: MixtureRecipe,
     report: Callable[[float, str], None],
 ) -> Mfa:
-    """The best of the mixtures on the way, by their likelihood of the same images."""
+    """Train, and return the best mixture by the likelihood of the same images."""
     steps, batch_size = recipe.steps, recipe.batch_size
     judged = torch.randperm(len(images), generator=draws)[:JUDGED]
     parameters = _parameters(start)
@@ -139,7 +139,7 @@ def _trained(
 def mean_log_likelihood(
     x: Tensor, logits: Tensor, means: Tensor, factors: Tensor, deviations: Tensor
 ) -> Tensor:
-    """A number, of x (B, D) and the mixture of softmax(logits) (K,), μ (K, D), A (K, D, L), √D (K, D)."""
+    """Return the mean over x (B, D), for a mixture of softmax(logits) (K,), μ (K, D), A (K, D, L) and √D."""
     inner, log_determinants = inner_factors(factors, deviations)
     distances = Products.of(means, deviations.square(), inner)(x)  # (B, K)
     scales = logits.log_softmax(0) - (log_determinants + means.shape[1] * log(2 * pi)) / 2  # (K,)
@@ -147,7 +147,7 @@ def mean_log_likelihood(
 
 
 def _parameters(start: Start) -> list[Tensor]:
-    """Logits of the shares, means, factors and deviations, as gradients change them."""
+    """Return the logits of the shares, means, factors and deviations, as parameters to optimise."""
     tensors = [start.shares.log(), start.means, start.factors, start.deviations]
     return [tensor.clone().requires_grad_() for tensor in tensors]
 
@@ -158,7 +158,7 @@ def _mixture(parameters: list[Tensor]) -> Mfa:
 
 
 def _judged(mixture: Mfa, images: Images, rows: Tensor, batch_size: int) -> float:
-    """The mean log-likelihood of these images."""
+    """Return the mean log-likelihood of these images."""
     parts = [mixture.log_likelihood(images.take(part)) for part in torch.split(rows, batch_size)]
     return float(torch.cat(parts).mean())
 
@@ -183,12 +183,14 @@ def _checked(images: Tensor, recipe: MixtureRecipe, mirror: tuple[int, int, int]
         )
     number, dimension = images.shape
     if mirror is not None and prod(mirror) != dimension:
-        raise ModelError(f"fitting a mixture: mirror = {mirror} has not the {dimension} numbers of an image")
+        raise ModelError(
+            f"fitting a mixture: mirror = {mirror} does not give the {dimension} numbers of an image"
+        )
     components = recipe.of(number).components or 1
     least = max(components, recipe.latent + 1)
     if number < least:
         raise ModelError(
-            f"fitting a mixture: {number} images are few for {components} components of {recipe.latent} "
+            f"fitting a mixture: {number} images are too few for {components} components of {recipe.latent} "
             f"factors; give at least {least}, or fewer components and factors"
         )
     for rows in torch.split(torch.arange(number), recipe.batch_size):

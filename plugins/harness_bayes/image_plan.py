@@ -1,4 +1,4 @@
-"""Which images a data set of mixtures has, before any is drawn: drawn ones by partition, then real ones."""
+"""An ImagePlan lists the images of a data set of mixtures: samples for each partition, then real images."""
 
 from __future__ import annotations
 
@@ -19,58 +19,58 @@ from harness_bayes.drawn_images import labels_of
 from harness_bayes.sample_ids import SampleIds
 
 FORMAT = "mixtures 1"
-"""Raised when the same parameters and mixtures begin to give other images; part of the fingerprint."""
+"""A part of the fingerprint, to be increased when the same parameters and mixtures give other images."""
 TestedOn = Literal["samples", "real"]
 Count = Annotated[int, Ge(0)]
 LARGEST_CLIP = 2.0
-"""Below the 2.6 at which outliers of fifty times the noise take over, and above what most images need."""
+"""It is below 2.6, where outliers with fifty times the noise decide, and above what most images need."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Which images a data set has, and what is added to the mixtures that they are drawn from."""
+    """A Sampling says which images a data set has, and how they are sampled from the mixtures."""
 
     attribute: str | None = None
-    """Class 0 are images without it, class 1 those with it."""
+    """Class 0 has the images without it, class 1 those with it."""
     pair: list[str] | None = None
-    """Or the names of two of the source's classes."""
+    """Or the names of two classes of the source."""
     train: Count = 20_000
-    """Images to train on."""
+    """The number of training images."""
     validation: Count = 1000
-    """Images to validate on."""
+    """The number of validation images."""
     test: Count = 1000
-    """Images to attack; where they are real, at most."""
+    """The number of images to attack; if these are real, the largest number."""
     tested_on: TestedOn = "samples"
-    """Whether these are drawn like the others, or are the source's own test images, as many of either
-    class."""
+    """Whether the test images are sampled like the others, or are the real test images of the source, as many
+    of each class."""
     sigma: Annotated[float, Ge(1e-6)] = 0.01
-    """Deviation of the noise of every pixel, outliers excepted, images being in [0, 1]."""
+    """The deviation of the noise of every pixel, except for outliers; images are in [0, 1]."""
     largest_clip: Annotated[float, Gt(0)] = LARGEST_CLIP
-    """By how much clipping to [0, 1] may move a sample, outliers excepted, as the root mean square over its
-    pixels in units of ``sigma``; samples that lie further out are drawn again. inf takes all. Clipping that
-    moves a sample 2.6 times as far as its noise makes it an outlier's."""
+    """The largest change of a sample, except for outliers, by clipping to [0, 1]: the root mean square over
+    its pixels in units of ``sigma``. Samples with a larger one are drawn again; inf accepts all. A change of
+    2.6 would give a sample to the outliers."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImagePlan:
-    """The images of a data set that is made of two classes of another one."""
+    """An ImagePlan lists the images of a data set that is made from two classes of another one."""
 
     name: str
     classes: ClassPair
     drawn: Mapping[str, int]
-    """How many are drawn, by partition."""
+    """The number of sampled images by partition."""
     real: Rows
-    """(R,): rows of the source that follow as the partition "test"."""
+    """(R,): the rows of the source that follow as the partition "test"."""
     sampling: Sampling
     parameters: Mapping[str, Any]
-    """All that the data set was given."""
+    """All parameters of the data set."""
 
     @classmethod
     def of(cls, name: str, source: Dataset, sampling: Sampling, **more: Any) -> ImagePlan:
-        """The images that parameters ask for; ``more`` are those beside ``sampling``.
+        """Plan the images that the parameters ask for; ``more`` are those beside ``sampling``.
 
         Raises:
-            DatasetError: they name no two classes of images, or no image.
+            DatasetError: the parameters do not name two classes of images, or ask for no image.
         """
         classes = class_pair(source, sampling.attribute, sampling.pair)
         counts = {"train": sampling.train, "validation": sampling.validation, "test": sampling.test}
@@ -79,7 +79,7 @@ class ImagePlan:
             real = _real(classes)[: counts.pop("test")]
         drawn = {partition: count for partition, count in counts.items() if count}
         if not drawn and not len(real):
-            raise DatasetError(f"{name}: train, validation and test are all 0; ask for images")
+            raise DatasetError(f"{name}: train, validation and test are all 0; set one of them")
         return cls(name, classes, drawn, real, sampling, {**asdict(sampling), **more})
 
     def __len__(self) -> int:
@@ -87,11 +87,11 @@ class ImagePlan:
 
     @property
     def source(self) -> Dataset:
-        """Where the classes come from."""
+        """Return the data set with the two classes."""
         return self.classes.source
 
     def fields(self) -> dict[str, Any]:
-        """All of a ``Dataset`` but its images and its fingerprint."""
+        """Return all fields of a ``Dataset`` except its images and its fingerprint."""
         labels = [labels_of(np.arange(count)) for count in self.drawn.values()]
         names = [*self.drawn, "test"]
         return {
@@ -104,13 +104,13 @@ class ImagePlan:
         }
 
     def blocks(self, rows: Rows) -> list[tuple[str, Rows, Rows]]:
-        """Where ``rows`` (B,) lie: partition ("" for real images), places in ``rows``, and numbers there.
+        """Group ``rows`` (B,): partition ("" for real images), places in ``rows``, and numbers there.
 
         Raises:
             DatasetError: there is no such row.
         """
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
-            raise DatasetError(f"{self.name}: rows must lie from 0 to {len(self) - 1}")
+            raise DatasetError(f"{self.name}: rows must be from 0 to {len(self) - 1}")
         found, start = [], 0
         for partition, count in (*self.drawn.items(), ("", len(self.real))):
             places = np.flatnonzero((rows >= start) & (rows < start + count))
@@ -120,7 +120,7 @@ class ImagePlan:
         return found
 
     def fingerprint(self, weights: StateDict | None) -> str:
-        """Of all that decides the images: parameters, the source, and every bit of what was learned."""
+        """Return a digest of all that decides the images: parameters, source, and all learned weights."""
         digest = hashlib.sha256()
         known = [FORMAT, self.name, dict(self.parameters), self.source.fingerprint, weights is not None]
         digest.update(json.dumps(known, sort_keys=True).encode())
@@ -131,7 +131,7 @@ class ImagePlan:
 
 
 def _real(classes: ClassPair) -> Rows:
-    """The source's own test images of both classes, by turns: those of two-classes with its default seed."""
+    """Return the source's test images of both classes, alternating: those of two-classes with seed 0."""
     source = classes.source
     if source.partitions is None or "test" not in source.partitions:
         raise DatasetError(

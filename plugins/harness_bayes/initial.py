@@ -1,6 +1,6 @@
-"""Where the training of a mixture begins: k-means, then a factor analysis of each cluster.
+"""The training of a mixture begins with k-means and a factor analysis of each cluster.
 
-Richardson and Weiss 2018 (https://arxiv.org/abs/1805.12462), section 3.
+This follows Richardson and Weiss 2018 (https://arxiv.org/abs/1805.12462), section 3.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 LEAST_DEVIATION, LARGEST_DEVIATION = 1e-3, 1.0
-"""Bounds of √D, in units of the image's range: without the lower one, a pixel that is black in all images of
-a cluster makes the density infinite."""
+"""The bounds of √D on the scale of [0, 1]: without the lower one, a pixel that is black in all images of a
+cluster makes the density infinite."""
 COORDINATES = 64
-"""Principal components in which k-means measures distances."""
+"""The number of principal components in which k-means measures distances."""
 SURVEYED = 512
-"""Images, at most, that the principal components are computed of."""
+"""The largest number of images from which the principal components are computed."""
 ANALYSED = 256
-"""Images, at most, that a factor analysis is made of."""
+"""The largest number of images for a factor analysis."""
 STARTS = 4
-"""Of k-means, of which the best counts."""
+"""The number of runs of k-means, of which the best is kept."""
 SWEEPS = 4
-"""Of the factor analysis. More would change likelihoods by less than the training that follows."""
+"""The sweeps of the factor analysis. More would change likelihoods by less than the following training."""
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images to fit, each followed by its mirror image where there is a ``mirror``."""
+    """Images are the images to fit, followed by their mirror images if ``mirror`` is given."""
 
     pixels: Tensor
     """(N, D) float32."""
     mirror: tuple[int, int, int] | None
-    """Channels, height and width of D, where images are to be mirrored left to right."""
+    """The channels, height and width of an image, if images are to be mirrored left to right."""
     device: torch.device
-    """Where ``take`` puts them."""
+    """The device of the images that ``take`` returns."""
 
     def __len__(self) -> int:
         return len(self.pixels) * (1 if self.mirror is None else 2)
 
     def take(self, rows: Tensor) -> Tensor:
-        """Images (B, D) of the given rows (B,), from 0 to twice N where they are mirrored."""
+        """Return images (B, D) of the given rows (B,); rows from N to 2 N are mirror images."""
         number = len(self.pixels)
         taken = self.pixels[rows % number].to(self.device, torch.float32)
         if self.mirror is not None:
@@ -54,7 +54,7 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Parameters of a mixture, float32."""
+    """A Start holds the float32 parameters of a mixture before training."""
 
     shares: Tensor  # (K,)
     means: Tensor  # (K, D)
@@ -63,14 +63,14 @@ class Start:
 
 
 def clustered(images: Images, components: int, latent: int, draws: torch.Generator, seed: int) -> Start:
-    """A mixture of the factor analyses of k-means' clusters.
+    """Return a mixture of the factor analyses of k-means' clusters.
 
-    A component is made of at least 2 (L + 1) images: where its cluster has fewer, of those nearest to the
-    cluster's centre. A cluster that stays empty, for want of different images, counts as one of one image.
+    A component uses at least 2 (L + 1) images: if its cluster has fewer, those nearest to its centre. A
+    cluster that stays empty, because too few images differ, counts as one with one image.
 
     Args:
-        draws: of the images that are looked at where there are many.
-        seed: of k-means.
+        draws: the generator that selects images if there are many.
+        seed: the seed of k-means.
     """
     coordinates = principal_coordinates(images, draws)  # (N, C)
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Kernels of images by matrix products: inner products, squared distances, and the grid of widths."""
+"""Kernels of images are computed by matrix products: inner products, squared distances, a grid of gammas."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from harness.errors import ModelError
 
 
 def pixels(images: UInt8Images | Tensor) -> Tensor:
-    """uint8 images (N, C, H, W) as rows (N, D) of float64 in [0, 1], each the float64 nearest to k/255."""
+    """Return uint8 images (N, C, H, W) as rows (N, D) of float64 in [0, 1], each nearest to k/255."""
     levels = images if isinstance(images, Tensor) else torch.from_numpy(images)
     return levels.flatten(1).to(torch.float64) / 255
 
 
 def inner_products(left: Tensor, right: Tensor, centre: Tensor) -> Tensor:
-    """(N, M) of the rows (N, D) and (M, D), each less ``centre`` (D,).
+    """Return (N, M) the inner products of rows (N, D) and (M, D), after subtraction of ``centre`` (D,).
 
-    A support vector machine is the same wherever the origin lies; near the middle of the images products are
-    small, and their differences keep more digits.
+    A support vector machine does not depend on the origin; around the mean of the images products are small,
+    and their differences keep more digits.
     """
     return (left - centre) @ (right - centre).T
 
 
 def squared_distances(left: Tensor, right: Tensor, centre: Tensor) -> Tensor:
-    """(N, M) of the rows (N, D) and (M, D); none is less than 0."""
+    """Return (N, M) the squared distances of rows (N, D) and (M, D); none is less than 0."""
     left, right = left - centre, right - centre
     squares = left.square().sum(1)[:, None] + right.square().sum(1)
     return (squares - 2 * (left @ right.T)).clamp_min(0)
 
 
 def widths(distances: Tensor, coarsest: float, finest: float, per_octave: int) -> list[float]:
-    """Values of gamma, the smallest first, ``per_octave`` of them from each to twice that.
+    """Return values of gamma, the smallest first; each is 2^(1 / ``per_octave``) times the one before.
 
     Args:
-        distances: (N, N) squared, of images. The median of those of different images is the unit: a gamma of
-            1 / median makes the kernel of two typical images 1 / e.
-        coarsest: the smallest gamma is not below it, in that unit.
+        distances: (N, N) squared distances of images. 1 / their median, over different images, is the unit:
+            this gamma makes the kernel of two typical images 1 / e.
+        coarsest: the lower limit of the smallest gamma, in that unit.
         finest: the largest gamma, in that unit.
 
     Raises:
@@ -52,6 +52,6 @@ def widths(distances: Tensor, coarsest: float, finest: float, per_octave: int) -
     apart = distances[~torch.eye(len(distances), dtype=torch.bool)]
     median = float(apart.median())
     if median <= 0:
-        raise ModelError("most training images are equal, so that there is no scale for gamma; give gamma")
+        raise ModelError("most training images are equal, so gamma has no scale; give gamma")
     steps = int(log2(finest / coarsest) * per_octave + 1e-9)
     return [finest * 2 ** (-step / per_octave) / median for step in range(steps, -1, -1)]

@@ -1,7 +1,8 @@
-"""Mixtures of factor analysers: Gaussian mixtures whose covariances are A A' + D, D diagonal.
+"""Mixtures of factor analysers are Gaussian mixtures with covariances A A' + D, where D is diagonal.
 
-Ghahramani and Hinton 1996 (CRG-TR-96-1); with images, Richardson and Weiss 2018 (https://arxiv.org/abs/1805.12462)
-and 2021 (https://arxiv.org/abs/2002.10563, appendix B.1). D stands for the dimension of x, too, in shapes.
+See Ghahramani and Hinton 1996 (CRG-TR-96-1); for images, Richardson and Weiss 2018
+(https://arxiv.org/abs/1805.12462) and 2021 (https://arxiv.org/abs/2002.10563, appendix B.1). In shapes, D is
+the dimension of x.
 """
 
 from __future__ import annotations
@@ -19,31 +20,32 @@ from harness.errors import ModelError
 from harness_bayes.woodbury import Products
 
 PARTS = ("log_weights", "means", "factors", "noise")
-"""Names of the tensors, in a state and of the fields."""
+"""The names of the fields, and of the tensors in a state."""
 BLOCK = 1 << 22
-"""Numbers, at most, in the float64 copy of a block of images."""
+"""The largest count of numbers in the float64 copy of a block of images."""
 LARGEST_PRODUCT = 1e10
-"""Of squared deviations by the noise, up to which they may be sums that cancel: 1e-6 of a log density."""
+"""The largest squared deviation over the noise for which sums that cancel are exact enough (1e-6 of a log
+density)."""
 NORMALISED = 1e-5
-"""By how much the logarithm of the sum of the weights may miss 0."""
+"""The largest absolute value of the logarithm of the sum of the weights."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mfa:
-    """A density of vectors (D,); all tensors are float64 and on one device.
+    """An Mfa is a density of vectors (D,); all tensors are float64 and on one device.
 
     Raises:
         ModelError: the shapes disagree, or a number is not finite, not positive, or not a share.
     """
 
     log_weights: Tensor
-    """(K,) logarithm of the mixing proportions π."""
+    """(K,) the logarithms of the mixing proportions π."""
     means: Tensor
-    """(K, D) μ."""
+    """(K, D) the means μ."""
     factors: Tensor
-    """(K, D, L) A; zeros, or L = 0, where a component is a Gaussian with a diagonal covariance."""
+    """(K, D, L) the factors A; they are 0, or L = 0, for a component with a diagonal covariance."""
     noise: Tensor
-    """(K, D) variances: the diagonal of D."""
+    """(K, D) the variances on the diagonal of D."""
 
     def __post_init__(self) -> None:
         fault = _fault(self.log_weights, self.means, self.factors, self.noise)
@@ -51,29 +53,29 @@ class Mfa:
             raise ModelError(f"mixture of factor analysers: {fault}")
 
     def log_joint(self, x: Tensor) -> Tensor:
-        """log π_k + log N(x; μ_k, A_k A_k' + D_k) of x (B, D): float64 (B, K), differentiable."""
+        """Return float64 (B, K) log π_k + log N(x; μ_k, A_k A_k' + D_k) of x (B, D), differentiable."""
         mahalanobis = self._products if self._tame else self._residuals
         return self.log_weights + self._log_scales - self._in_blocks(mahalanobis, x) / 2
 
     def log_likelihood(self, x: Tensor) -> Tensor:
-        """log p(x) of x (B, D): float64 (B,), differentiable."""
+        """Return float64 (B,) log p(x) of x (B, D), differentiable."""
         return self.log_joint(x).logsumexp(1)
 
     def responsibilities(self, x: Tensor) -> Tensor:
-        """p(k | x) of x (B, D): float64 (B, K), differentiable."""
+        """Return float64 (B, K) p(k | x) of x (B, D), differentiable."""
         return self.log_joint(x).softmax(1)
 
     def generate(self, component: Tensor, z: Tensor, noise: Tensor) -> Tensor:
-        """Samples (B, D), float64: each row depends to the last bit on its own row of the arguments only.
+        """Return float64 samples (B, D); each row depends, to the last bit, on its own row of arguments only.
 
         Args:
-            component: (B,) int64.
+            component: (B,) int64, the component of each sample.
             z: (B, L) standard normal, the latent factors.
-            noise: (B, D) standard normal.
+            noise: (B, D) standard normal, the noise.
         """
         samples = self.means.new_empty(noise.shape)
         loadings = {index: self.factors[index].T.contiguous() for index in set(component.tolist())}  # (L, D)
-        # A product of matrices would be as exact, but its last bits depend on how many rows it has.
+        # A product of matrices would be as exact, but its last bits depend on its number of rows.
         for sample, index, latent, own in zip(samples, component.tolist(), z.tolist(), noise, strict=True):
             torch.mul(self.noise[index].sqrt(), own.to(sample), out=sample)
             for weight, factor in zip(latent, loadings[index], strict=True):
@@ -82,7 +84,7 @@ class Mfa:
         return samples
 
     def subspace_distances(self, x: Tensor) -> Tensor:
-        """Euclidean distances (B, K), float64, of x (B, D) to μ_k + span(A_k); to μ_k where A_k = 0."""
+        """Return float64 Euclidean distances (B, K) of x (B, D) to μ_k + span(A_k), or to μ_k if A_k = 0."""
 
         def distances(x: Tensor) -> Tensor:
             columns = []
@@ -94,33 +96,33 @@ class Mfa:
         return self._in_blocks(distances, x)
 
     def state(self, prefix: str) -> dict[str, Tensor]:
-        """Contiguous tensors to be kept, by prefix + field."""
+        """Return contiguous tensors to be saved, by prefix + field."""
         return {prefix + name: getattr(self, name).detach().contiguous() for name in PARTS}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], prefix: str) -> Mfa:
-        """The mixture of which ``state`` was made; tensors are taken as float64.
+        """Read the mixture from a ``state``; tensors become float64.
 
         Raises:
-            ModelError: a tensor is missing, the shapes disagree, or numbers are no mixture.
+            ModelError: a tensor is missing, the shapes disagree, or the numbers are not a mixture.
         """
         missing = [prefix + name for name in PARTS if prefix + name not in state]
         if missing:
-            raise ModelError(f"mixture of factor analysers: no tensor {', '.join(missing)}; fit it anew")
+            raise ModelError(f"mixture of factor analysers: no tensor {', '.join(missing)}; fit it again")
         tensors = [state[prefix + name].detach().to(torch.float64) for name in PARTS]
         fault = _fault(*tensors)
         if fault:
-            raise ModelError(f'mixture of factor analysers "{prefix}": {fault}; fit it anew')
+            raise ModelError(f'mixture of factor analysers "{prefix}": {fault}; fit it again')
         return cls(*tensors)
 
     def to(self, device: torch.device | str) -> Mfa:
-        """This mixture on another device; itself where it is there."""
+        """Return this mixture on another device; itself if it is there already."""
         if torch.device(device) == self.means.device:
             return self
         return Mfa(*(getattr(self, name).to(device) for name in PARTS))
 
     def joined(self, other: Mfa, weight: float) -> Mfa:
-        """The mixture of this one, with 1 - weight, and another, whose components follow, with ``weight``.
+        """Join this mixture, with 1 - weight, and another with ``weight``, whose components come last.
 
         Raises:
             ModelError: the dimensions differ, or ``weight`` is not between 0 and 1.
@@ -130,7 +132,7 @@ class Mfa:
         if self.means.shape[1] != other.means.shape[1]:
             raise ModelError(
                 f"mixtures of {self.means.shape[1]} and {other.means.shape[1]} numbers cannot be joined; "
-                "make both of images of one size"
+                "fit both to images of one size"
             )
         latent = max(self.factors.shape[2], other.factors.shape[2])
         return Mfa(
@@ -141,10 +143,10 @@ class Mfa:
         )
 
     def _in_blocks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """What ``function`` says of blocks of x (B, D), each in float64: (B, K)."""
+        """Apply ``function`` to blocks of x (B, D), each in float64, and return (B, K)."""
         components, dimension, latent = self.factors.shape
         size = max(1, BLOCK // max(dimension, components * (latent + 2)))
-        # Made at once: parts that are left between freed blocks would keep malloc from using those again.
+        # The result is allocated at once; parts of it between freed blocks would fragment the memory.
         whole = self.means.new_empty(len(x), components)
         for rows in range(0, len(x), size):
             whole[rows : rows + size] = function(x[rows : rows + size].to(torch.float64))
@@ -152,16 +154,16 @@ class Mfa:
 
     @cached_property
     def _whitened(self) -> tuple[Tensor, Tensor, Tensor]:
-        """U (K, D, L), s (K, L), V' (K, L, L) of D^-1/2 A.
+        """Return U (K, D, L), s (K, L), V' (K, L, L) of D^-1/2 A.
 
-        I + A' D^-1 A = V (1 + s²) V': its determinant and inverse lose nothing where noise is small.
+        I + A' D^-1 A = V (1 + s²) V', whose determinant and inverse are exact for small noise too.
         """
         u, s, v = torch.linalg.svd(self.factors / self.noise.sqrt()[:, :, None], full_matrices=False)
         return u, s, v
 
     @cached_property
     def _log_scales(self) -> Tensor:
-        """-log det(2π (A A' + D)) / 2, (K,)."""
+        """Return (K,) -log det(2π (A A' + D)) / 2."""
         _, s, _ = self._whitened
         log_determinants = self.noise.log().sum(1) + s.square().log1p().sum(1)
         return -(log_determinants + self.means.shape[1] * log(2 * pi)) / 2
@@ -172,7 +174,7 @@ class Mfa:
 
     @cached_property
     def _tame(self) -> bool:
-        """Whether squares may be multiplied out: by the noise of each component, no other is far away."""
+        """Tell whether squares may be multiplied out: no component is far from another, in units of noise."""
         spread = (self.means - self._centre).square() + self.factors.square().sum(2) + self.noise  # (K, D)
         return bool((spread @ self.noise.reciprocal().T).max() < LARGEST_PRODUCT)
 
@@ -185,9 +187,10 @@ class Mfa:
         )
 
     def _residuals(self, x: Tensor) -> Tensor:
-        """Squared Mahalanobis distances (B, K) of x (B, D): |D^-1/2 (x - μ - A z)|² + |z|² at the best z.
+        """Return squared Mahalanobis distances (B, K) of x (B, D): |D^-1/2 (x - μ - A z)|² + |z|².
 
-        These sums do not cancel, whatever the scales, and a rounding error in z is of second order.
+        z is the best one. These sums never cancel, whatever the scales, and a rounding error in z is of
+        second order.
         """
         columns = []
         for mean, noise, u, s in zip(self.means, self.noise, *self._whitened[:2], strict=True):
@@ -200,7 +203,7 @@ class Mfa:
 
     @cached_property
     def _bases(self) -> tuple[Tensor, ...]:
-        """Per component an orthonormal basis (D, rank) of the span of A."""
+        """Return for each component an orthonormal basis (D, rank) of the span of A."""
         u, s, _ = torch.linalg.svd(self.factors, full_matrices=False)
         if not s.shape[1]:
             return tuple(u)
@@ -209,7 +212,7 @@ class Mfa:
 
 
 def _fault(*tensors: Tensor) -> str:
-    """What is wrong with the tensors of a mixture, and what they should be; "" where nothing is."""
+    """Return what is wrong with the tensors of a mixture, and what they should be; "" if nothing is."""
     named = dict(zip(PARTS, tensors, strict=True))
     shapes = [tuple(tensor.shape) for tensor in tensors]
     if len(shapes[2]) != 3 or 0 in shapes[2][:2]:
@@ -226,5 +229,5 @@ def _fault(*tensors: Tensor) -> str:
         return f"noise is {named['noise'].min():g} somewhere; variances must be greater than 0"
     total = named["log_weights"].logsumexp(0).item()
     if abs(total) > NORMALISED:
-        return f"the weights' sum has the logarithm {total:g}; expected 0"
+        return f"the logarithm of the weights' sum is {total:g}; expected 0"
     return ""

@@ -1,8 +1,8 @@
-"""mfa-symmetric and mfa-asymmetric: images of two known mixtures (section 2.1, appendix B.2).
+"""mfa-symmetric and mfa-asymmetric are images of two known mixtures (section 2.1, appendix B.2).
 
-The prior of both classes is one half. Symmetric: all noise has one small variance. Asymmetric: each class
-also has an outlier, a wide spherical Gaussian beside the mean of all images. Not far off the other components
-its density is the larger one, and decides.
+The prior of both classes is one half. In the symmetric data, all noise has one small variance. In the
+asymmetric data, each class also has an outlier, a wide spherical Gaussian near the mean of all images. Its
+density is the larger one, and decides, at a small distance from the other components.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ _AT_ONCE = 256  # images that are read for annotations
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MixtureDataset(Dataset):
-    """Images of two classes whose densities are known, but for clipping and rounding."""
+    """A MixtureDataset has images of two classes with known densities, apart from clipping and rounding."""
 
     densities: tuple[Mfa, Mfa]
-    """Of class 0 and class 1, which are equally frequent."""
+    """The densities of class 0 and class 1, which are equally frequent."""
     manifolds: tuple[Mfa, Mfa]
-    """The same without outliers."""
+    """The densities without outliers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outliers:
-    """The wide spherical Gaussian of each class."""
+    """Outliers describes the wide spherical Gaussian of each class."""
 
     outlier_sigma: Annotated[float, Ge(1e-6)] = 0.5
-    """Deviation of the noise of its pixels."""
+    """The deviation of the noise of its pixels."""
     outlier_offset: Annotated[float, Gt(0)] = 2.0
-    """L2 distance of its mean from the mean of all images, along the axis of low variance; class 0 has the
-    positive side. Not published. Four outlier deviations tell the two outliers apart nearly always, and more
-    would only move images of noise away from the boundary."""
+    """The L2 distance of its mean from the mean of all images, along the axis of low variance; class 0 is on
+    the positive side. The paper does not state it. Four deviations nearly always separate the two outliers,
+    and more would only move images of noise away from the boundary."""
     outlier_weight: Annotated[float, Gt(0), Lt(1)] | None = None
-    """Its share of its class. Not published; where it is not given, that of one component among equals,
+    """Its share of its class. The paper does not state it; None means that of one of equal components,
     1 / (K + 1), as in the premise of theorem 1."""
 
     def join(self, mixture: Mfa, centre: Tensor) -> Mfa:
-        """A mixture and the outlier around ``centre`` (D,)."""
+        """Return a mixture with the outlier around ``centre`` (D,)."""
         outlier = Mfa(
             centre.new_zeros(1),
             centre[None],
@@ -69,16 +69,16 @@ class Outliers:
 def load_symmetric(
     source: Dataset, weights: StateDict | None, *, sampling: Sampling = SAMPLING, seed: Count = 0
 ) -> Dataset:
-    """Two classes of images between which the optimal classifier is robust.
+    """Open two classes of images for which the optimal classifier is robust.
 
     Args:
-        source: what the mixtures are learned from.
+        source: the data set from which the mixtures are learned.
         weights: the mixtures.
-        seed: another seed, other images.
+        seed: another seed gives other images.
 
     Raises:
-        DatasetError: the parameters name no two classes of images, or no image.
-        ModelError: the weights are no such mixtures.
+        DatasetError: the parameters do not name two classes of images, or ask for no image.
+        ModelError: the weights are not such mixtures.
     """
     plan = ImagePlan.of("mfa-symmetric", source, sampling, seed=seed)
     if weights is None:
@@ -95,9 +95,9 @@ def load_asymmetric(
     outliers: Outliers = Outliers(),
     seed: Count = 0,
 ) -> Dataset:
-    """Two classes of images between which the optimal classifier is vulnerable.
+    """Open two classes of images for which the optimal classifier is vulnerable.
 
-    Arguments and errors are those of ``load_symmetric``; of each class, some images are ``outliers``.
+    Arguments and errors are those of ``load_symmetric``; some images of each class are ``outliers``.
     """
     plan = ImagePlan.of("mfa-asymmetric", source, sampling, **asdict(outliers), seed=seed)
     if weights is None:
@@ -121,7 +121,7 @@ def _symmetric(learned: ClassMixtures, sigma: float) -> tuple[Mfa, Mfa]:
 
 
 def _unfitted(plan: ImagePlan) -> Dataset:
-    """All that there is before the mixtures are learned."""
+    """Return the data set, without images, before the mixtures are learned."""
 
     def read(rows: Rows) -> UInt8Images:
         raise DatasetError(f"{plan.name} has no images before its mixtures are fitted")
@@ -171,7 +171,7 @@ def _distances(
     labels: npt.NDArray[np.int64],
     manifolds: tuple[Mfa, Mfa],
 ) -> npt.NDArray[np.float64]:
-    """L2 distance (B,) of images to the nearest subspace of the other class (appendix D.1)."""
+    """Return the L2 distances (B,) of images to the nearest subspace of the other class (appendix D.1)."""
     found = np.empty(len(rows))
     for start in range(0, len(rows), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)

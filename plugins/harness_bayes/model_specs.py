@@ -1,4 +1,4 @@
-"""The models of this plugin, described; none of their code is imported here."""
+"""These specs describe the models of this plugin; they import none of the models' code."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from harness.specs import ModelSpec, Parameters
 
 PAPER = "Richardson & Weiss, A Bayes-Optimal View on Adversarial Examples"
 PAPER_CNN: Parameters = {"width": 64, "depth": 6}
-"""Filters of the library's network that the study used; its depth is not published."""
+"""The filters of the library's network that the study used; the paper does not state its depth."""
 PAPER_ADVERSARIAL: Parameters = {**PAPER_CNN, "steps": 10}
 PAPER_SVM: Parameters = {"images": 10_000}
-"""Not published; what fits into 2 GB."""
+"""The paper does not state it; this number fits into 2 GB."""
 PAPER_MIXTURE: Parameters = {"steps": 10_000, "learning_rate": 5e-5, "decay": False}
-"""The public code's; the other defaults are the published ones."""
+"""The values of the public code; the other defaults are the published ones."""
 LIBRARY = "scikit-learn"
 SIZE = (64, 64)
 
 
 def training_passes(parameters: Mapping[str, Any]) -> float:
-    """Passes over the training images at most, forward and backward; none for mixtures and SVMs."""
+    """Return the largest number of passes over the training images; 0 for mixtures and SVMs."""
     epochs = float(parameters.get("epochs", 0))
     inner = float(parameters.get("steps", 0)) if parameters.get("beta", 1.0) else 0.0
-    unchanged = 1.0 if "beta" in parameters else 0.0  # TRADES passes them beside the changed ones
+    unchanged = 1.0 if "beta" in parameters else 0.0  # TRADES passes the original images, too
     return epochs * (1 + unchanged + inner)
 
 
@@ -36,8 +36,7 @@ _SOME: Parameters = {"images": 2000}
 MODELS = (
     _model(
         name="bayes-optimal",
-        summary="the class from whose density an image was more probably drawn; "
-        "no classifier is more accurate",
+        summary="the class with the greater density at the image; no classifier is more accurate",
         source=f"{PAPER}, section 2, appendix B.2",
         build="harness_bayes.bayes_optimal:build",
         train="harness_bayes.bayes_optimal:train",
@@ -63,7 +62,7 @@ MODELS = (
     ),
     _model(
         name="cnn-trades",
-        summary="the network of cnn, trained to answer alike near its images",
+        summary="the network of cnn, trained to have equal outputs near its images",
         source=f"{PAPER}, section 3, figure 8; Zhang et al. 2019",
         build="harness_bayes.cnn:build",
         train="harness_bayes.adversarial_training:train_trades",
@@ -79,7 +78,7 @@ MODELS = (
     ),
     _model(
         name="linear-svm",
-        summary="linear support vectors",
+        summary="a linear support vector machine",
         source=f"{PAPER}, appendix B.4",
         build="harness_bayes.svm:build_linear",
         train="harness_bayes.svm:train_linear",
@@ -88,7 +87,7 @@ MODELS = (
     ),
     _model(
         name="rbf-svm",
-        summary="support vectors with a radial kernel, as narrow as accuracy allows",
+        summary="a support vector machine with the narrowest radial kernel that keeps the accuracy",
         source=f"{PAPER}, appendix B.5",
         build="harness_bayes.svm:build_rbf",
         train="harness_bayes.svm:train_rbf",

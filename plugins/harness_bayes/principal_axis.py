@@ -1,4 +1,4 @@
-"""A direction of low variance: the eigenvector of the data's covariance with the 50th largest eigenvalue."""
+"""The axis of low variance is the eigenvector of the data's covariance with the 50th largest eigenvalue."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from scipy.sparse.linalg import eigsh
 from harness.errors import DatasetError
 
 AXIS = 50
-"""Appendix B.2."""
+"""The number of the eigenvalue in appendix B.2."""
 MOST_IMAGES = 4096
-"""Of more, as many are taken at even distances: their products fill a matrix of 134 MB."""
-_DENSE = 1024  # rows, up to which all eigenvectors cost less than iterating for some
-_NOTHING = 1e-10  # of the largest eigenvalue: no variance
+"""The largest number of images; of more, so many are taken at equal steps. Their products take 134 MB."""
+_DENSE = 1024  # rows, up to which all eigenvectors cost less than an iteration for some
+_NOTHING = 1e-10  # eigenvalues below this share of the largest one mean no variance
 
 Vectors = npt.NDArray[np.float64]
 
 
 def principal_axis(images: npt.NDArray[np.floating], name: str, number: int = AXIS) -> Vectors:
-    """The unit eigenvector (D,) of the covariance of ``images`` (N, D) with the ``number``-th eigenvalue.
+    """Return the unit eigenvector (D,) of the ``number``-th eigenvalue of the covariance of images (N, D).
 
-    Where fewer than twice as many directions have variance, for images are few or have few pixels, the middle
-    one of these: the last ones would be single pixels of the rim. Its largest entry is positive.
+    If fewer than twice as many directions have variance, because images are few or have few pixels, it is the
+    middle one of these: the last ones would be single pixels at the edge. Its largest entry is positive.
 
     Args:
         images: (N, D), one row per image.
-        name: of the data set, for error messages.
-        number: from 1, the largest eigenvalue.
+        name: the name of the data set, for error messages.
+        number: the number of the eigenvalue, counted from 1, the largest.
 
     Raises:
         DatasetError: all images are equal.
     """
     centred = images.astype(np.float64)
     centred -= centred.mean(0)
-    wide = centred.shape[1] > centred.shape[0]  # then products of images are fewer than those of pixels
+    wide = centred.shape[1] > centred.shape[0]  # then there are fewer products of images than of pixels
     values, vectors = _largest(centred @ centred.T if wide else centred.T @ centred, 2 * number)
     rank = int((values > _NOTHING * values[0]).sum())
     if not rank:
-        raise DatasetError(f"{name}: all images are equal, so that no direction has variance; take others")
+        raise DatasetError(f"{name}: all images are equal, so no direction has variance; use other images")
     axis = vectors[:, min(number, (rank + 1) // 2) - 1]
     axis = axis @ centred if wide else axis
     axis = axis / np.linalg.norm(axis)
@@ -47,7 +47,7 @@ def principal_axis(images: npt.NDArray[np.floating], name: str, number: int = AX
 
 
 def _largest(symmetric: Vectors, number: int) -> tuple[Vectors, Vectors]:
-    """The ``number`` largest eigenvalues, falling, and their eigenvectors as columns."""
+    """Return the ``number`` largest eigenvalues in falling order, and their eigenvectors as columns."""
     size = len(symmetric)
     count = min(number, size)
     if size <= max(_DENSE, count):

@@ -1,4 +1,4 @@
-"""Ids of images that are drawn when they are read: a million of them take no memory."""
+"""The ids of sampled images are computed when they are read, so that a million of them need no memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import overload
 
 
 class SampleIds(Sequence[str]):
-    """ "train-000001", "train-000002", … for the images of each partition, and then given ids."""
+    """SampleIds are "train-000001", "train-000002", … for the images of each partition, then given ids."""
 
     def __init__(self, counts: Mapping[str, int], others: Sequence[str] = ()) -> None:
         self._counts = dict(counts)

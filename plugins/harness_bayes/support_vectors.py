@@ -1,4 +1,4 @@
-"""scikit-learn finds the support vectors, given the kernel of all training images."""
+"""scikit-learn finds the support vectors for the kernel of all training images."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import torch
 from torch import Tensor
 
 TOLERANCE = 1e-6
-"""To which SVC solves its problem; its default of 1e-3 leaves to the order of additions what it finds."""
+"""The tolerance of SVC; with its default of 1e-3, the result depends on the order of additions."""
 CACHE = 500
-"""Megabytes that SVC may use."""
+"""The megabytes of memory that SVC may use."""
 
 
 @dataclass(frozen=True, eq=False)
 class SupportVectors:
-    """What a support vector machine found: f = coefficients @ kernel(rows, x) + intercept."""
+    """SupportVectors define a support vector machine f = coefficients @ kernel(rows, x) + intercept."""
 
-    rows: Tensor  # (S,) numbers of training images
+    rows: Tensor  # (S,) the rows of training images
     coefficients: Tensor  # (S,) float64
     intercept: Tensor  # () float64
 
 
 def support_vectors(kernel: Tensor, labels: npt.NDArray[np.int64], c: float) -> SupportVectors:
-    """The support vectors that scikit-learn's SVC finds; f is positive for class 1.
+    """Return the support vectors that scikit-learn's SVC finds; f is positive for class 1.
 
     Args:
-        kernel: (N, N) float64 of the training images.
-        labels: (N,) 0 or 1, and some of both.
+        kernel: (N, N) float64, the kernel of the training images.
+        labels: (N,) 0 or 1, with some of both.
     """
-    from sklearn.svm import SVC  # a second that a model with weights need not wait
+    from sklearn.svm import SVC  # the import takes a second, which a trained model does not need
 
     found = SVC(kernel="precomputed", C=c, tol=TOLERANCE, cache_size=CACHE).fit(kernel.numpy(), labels)
     return SupportVectors(

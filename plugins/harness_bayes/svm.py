@@ -1,7 +1,7 @@
-"""Support vector machines on pixels, linear and with a Gaussian kernel (appendix B.4 and B.5).
+"""Support vector machines work on pixels, linear or with a Gaussian kernel (appendix B.4 and B.5).
 
-scikit-learn's SVC finds the support vectors, on kernels that are computed by matrix products, which takes a
-fraction of the time of its own loops over pixels. The machine that they make runs in torch, differentiable.
+scikit-learn's SVC finds the support vectors. The kernels are computed by matrix products, which take a
+fraction of the time of its own loops over pixels. The trained machine runs in torch, and is differentiable.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from harness_bayes.two_class_images import TwoClassImages, check_task, two_class
 COARSEST = 1 / 16
 """The smallest gamma that is tried, in units of 1 / the median squared distance of two training images."""
 FINEST = 4.0
-"""The largest, where the kernel of two typical images is e^-4; neither is stated in the paper. Beyond it all
-images are strangers to each other: clean accuracy may hold, but away from them f is little but its intercept,
-one class is the answer everywhere, and images of the other lose theirs to smaller and smaller changes."""
+"""The largest gamma that is tried, for which the kernel of two typical images is e^-4; the paper states
+neither. With a larger gamma, clean accuracy may stay high, but away from the training images f is almost its
+intercept: one class is the decision everywhere, and smaller and smaller changes fool images of the other."""
 PER_OCTAVE = 2
-"""Values of gamma from each to twice that."""
+"""The number of values of gamma per factor of 2."""
 KEEPS = 0.05
-"""Of accuracy, to give up for a larger gamma: table 1 reports 86 to 100 %, on average 96 %."""
+"""The accuracy that may be lost for a larger gamma: table 1 reports 86 to 100 %, with a mean of 96 %."""
 VALIDATED = 1000
-"""Validation images, at most, by which gamma is judged."""
+"""The largest number of validation images for the choice of gamma."""
 
 
 class LinearSvm(nn.Module):
-    """Images (B, C, H, W) in [0, 1] to logits (B, 2): -f/2 and f/2 of f = w x + b, so that the margin is f.
+    """LinearSvm maps images (B, C, H, W) in [0, 1] to logits (B, 2), -f/2 and f/2 with f = w x + b.
 
-    Computed in float64, and cast at the end.
+    The margin is f. It is computed in float64, and cast at the end.
     """
 
     weight: Tensor
@@ -56,7 +56,7 @@ class LinearSvm(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class _Centred:
-    """Support vectors about their mean, in float64."""
+    """_Centred holds the support vectors minus their mean, in float64."""
 
     centre: Tensor  # (D,)
     vectors: Tensor  # (S, D)
@@ -64,15 +64,15 @@ class _Centred:
 
 
 class RbfSvm(DerivedBuffers[_Centred]):
-    """The same of f = sum_s a_s exp(-gamma |x - s|^2) + b, over support vectors s, which are 8-bit images.
+    """RbfSvm has f = sum_s a_s exp(-gamma |x - s|^2) + b, over support vectors s, which are 8-bit images.
 
-    Squared distances are sums that cancel, so they are taken about the mean of the support vectors, and in
-    float64: f is then right to the last digit of a float32. Products in float32 take half the time, and leave
-    an error in f of 1e-5 at 64 x 64 x 3, which searches for the boundary would meet.
+    Squared distances are sums that cancel, so they are computed around the mean of the support vectors and in
+    float64: f is then exact to the last digit of a float32. Products in float32 take half the time, but have
+    an error in f of 1e-5 for 64 x 64 x 3, which would disturb searches for the boundary.
 
-    Away from all support vectors its gradient shrinks as exp(-gamma |x - s|^2). With gamma as it is chosen by
-    default, that exponent stays below 25 in the whole box (measured on faces of 64 x 64 and digits of 8 x 8),
-    and the gradient above 1e-11. It is 0 as a float32 where the exponent is beyond about 100.
+    Away from all support vectors, the gradient decreases as exp(-gamma |x - s|^2). With the default choice of
+    gamma, this exponent stays below 25 in all of [0, 1] (measured on faces of 64 x 64 and digits of 8 x 8),
+    and the gradient above 1e-11. As a float32, it is 0 for exponents beyond about 100.
     """
 
     support_vectors: Tensor
@@ -88,7 +88,7 @@ class RbfSvm(DerivedBuffers[_Centred]):
         self.hold("gamma", (), torch.float64)
 
     def derive(self) -> _Centred:
-        """Support vectors as they are multiplied.
+        """Return the support vectors in the form that ``forward`` multiplies.
 
         Raises:
             ModelError: there are none yet.
@@ -109,7 +109,7 @@ class RbfSvm(DerivedBuffers[_Centred]):
 
 
 def build_linear(task: Task) -> LinearSvm:
-    """A support vector machine that answers 0 to all images.
+    """Build a linear support vector machine with f = 0 for all images.
 
     Raises:
         ModelError: the task names another number of classes than two.
@@ -119,7 +119,7 @@ def build_linear(task: Task) -> LinearSvm:
 
 
 def build_rbf(task: Task) -> RbfSvm:
-    """A support vector machine before it has support vectors.
+    """Build a support vector machine without support vectors.
 
     Raises:
         ModelError: the task names another number of classes than two.
@@ -139,13 +139,13 @@ def train_linear(
     """Find the plane, in place.
 
     Args:
-        images: of the training set that are used, the first of each class, at most; None: all. Memory grows
+        images: the largest number of training images to use, the first of each class; None: all. Memory grows
             with their square: 10,000 take 2 GB.
-        c: what a training image on the wrong side of the margin costs.
+        c: the cost of a training image on the wrong side of the margin.
 
     Raises:
         DatasetError: there is no training set.
-        ModelError: it has not two classes, or its images are all equal.
+        ModelError: the data set does not have two classes, or its images are all equal.
     """
     found = two_class_images(dataset, "train", images)
 
@@ -174,18 +174,18 @@ def train_rbf(
     """Find the support vectors, in place, with the largest gamma that keeps the accuracy.
 
     Args:
-        images: of the training set that are used, the first of each class, at most; None: all. Memory grows
+        images: the largest number of training images to use, the first of each class; None: all. Memory grows
             with their square: 10,000 take 4 GB.
-        c: what a training image on the wrong side of the margin costs.
-        gamma: 1 / (2 sigma^2) of the Gaussian kernel, by squared pixels in [0, 1]; None: it is looked for.
-        keeps: how much accuracy on validation images may be given up for a larger gamma, against the best of
-            those that are tried.
+        c: the cost of a training image on the wrong side of the margin.
+        gamma: 1 / (2 sigma^2) of the Gaussian kernel, for pixels in [0, 1]; None: it is searched.
+        keeps: the accuracy on validation images, relative to the best gamma, that may be lost for a larger
+            gamma.
         finest: the largest gamma that is tried, in units of 1 / the median squared distance of two training
             images.
 
     Raises:
-        DatasetError: there is no training set, or no validation set where gamma is looked for.
-        ModelError: it has not two classes, or its images are all equal.
+        DatasetError: there is no training set, or no validation set although gamma is searched.
+        ModelError: the data set does not have two classes, or its images are all equal.
     """
     found = two_class_images(dataset, "train", images)
     judged = two_class_images(dataset, "validation", VALIDATED) if gamma is None else None
@@ -220,7 +220,7 @@ class _Trial:
     gamma: float
     vectors: SupportVectors
     accuracy: float
-    """On validation images."""
+    """The accuracy on validation images."""
 
 
 def _trials(
@@ -232,11 +232,11 @@ def _trials(
     finest: float,
     context: Context,
 ) -> list[_Trial]:
-    """The support vectors of each gamma of the grid, the smallest first.
+    """Find the support vectors for each gamma of the grid, the smallest first.
 
     Args:
-        distances: (N, N) squared, of the training images ``found``.
-        others: (M, N) squared, of the validation images ``judged`` from them.
+        distances: (N, N) the squared distances of the training images ``found``.
+        others: (M, N) the squared distances of the validation images ``judged`` from these.
     """
     trials: list[_Trial] = []
     grid = widths(distances, COARSEST, finest, PER_OCTAVE)
@@ -253,7 +253,7 @@ def _trials(
 
 
 def _rows(found: TwoClassImages) -> tuple[Tensor, Tensor]:
-    """Images as rows (N, D), and their mean (D,).
+    """Return images as rows (N, D), and their mean (D,).
 
     Raises:
         ModelError: they are all equal.
@@ -265,6 +265,6 @@ def _rows(found: TwoClassImages) -> tuple[Tensor, Tensor]:
 
 
 def _logits(f: Tensor, x: Tensor) -> Tensor:
-    """(B, 2) of decision values (B,), in float32, or in float64 where images are."""
+    """Return the logits (B, 2) of decision values (B,), in float32, or in float64 if the images are."""
     both = torch.stack([-f / 2, f / 2], 1)
     return both if x.dtype == torch.float64 else both.float()

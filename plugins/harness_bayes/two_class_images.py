@@ -1,4 +1,4 @@
-"""Training images of two classes: which of a data set a model learns from, and what it must have for that."""
+"""A model of two classes learns from images that are selected, and checked, here."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from harness.errors import ModelError
 from harness.training import Task
 
 LARGEST_COPY = 2**30
-"""Bytes of images that are kept in memory; more are read as they are needed."""
+"""The largest number of bytes of images that are kept in memory; more images are read when needed."""
 CHUNK = 512
-"""Images that are read at once."""
+"""The number of images that are read at once."""
 
 
 def check_task(task: Task) -> None:
-    """Refuse a task that names another number of classes than two.
+    """Check that a task does not have another number of classes than two.
 
     Raises:
-        ModelError: it does.
+        ModelError: the task has another number of classes.
     """
     if task.class_names and len(task.class_names) != 2:
         raise ModelError(
-            f"a model of two classes cannot tell {len(task.class_names)} apart; "
-            "make a data set of two of them, such as two-classes with a pair"
+            f"a model of two classes cannot distinguish {len(task.class_names)}; "
+            "use a data set of two of them, such as two-classes with a pair"
         )
 
 
 @dataclass(frozen=True, eq=False)
 class TwoClassImages:
-    """N images of two classes, in the order of their data set."""
+    """TwoClassImages are N images of two classes, in the order of their data set."""
 
     dataset: Dataset
     rows: npt.NDArray[np.intp]  # (N,)
     labels: npt.NDArray[np.int64]  # (N,) 0 or 1
     copy: UInt8Images | None
-    """(N, C, H, W), where they are not too many."""
+    """(N, C, H, W), if they are not too many."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, index: npt.NDArray[np.intp]) -> UInt8Images:
-        """uint8 (B, C, H, W) of the images numbered ``index`` (B,), counted among these."""
+        """Return uint8 (B, C, H, W) the images with the numbers ``index`` (B,) among these."""
         return self.dataset.images(self.rows[index]) if self.copy is None else self.copy[index]
 
     def all(self) -> UInt8Images:
-        """uint8 (N, C, H, W)."""
+        """Return all images, uint8 (N, C, H, W)."""
         return _read(self.dataset, self.rows) if self.copy is None else self.copy
 
 
 def two_class_images(dataset: Dataset, partition: str, limit: int | None = None) -> TwoClassImages:
-    """The images of a partition, or the first of each class, as balanced as the partition is.
+    """Return the images of a partition, or the first of each class, with the partition's balance.
 
     Args:
-        limit: how many, of both classes together, at most; None: all.
+        limit: the largest number of images of both classes together; None: all.
 
     Raises:
         DatasetError: there is no such partition.
-        ModelError: its images are not of two classes, or the limit leaves one without any.
+        ModelError: its images are not of two classes, or the limit leaves a class without images.
     """
     rows = dataset.rows(partition)
     if dataset.labels is None:
@@ -69,20 +69,20 @@ def two_class_images(dataset: Dataset, partition: str, limit: int | None = None)
     found = np.unique(labels).tolist()
     if found != [0, 1]:
         raise ModelError(
-            f"the {partition} partition of {dataset.name} has images of the classes {found[:5]}, and a "
-            "model of two classes needs some of 0 and some of 1"
+            f"the {partition} partition of {dataset.name} has images of the classes {found[:5]}, but a model "
+            "of two classes needs images of both 0 and 1"
         )
     if limit is not None and limit < len(rows):
         kept = first_of_each(labels, limit)
         if len(np.unique(labels[kept])) < 2:
-            raise ModelError(f"images = {limit} leaves a class of {dataset.name} without any; ask for more")
+            raise ModelError(f"images = {limit} leaves a class of {dataset.name} without images; use more")
         rows, labels = rows[kept], labels[kept]
     small = len(rows) * int(np.prod(dataset.shape)) <= LARGEST_COPY
     return TwoClassImages(dataset, rows, labels, _read(dataset, rows) if small else None)
 
 
 def first_of_each(labels: npt.NDArray[np.int64], limit: int) -> npt.NDArray[np.intp]:
-    """Numbers (limit,) of the first images of each class, shared out as the labels (N,) of 0 and 1 are."""
+    """Return the numbers (limit,) of the first images of each class, in the proportions of labels (N,)."""
     ones = round(limit * int(labels.sum()) / len(labels))
     kept = [np.flatnonzero(labels == label)[:count] for label, count in ((0, limit - ones), (1, ones))]
     return np.sort(np.concatenate(kept))

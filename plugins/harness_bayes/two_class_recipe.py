@@ -1,4 +1,4 @@
-"""How networks of two classes are trained: Adam at one rate, for some epochs, on a loss of each batch."""
+"""Networks of two classes are trained by Adam with a constant learning rate, for some epochs."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from harness.training import Context, StateDict
 from harness_bayes.two_class_images import TwoClassImages, two_class_images
 
 LARGEST_LOSS = 1e9
-"""Beyond it nothing is learned any more, although leaky networks can stay finite for long."""
+"""The loss beyond which a training has diverged, although networks with LeakyReLU may stay finite."""
 Precision = Literal["mixed", "float32"]
 Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
-"""Of a network, images (B, C, H, W), labels (B,) and a source of noise on the CPU: a scalar to minimise."""
+"""A function of a network, images (B, C, H, W), labels (B,) and a generator on the CPU; returns a scalar."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What decides the weights, beside network, data set, loss and seed."""
+    """A Recipe holds what decides the weights, beside network, data set, loss and seed."""
 
     images: Annotated[int, Ge(2)] | None = None
-    """Of the training set that are used, the first of each class, at most; None: all."""
+    """The largest number of training images to use, the first of each class; None: all."""
     epochs: Annotated[int, Ge(1)] = 6
-    """Passes over them."""
+    """The number of passes over these images."""
     batch_size: Annotated[int, Ge(1)] = 128
     learning_rate: Annotated[float, Gt(0), Lt(1e6)] = 1e-3
-    """Adam's, the same throughout."""
+    """The constant learning rate of Adam."""
     precision: Precision = "float32"
-    """"mixed" computes passes in bfloat16 where the processor has it, and keeps weights in float32."""
+    """"mixed" computes passes in bfloat16 if the processor supports it, and keeps weights in float32."""
 
 
 DEFAULT = Recipe()
 
 
 def cross_entropy(network: nn.Module, x: Tensor, labels: Tensor, noise: torch.Generator) -> Tensor:
-    """The mean cross-entropy of a batch."""
+    """Return the mean cross-entropy of a batch."""
     return F.cross_entropy(network(x).float(), labels)
 
 
@@ -58,16 +58,16 @@ def fit(
 ) -> None:
     """Train ``network`` in place, and leave it in eval mode.
 
-    What an epoch ends with, weights and Adam's averages, is kept as a unit: a killed training goes on after
-    its last whole epoch, and one of more epochs goes on from one of fewer. An epoch draws its order and its
-    noise from streams of its own, so that the outcome does not depend on that.
+    The weights and Adam's moments after an epoch are kept as a unit: an interrupted training continues after
+    its last finished epoch, and a training of more epochs continues one of fewer. Each epoch has its own
+    random numbers for order and noise, so that the result does not depend on this.
 
     Args:
-        identity: of the training, less ``recipe`` and what the zoo adds to it.
+        identity: the identity of the training, without ``recipe`` and what the zoo adds to it.
 
     Raises:
         DatasetError: there is no training set.
-        ModelError: it has not two classes, or the loss is beyond all bounds.
+        ModelError: the data set does not have two classes, or the training diverged.
     """
     images = two_class_images(dataset, "train", recipe.images)
     network.to(context.device)
@@ -107,7 +107,7 @@ def _train_epoch(
         torch.autograd.backward(value)
         optimizer.step()
         shown = value.item()
-        if not shown <= LARGEST_LOSS:  # nor where it is no number
+        if not shown <= LARGEST_LOSS:  # true for NaN, too
             raise ModelError(
                 f"training diverged in epoch {epoch}: the loss is {shown}; "
                 f"give a lower learning_rate than {recipe.learning_rate:g}"
@@ -117,7 +117,7 @@ def _train_epoch(
 
 
 def _state(named: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> StateDict:
-    """Copies of all that the next epoch begins with."""
+    """Return copies of all that the next epoch begins with."""
     state: StateDict = {}
     for name, parameter in named.items():
         state[f"weight.{name}"] = parameter.detach().clone()
@@ -130,13 +130,13 @@ def _restore(named: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(state[f"weight.{name}"])
-            # Adam counts its steps on the CPU.
+            # Adam keeps its step count on the CPU.
             optimizer.state[parameter] = {
                 key: state[f"{key}.{name}"].to("cpu" if key == "step" else parameter.device) for key in keys
             }
 
 
 def _passes(precision: Precision, device: torch.device) -> torch.autocast:
-    # Processors without AVX-512 emulate bfloat16, at many times the cost of float32.
+    # Processors without AVX-512 emulate bfloat16, which is much slower than float32.
     fast = device.type == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "mixed" and fast)

@@ -1,4 +1,4 @@
-"""two-classes: real images as a problem of two classes (section 3, training and testing on real data)."""
+"""two-classes makes a problem of two classes from real images (section 3, on real data)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.errors import DatasetError
 from harness_bayes.class_pair import ClassPair, Rows, class_pair, partitions_of
 
 FORMAT = "two-classes 1"
-"""Raised when the same parameters begin to mean other images; part of the fingerprint."""
+"""A part of the fingerprint, to be increased when the same parameters give other images."""
 
 
 def load(
@@ -25,18 +25,18 @@ def load(
     balanced: bool = True,
     seed: Annotated[int, Ge(0)] = 0,
 ) -> Dataset:
-    """The images of a data set that are of two classes, labelled 0 and 1, with its ids and partitions.
+    """Open the images of two classes of a data set, labelled 0 and 1, with its ids and partitions.
 
     Args:
-        source: where the images come from.
-        attribute: class 0 are the images without it, class 1 those with it.
-        pair: or the names of two of its classes.
-        balanced: whether, in each partition, as many images of the larger class are left out as make both
-            equal; images of the two then take turns. Otherwise all stay, in the source's order.
-        seed: decides which are left out.
+        source: the data set with the images.
+        attribute: class 0 has the images without it, class 1 those with it.
+        pair: or the names of two classes of the source.
+        balanced: whether, in each partition, images of the larger class are left out to make both equal;
+            the two classes then alternate. Otherwise all images stay, in the source's order.
+        seed: decides which images are left out.
 
     Raises:
-        DatasetError: the parameters name no two classes of images.
+        DatasetError: the parameters do not name two classes of images.
     """
     classes = class_pair(source, attribute, pair)
     rows = _rows(classes, balanced, seed)

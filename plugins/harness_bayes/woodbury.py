@@ -1,6 +1,6 @@
-"""Squared Mahalanobis distances of vectors to Gaussians of covariances A A' + D, by matrix products.
+"""Squared Mahalanobis distances to Gaussians with covariances A A' + D are computed by matrix products.
 
-Woodbury's identity: (A A' + D)^-1 = D^-1 - W W' with W = D^-1 A C^-1' and C C' = I + A' D^-1 A.
+Woodbury's identity is (A A' + D)^-1 = D^-1 - W W' with W = D^-1 A C^-1' and C C' = I + A' D^-1 A.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """What stays the same from one batch to the next, in one dtype; the means are less their centre."""
+    """Products holds what is the same for all batches, in one dtype, for means μ minus their centre."""
 
     centre: Tensor
-    """(D,)."""
+    """(D,) the mean of the means."""
     precisions: Tensor
-    """(K, D) diagonals of D^-1."""
+    """(K, D) the diagonals of D^-1."""
     linear: Tensor
     """(K + K L, D): -2 D^-1 μ of each component, then the columns of each W."""
     squared: Tensor
@@ -28,7 +28,7 @@ class Products:
 
     @classmethod
     def of(cls, means: Tensor, noise: Tensor, inner: Tensor) -> Products:
-        """Of means (K, D), noise variances (K, D) and W' (K, L, D)."""
+        """Compute the products of means (K, D), noise variances (K, D) and W' (K, L, D)."""
         centre = means.detach().mean(0)
         means = means - centre
         precisions = noise.reciprocal()
@@ -42,7 +42,7 @@ class Products:
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(x - μ_k)' (A_k A_k' + D_k)^-1 (x - μ_k), (B, K), of x (B, D)."""
+        """Return (B, K) (x - μ_k)' (A_k A_k' + D_k)^-1 (x - μ_k) of x (B, D)."""
         components, latent = self.projected.shape
         x = x - self.centre
         terms = x @ self.linear.T  # (B, K + K L)
@@ -51,9 +51,9 @@ class Products:
 
 
 def inner_factors(factors: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
-    """W' (K, L, D) and log det(A A' + D) (K,) of A (K, D, L) and √D (K, D), differentiable.
+    """Return W' (K, L, D) and log det(A A' + D) (K,) of A (K, D, L) and √D (K, D), differentiable.
 
-    I + A' D^-1 A is factorised in float64. NaN, and no error, where a number is not finite.
+    I + A' D^-1 A is factorised in float64. Numbers that are not finite give NaN, and no error.
     """
     white = (factors / deviations[:, :, None]).mT  # (K, L, D)
     identity = torch.eye(white.shape[1], dtype=torch.float64, device=white.device)

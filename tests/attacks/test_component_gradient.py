@@ -12,7 +12,7 @@ import harness
 from harness.goals import Targeted, Untargeted
 from harness.handle import Handle
 from harness.threat import Minimal
-from harness_attacks.component_gradient import _slope, _targets
+from harness_attacks.component_gradient import _gradient, _targets
 
 SHAPE = (3, 8, 8)
 SIZE = 3 * 8 * 8
@@ -181,7 +181,7 @@ def test_each_case_walks_to_a_component_of_its_own(means: Tensor, x: Tensor) -> 
     assert third is not None
     assert torch.equal(torch.stack([second, third], 1), ranked[:, 1:])
     target, active = torch.tensor([3, 4, 5] * 4), torch.tensor([1, 2, 6, 11])
-    slope = _slope(handle, wanted, target, active, x[active])
+    slope = _gradient(handle, wanted, target, active, x[active])
     away = scores[active, :3].argmax(1)
     expected = (means[target[active]] - means[away]) / DEVIATION**2
     torch.testing.assert_close(slope.flatten(1), expected, rtol=1e-3, atol=1e-2)

@@ -112,7 +112,7 @@ def test_unknown_places_are_refused(make: Any) -> None:
     with pytest.raises(AttackError, match="no region of 64x64"):
         make(64, 64, face=(0.5, 0.5, 2, 2))
     for face in ((0, 0, 0, 1), (0, 1, 1, 0.5), (0, 0, 1, float("nan"))):
-        with pytest.raises(AttackError, match="is no box"):
+        with pytest.raises(AttackError, match="is not a rectangle"):
             make(64, 64, face=face)
 
 

@@ -337,7 +337,7 @@ def test_a_model_without_a_gradient_is_no_error() -> None:
         (square, Region(window()), {}, "needs places"),
         (patch, Region(torch.zeros(16, 16)), {}, "holds no pixel"),
         (square, Region(torch.zeros(2, 16, 16)), {}, "holds no pixel"),
-        (patch, Region(window(), norm="linf", eps=0.1), {}, "keeps to no eps"),
+        (patch, Region(window(), norm="linf", eps=0.1), {}, "does not bound a patch"),
         (patch, Region(window()), {"iterations": 0}, "iterations"),
         (patch, Region(window()), {"learning_rate": 0.0}, "learning_rate"),
         (patch, Region(window()), {"restarts": 0}, "restarts"),

@@ -267,7 +267,7 @@ def test_a_checkpoint_after_convergence_is_the_converged_network(dataset: Datase
     assert len(words) == end * 12
     again, words = fitted(dataset, path)
     assert same(again, converged)
-    assert words == [f"goes on after epoch {end}/30"]
+    assert words == [f"continues after epoch {end}/30"]
 
 
 # --- interruptions ----------------------------------------------------------------------------------------
@@ -363,10 +363,10 @@ def first_of(tensors: dict[str, Tensor], part: str) -> str:
 
 DAMAGES: dict[str, tuple[str, Callable[[dict[str, Any], dict[str, Tensor]], Any]]] = {
     "epoch": ("cannot be read", lambda header, _: header.pop("epoch")),
-    "epoch zero": ("stands at epoch 0", lambda header, _: header.update(epoch=0)),
+    "epoch zero": ("has epoch 0", lambda header, _: header.update(epoch=0)),
     "version": ("written by another version", lambda header, _: header.update(torch="1.0")),
     "layout": ("written by another version", lambda header, _: header.update(layout=0)),
-    "device": ("was written on cuda, and this is cpu", lambda header, _: header.update(device="cuda")),
+    "device": ("was written on cuda, but this is cpu", lambda header, _: header.update(device="cuda")),
     "optimiser": ("another optimiser", lambda header, _: header["groups"][0].pop("lr")),
     "schedule": ("another schedule", lambda header, _: header["scheduler"].pop("base_lrs")),
     "order": ("does not fit", lambda header, _: header["draw"].update(bit_generator="Philox")),
@@ -401,7 +401,7 @@ def test_a_state_that_does_not_fit_starts_anew(
     assert same(trained(moon, dataset, kept, design, epochs=2), expected)
     share, word = kept.reports[0]
     assert share == 0
-    assert word.startswith(f"starts anew, for {folder}")
+    assert word.startswith(f"starts again, because {folder}")
     assert said in word
     assert "\n" not in word
     assert epochs_of(kept) == {1, 2}
@@ -415,5 +415,5 @@ def test_a_damaged_state_starts_anew_and_is_replaced(dataset: Dataset, kept: Any
     path.write_bytes({"cut": whole[:-9], "empty": b"", "page": b"<!DOCTYPE html><html></html>"}[damage])
     kept.reports.clear()
     assert same(trained(moon, dataset, kept, QUICK, checkpoint=2), expected)
-    assert "starts anew" in kept.reports[0][1]
+    assert "starts again" in kept.reports[0][1]
     assert path.read_bytes() == whole

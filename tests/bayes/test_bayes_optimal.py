@@ -160,7 +160,7 @@ def test_it_is_the_best_on_its_own_data(drawn: MixtureDataset, optimal: BayesOpt
 
 def test_any_other_data_set_is_refused(drawn: MixtureDataset) -> None:
     own = {name: getattr(drawn, name) for name in (field.name for field in fields(Dataset))}
-    with pytest.raises(ModelError, match="densities are known, and drawn is of images") as caught:
+    with pytest.raises(ModelError, match="known densities, which drawn has not") as caught:
         train(build(Task.of(drawn)), Dataset(**own), Kept().context())
     assert "\n" not in str(caught.value)
 
@@ -171,7 +171,7 @@ def test_without_densities_it_answers_nothing(drawn: MixtureDataset) -> None:
 
 
 def test_other_numbers_of_classes_are_refused() -> None:
-    with pytest.raises(ModelError, match="cannot tell 3 apart"):
+    with pytest.raises(ModelError, match="cannot distinguish 3"):
         build(Task((1, 8, 8), class_names=("a", "b", "c")))
 
 

@@ -202,7 +202,7 @@ def test_other_data_are_refused(drawn: MixtureDataset) -> None:
     with pytest.raises(ModelError, match="has no classes to learn"):
         trained(replace(drawn, labels=None))
     labels = np.where(np.arange(len(drawn)) == 3, 1, 0)
-    with pytest.raises(ModelError, match="leaves a class of drawn without any"):
+    with pytest.raises(ModelError, match="leaves a class of drawn without images"):
         trained(replace(drawn, labels=labels), images=4)
 
 

@@ -219,9 +219,12 @@ def test_degenerate_images_have_a_density(name: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "fault"),
     [
-        ({"images": torch.rand(1, 16)}, "1 images are few for 1 components of 2 factors; give at least 3"),
-        ({"images": torch.rand(0, 16)}, "0 images are few"),
-        ({"components": 41}, "40 images are few for 41 components .* give at least 41"),
+        (
+            {"images": torch.rand(1, 16)},
+            "1 images are too few for 1 components of 2 factors; give at least 3",
+        ),
+        ({"images": torch.rand(0, 16)}, "0 images are too few"),
+        ({"components": 41}, "40 images are too few for 41 components .* give at least 41"),
         ({"latent": 40}, "give at least 41, or fewer components and factors"),
         ({"components": 0}, "components = 0 must be at least 1"),
         ({"latent": -1}, "latent = -1 must be at least 0"),
@@ -234,7 +237,7 @@ def test_degenerate_images_have_a_density(name: str) -> None:
             r"images are torch.float32 \(40, 3, 4\); expected float \(N, D\)",
         ),
         ({"images": torch.zeros(40, 16, dtype=torch.uint8)}, "torch.uint8"),
-        ({"mirror": (3, 2, 2)}, r"mirror = \(3, 2, 2\) has not the 16 numbers of an image"),
+        ({"mirror": (3, 2, 2)}, r"mirror = \(3, 2, 2\) does not give the 16 numbers of an image"),
         (
             {"images": torch.rand(40, 16).index_fill_(0, torch.tensor(7), float("nan"))},
             "image 7 has pixels that",

@@ -246,7 +246,7 @@ def test_a_joined_weight_is_a_share(weight: float) -> None:
 
 
 def test_mixtures_of_other_sizes_are_not_joined() -> None:
-    with pytest.raises(ModelError, match="of 2 and 3 numbers cannot be joined; make both"):
+    with pytest.raises(ModelError, match="of 2 and 3 numbers cannot be joined; fit both"):
         mixture(1, 2, 1).joined(mixture(1, 3, 1), 0.5)
 
 
@@ -270,7 +270,7 @@ def spoilt(name: str, value: Any) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("state", "fault"),
     [
-        ({}, "no tensor one.log_weights, one.means, one.factors, one.noise; fit it anew"),
+        ({}, "no tensor one.log_weights, one.means, one.factors, one.noise; fit it again"),
         (spoilt("means", torch.zeros(2, 4)), r"shapes .*\(2, 4\).* disagree; expected"),
         (spoilt("log_weights", torch.zeros(3)), "disagree"),
         (spoilt("noise", torch.ones(2, 5, 1)), "disagree"),
@@ -281,7 +281,7 @@ def spoilt(name: str, value: Any) -> dict[str, Tensor]:
         (spoilt("log_weights", -float("inf")), "log_weights has numbers that are not finite"),
         (spoilt("noise", 0.0), "noise is 0 somewhere; variances must be greater than 0"),
         (spoilt("noise", -1.0), "noise is -1 somewhere"),
-        (spoilt("log_weights", 0.0), "the weights' sum has the logarithm 0.69"),
+        (spoilt("log_weights", 0.0), "the logarithm of the weights' sum is 0.69"),
     ],
 )
 def test_a_state_that_is_no_mixture_is_refused(state: dict[str, Tensor], fault: str) -> None:

@@ -129,7 +129,7 @@ def test_a_million_images_take_no_time_and_no_memory() -> None:
 
 @pytest.mark.parametrize("row", [-1, 70])
 def test_rows_that_there_are_not(row: int) -> None:
-    with pytest.raises(DatasetError, match="mfa-symmetric: rows must lie from 0 to 69"):
+    with pytest.raises(DatasetError, match="mfa-symmetric: rows must be from 0 to 69"):
         made().images(np.array([0, row]))
 
 
@@ -384,8 +384,8 @@ def test_kinds_differ_in_fingerprint() -> None:
     [
         ({"pair": ["a", "d"]}, 'greys: class "d" is unknown; valid: a, b, c'),
         ({"pair": None}, 'greys: of "attribute" and "pair" none is given'),
-        ({"attribute": "Male", "pair": None}, 'greys has no attributes, so attribute = "Male" is none'),
-        ({"train": 0, "validation": 0, "test": 0}, "train, validation and test are all 0; ask for images"),
+        ({"attribute": "Male", "pair": None}, 'greys has no attributes, and no attribute "Male"'),
+        ({"train": 0, "validation": 0, "test": 0}, "train, validation and test are all 0; set one of them"),
     ],
 )
 def test_what_is_asked_wrongly(kind: str, parameters: dict[str, Any], fault: str) -> None:
@@ -416,10 +416,10 @@ def test_bounds_are_checked_when_the_suite_is_planned(kind: str, parameters: dic
 def test_weights_of_other_images() -> None:
     weights = state_of(densities())
     source, _ = fitted_digits(["0", "6"])
-    with pytest.raises(ModelError, match="the mixtures are of 24 numbers, an image of 64; fit anew"):
+    with pytest.raises(ModelError, match="mixtures have 24 numbers, but images have 64; fit again"):
         load_symmetric(source, weights, pair=["0", "6"])
     del weights["axis"]
-    with pytest.raises(ModelError, match='have no "axis" of 24 finite numbers; fit anew'):
+    with pytest.raises(ModelError, match='have no "axis" of 24 finite numbers; fit again'):
         made(weights=weights)
     with pytest.raises(ModelError, match="class0"):
         made(weights={})

@@ -228,7 +228,7 @@ def test_degenerate_data_are_refused_in_one_line(drawn: MixtureDataset, train: A
     cases: list[tuple[MixtureDataset, dict[str, Any], str]] = [
         (of_one_class(drawn), {}, r"classes \[0\]"),
         (of_equal_images(drawn), {} if train is linear else {"gamma": 1.0}, "are equal"),
-        (few, {"images": 2} if train is linear else {"images": 2, "gamma": 1.0}, "without any; ask for more"),
+        (few, {"images": 2} if train is linear else {"images": 2, "gamma": 1.0}, "without images; use more"),
         (replace(drawn, labels=None), {}, "no classes"),
         (replace(drawn, labels=np.arange(len(drawn)) % 3), {}, r"classes \[0, 1, 2\]"),
     ]

@@ -100,9 +100,9 @@ def test_a_partition_that_lacks_a_class_is_left_out(source: Dataset) -> None:
         ({"attribute": "Tie"}, 'greys: class "Tie" has no images; choose another attribute or pair'),
         ({"pair": ["a", "B"]}, 'greys: class "B" is unknown; did you mean "b"?'),
         ({"pair": ["a", "a"]}, 'greys: pair names "a" twice; name two classes'),
-        ({"pair": ["a"]}, "greys: pair = ['a'] must be two names of classes"),
-        ({"pair": ["a", "b", "c"]}, "greys: pair = ['a', 'b', 'c'] must be two names of classes"),
-        ({"pair": []}, "greys: pair = [] must be two names of classes"),
+        ({"pair": ["a"]}, "greys: pair = ['a'] must be the names of two classes"),
+        ({"pair": ["a", "b", "c"]}, "greys: pair = ['a', 'b', 'c'] must be the names of two classes"),
+        ({"pair": []}, "greys: pair = [] must be the names of two classes"),
     ],
 )
 def test_what_is_asked_wrongly(source: Dataset, parameters: dict[str, Any], fault: str) -> None:
@@ -118,10 +118,10 @@ def test_a_class_without_images() -> None:
 
 def test_a_source_that_lacks_what_is_asked() -> None:
     digits, faces = sklearn_digits.load(), synthetic.load(size=(16, 16), count=30)
-    with pytest.raises(DatasetError, match='has no attributes, so attribute = "Male" is none; give a pair'):
+    with pytest.raises(DatasetError, match='has no attributes, and no attribute "Male"; give a pair'):
         load(digits, attribute="Male")
     with pytest.raises(
-        DatasetError, match=r"has no classes, so pair = \['0', '6'\] names none; give an attribute"
+        DatasetError, match=r"has no classes, and no pair of classes \['0', '6'\]; give an attribute"
     ):
         load(faces, pair=["0", "6"])
 

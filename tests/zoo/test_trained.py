@@ -158,7 +158,7 @@ def test_checkpoints_are_trained_one_after_the_other(
     words.clear()
     last = obtain(converged, dataset, 0, CPU, noting(words))
     assert {word for word in words if "epoch 1/" in word and "loss" in word} == set()
-    assert sum("goes on after epoch 2/3" in word for word in words) == parts
+    assert sum("continues after epoch 2/3" in word for word in words) == parts
     assert states(cache) == []
     assert first.card["identity"]["parameters"]["checkpoint"] == 2
     assert first.digest != last.digest
@@ -203,7 +203,7 @@ def test_a_killed_training_goes_on(cache: Path, monkeypatch: pytest.MonkeyPatch)
         (choice,) = choices(use="moon")
         words: list[str] = []
         resumed = obtain(choice, drawn(), 0, CPU, noting(words))
-        assert words[0] == "goes on after epoch 2/3"
+        assert words[0] == "continues after epoch 2/3"
         assert states(cache) == []
         monkeypatch.setenv("HARNESS_CACHE", str(cache.parent / "other"))
         assert obtain(choice, drawn(), 0, CPU).digest == resumed.digest
