@@ -9,7 +9,7 @@ run: $(STAMP)  ## the main job: suites/celeba.toml, on $$CELEBA_ROOT where that 
 	$(VENV)/bin/harness run suites/celeba.toml
 
 test: $(STAMP)  ## all tests, and each benchmark once at a tiny size; a process per core; one thread each, or they wait for each other
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)  ## style, types, import contracts
 	$(VENV)/bin/ruff check .

@@ -13,6 +13,8 @@ import harness
 from harness.results import Results
 from harness.session.verification import verify
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SUITE = ROOT / "suites/facial-attributes.toml"
 PAPER = ROOT / "suites/facial-attributes-paper.toml"

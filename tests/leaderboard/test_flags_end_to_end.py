@@ -17,6 +17,8 @@ from harness.leaderboard.flags import FLAGS
 from harness.results import Results
 from tests.installing import install
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = Path(__file__).parent / "plugin"
 MASKS = ("saturated", "stepwise", "randomised")
 BUDGETS = ["4/255", "8/255", "64/255", "128/255"]
