@@ -19,8 +19,7 @@ from harness.specs import (
 )
 
 if TYPE_CHECKING:
-    from harness import goals
-    from harness import threat as threats
+    from harness import goals, threat as threats
     from harness.analysis.analysis import Analysis
     from harness.dataset import Dataset
     from harness.hookspecs import hookimpl

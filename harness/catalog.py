@@ -1,4 +1,4 @@
-"""Catalogue: what the installed plugins provide, by name, with the distribution that brings it.
+"""The catalogue lists what the installed plugins provide, by name, with their distributions.
 
 Entry points of the group ``harness`` are loaded one by one: a plugin that fails is listed with its reason
 and leaves the others alone. Specs name their code; it is imported when it is used.
@@ -44,7 +44,7 @@ S_co = TypeVar("S_co", bound=Spec, covariant=True)
 
 @dataclass(frozen=True)
 class Plugin:
-    """An entry point and the distribution that declares it."""
+    """A plugin is an entry point of a distribution."""
 
     name: str
     distribution: str
@@ -53,7 +53,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class BrokenPlugin:
-    """A plugin that could not be loaded, and why."""
+    """A broken plugin could not be loaded, for a reason that is told."""
 
     plugin: Plugin
     reason: str
@@ -61,24 +61,24 @@ class BrokenPlugin:
 
 @dataclass(frozen=True)
 class Entry(Generic[S_co]):
-    """A spec and the plugin that provides it."""
+    """An entry is a spec and the plugin that provides it."""
 
     spec: S_co
     plugin: Plugin
 
     @property
     def qualified(self) -> str:
-        """ "plugin/name", which is unique."""
+        """Return "plugin/name", which is unique."""
         return f"{self.plugin.name}/{self.spec.name}"
 
     @property
     def version(self) -> str:
-        """What identifies the code: distribution, its version, the spec's revision, and who does the work."""
+        """Return what identifies the code: distribution, version, the spec's revision, and the library."""
         own = f"{self.plugin.distribution} {self.plugin.version} r{self.spec.revision}"
         return f"{own}, {self.spec.library} {_version(self.spec.library)}" if self.spec.library else own
 
     def load(self, target: str) -> Any:
-        """The object that a spec names as "package.module:object".
+        """Return the object that a spec names as "package.module:object".
 
         Raises:
             CatalogError: it cannot be imported.
@@ -96,7 +96,7 @@ class Entry(Generic[S_co]):
         return found
 
     def parameters(self) -> dict[str, Parameter]:
-        """The manifest's keys for it: the keyword parameters of all functions that its spec names."""
+        """Return the keyword parameters of all functions that its spec names: the manifest's keys."""
         targets = (getattr(self.spec, name) for name in self.spec.functions)
         found: dict[str, Parameter] = {}
         for target in filter(None, targets):
@@ -104,17 +104,17 @@ class Entry(Generic[S_co]):
         return found
 
     def arguments(self, target: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Of resolved parameters the keyword arguments of one function."""
+        """Return the keyword arguments that one function takes of the resolved parameters."""
         return arguments(self.load(target), values)
 
     def call(self, target: str, *given: Any, values: Mapping[str, Any]) -> Any:
-        """What one function returns for positional arguments and for those of the values that it takes."""
+        """Call one function with positional arguments and with those of the values that it takes."""
         return self.load(target)(*given, **self.arguments(target, values))
 
 
 @dataclass(frozen=True, eq=False)
 class Choice(Generic[S_co]):
-    """An entry that a suite asks for, with its parameters."""
+    """A choice is an entry that a suite asks for, with its parameters."""
 
     label: str
     """Its id, or its name; what tells it apart from others of that name is added."""
@@ -134,7 +134,7 @@ def _version(distribution: str) -> str:
 
 
 class Section(Mapping[str, Entry[S_co]]):
-    """The entries of one kind, by the shortest name that is unique."""
+    """A section holds the entries of one kind, by the shortest name that is unique."""
 
     def __init__(self, kind: str, entries: Iterable[Entry[S_co]], broken: tuple[BrokenPlugin, ...]) -> None:
         self.kind = kind
@@ -156,7 +156,7 @@ class Section(Mapping[str, Entry[S_co]]):
         return name in self._entries or name in self._qualified
 
     def __getitem__(self, name: str) -> Entry[S_co]:
-        """The entry of a name or "plugin/name".
+        """Return the entry of a name or "plugin/name".
 
         Raises:
             CatalogError: nobody provides it, or several plugins do and the name does not say which.
@@ -179,7 +179,7 @@ class Section(Mapping[str, Entry[S_co]]):
 
 @dataclass(frozen=True)
 class Catalog:
-    """Everything that the installed plugins provide."""
+    """The catalogue holds everything that the installed plugins provide."""
 
     models: Section[ModelSpec]
     attacks: Section[AttackSpec]
@@ -192,7 +192,7 @@ class Catalog:
     broken: tuple[BrokenPlugin, ...]
 
     def section(self, kind: str) -> Section[Spec]:
-        """The section of a kind, such as "models" or "attacks"."""
+        """Return the section of a kind, such as "models" or "attacks"."""
         if kind not in KINDS:
             raise CatalogError(f'kind "{kind}" is unknown; {nearest(kind, KINDS)}')
         section: Section[Spec] = getattr(self, kind)
@@ -201,7 +201,7 @@ class Catalog:
 
 @cache
 def catalog() -> Catalog:
-    """The catalogue of this environment, read once per process.
+    """Return the catalogue of this environment, read once per process.
 
     Raises:
         CatalogError: two distributions declare plugins of one name.
@@ -210,7 +210,7 @@ def catalog() -> Catalog:
 
 
 def read_catalog(points: Iterable[EntryPoint]) -> Catalog:
-    """The catalogue of the given entry points."""
+    """Return the catalogue of the given entry points."""
     import pluggy  # here: most commands start without it
 
     from harness import hookspecs
@@ -251,7 +251,7 @@ def read_catalog(points: Iterable[EntryPoint]) -> Catalog:
 
 
 def _provided(manager: Any, point: EntryPoint, plugin: Plugin) -> dict[str, list[Entry[Any]]]:
-    """All specs of one plugin, checked; whatever it raises is the reason why it is broken."""
+    """Return all specs of one plugin, checked; whatever it raises is the reason why it is broken."""
     module = point.load()
     manager.register(module, plugin.name)
     manager.check_pending()  # a hook of a name that nobody asked for

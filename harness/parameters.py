@@ -1,4 +1,4 @@
-"""Parameters: what a plugin's function takes, read from its signature, and values checked against it."""
+"""Parameters of a plugin's function are read from its signature; values are checked against them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REQUIRED = inspect.Parameter.empty
 
 @dataclass(frozen=True)
 class Parameter:
-    """One keyword parameter of a plugin's function."""
+    """A parameter is one keyword parameter of a plugin's function."""
 
     name: str
     annotation: Any
@@ -26,12 +26,12 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Whether it has no default."""
+        """Return whether it has no default."""
         return self.default is REQUIRED
 
     @property
     def takes_list(self) -> bool:
-        """Whether one value of it is a list: then only a list of lists is crossed."""
+        """Return whether one value is a list: then only a list of lists is crossed."""
         return any(
             isinstance(origin, type) and issubclass(origin, Sequence) and not issubclass(origin, str)
             for origin in _origins(self.annotation)
@@ -39,18 +39,23 @@ class Parameter:
 
     @property
     def takes_float(self) -> bool:
-        """Whether a fraction such as "8/255" may stand for it."""
+        """Return whether a fraction such as "8/255" may be written."""
         return float in _origins(self.annotation)
 
     @property
     def type_name(self) -> str:
-        """As a person writes it: "float", "int of at least 1", "int or none", ""one" or "two""."""
+        """Return the type as a person writes it: "float", "int of at least 1", "int or none"."""
         return _spoken(self.annotation)
+
+
+def optional(**types: Any) -> dict[str, Parameter]:
+    """Return parameters of these names and types that may be left out, and are then None."""
+    return {name: Parameter(name, annotation | None, None) for name, annotation in types.items()}
 
 
 @cache
 def keyword_parameters(function: Callable[..., Any], given: tuple[str, ...] = ()) -> dict[str, Parameter]:
-    """The keyword parameters of a function, less those that the harness itself gives.
+    """Return the keyword parameters of a function, less those that the harness itself gives.
 
     Positional parameters are the harness's; ``**kwargs`` is refused, for nothing could be checked. Where a
     keyword parameter is a group, a frozen dataclass, its fields are parameters in its place.
@@ -69,7 +74,7 @@ def keyword_parameters(function: Callable[..., Any], given: tuple[str, ...] = ()
 
 
 def arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of a function: those of the values that it takes, groups put together again."""
+    """Return the values that a function takes, as its keyword arguments, with groups put together."""
     taken: dict[str, Any] = {}
     for name, keyword in _keywords(function).items():
         if not _is_group(keyword):
@@ -82,7 +87,7 @@ def arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[s
 
 @cache
 def _keywords(function: Callable[..., Any]) -> dict[str, Parameter]:
-    """The keyword parameters of a function as they stand in its signature."""
+    """Return the keyword parameters of a function as they stand in its signature."""
     if not callable(function):
         raise CatalogError(f"{function!r} is no function, and a plugin names it as one")
     hints = _hints(function)
@@ -96,13 +101,13 @@ def _keywords(function: Callable[..., Any]) -> dict[str, Parameter]:
 
 
 def _is_group(keyword: Parameter) -> bool:
-    """Whether a parameter is a frozen dataclass, whose fields a manifest gives one by one."""
+    """Return whether a parameter is a frozen dataclass, whose fields a manifest gives one by one."""
     options = getattr(keyword.annotation, "__dataclass_params__", None)
     return isinstance(keyword.annotation, type) and options is not None and options.frozen
 
 
 def _fields(group: Parameter) -> list[Parameter]:
-    """The fields of a group as parameters; their defaults are the values of the group's own default."""
+    """Return the fields of a group as parameters, with the values of the group's default."""
 
     def default_of(field: Field[Any]) -> Any:
         if not group.required:
@@ -133,7 +138,7 @@ def _where(named: Any) -> str:
 def check(
     place: str, values: Mapping[str, Any], parameters: Mapping[str, Parameter], error: type[HarnessError]
 ) -> dict[str, Any]:
-    """Values completed with defaults and converted to the annotated types.
+    """Return values completed with defaults and converted to the annotated types.
 
     Args:
         place: where the values stand, the beginning of every error.
@@ -148,7 +153,7 @@ def check(
     for name, parameter in parameters.items():
         if name not in values:
             if parameter.required:
-                raise error(f'{place}: "{name}" is missing; it is a {parameter.type_name}')
+                raise error(f'{place}: "{name}" is missing; it must be {parameter.type_name}')
             resolved[name] = _as_written(parameter)
         else:
             resolved[name] = convert(f"{place}.{name}", values[name], parameter, error)
@@ -156,7 +161,7 @@ def check(
 
 
 def convert(place: str, value: Any, parameter: Parameter, error: type[HarnessError]) -> Any:
-    """One value in the annotated type; fractions such as "8/255" become floats."""
+    """Return one value in the annotated type; fractions such as "8/255" become floats."""
     if isinstance(value, str) and parameter.takes_float:
         value = fraction(place, value, error) if "/" in value else value
     if parameter.annotation is Any:
@@ -179,7 +184,7 @@ def convert(place: str, value: Any, parameter: Parameter, error: type[HarnessErr
 
 
 def _as_written(parameter: Parameter) -> Any:
-    """The default as it would be if the manifest gave it: identities must not tell 1 from 1.0."""
+    """Return the default as if the manifest gave it: identities must not differ by 1 and 1.0."""
     whole = isinstance(parameter.default, int) and not isinstance(parameter.default, bool)
     if whole and parameter.takes_float and int not in _origins(parameter.annotation):
         return float(parameter.default)
@@ -187,7 +192,7 @@ def _as_written(parameter: Parameter) -> Any:
 
 
 def fraction(place: str, text: str, error: type[HarnessError]) -> float:
-    """The value of "8/255" or ".5"."""
+    """Return the value of "8/255" or ".5"."""
     top, slash, bottom = text.partition("/")
     try:
         return float(top) / float(bottom) if slash else float(text)
@@ -196,7 +201,7 @@ def fraction(place: str, text: str, error: type[HarnessError]) -> float:
 
 
 def jsonable(value: Any) -> Any:
-    """A resolved value as JSON and digests see it: tuples become lists, paths and the like text."""
+    """Return a resolved value as JSON and digests see it: tuples as lists, paths and the like as text."""
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in sorted(value.items(), key=_key)}
     if isinstance(value, list | tuple | set | frozenset):
@@ -206,7 +211,7 @@ def jsonable(value: Any) -> Any:
 
 
 def _crossed(value: Any, converted: Any) -> bool:
-    """Whether a text became a number or a truth value, or one of these the other; in lists too."""
+    """Return whether conversion changed the kind of a value, such as text to number, in lists too."""
     if isinstance(value, list | tuple) and isinstance(converted, list | tuple):
         return any(map(_crossed, value, converted))
     if not isinstance(converted, bool | int | float):
@@ -226,7 +231,7 @@ def _adapter(annotation: Any) -> Any:
 
 
 def _origins(annotation: Any) -> tuple[Any, ...]:
-    """The types that a union offers, generics stripped: list[str] | None gives (list, NoneType)."""
+    """Return the types of a union without their arguments: list[str] | None gives (list, NoneType)."""
     arguments = typing.get_args(annotation)
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
@@ -258,12 +263,12 @@ _BOUNDS = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"
 
 
 def _bound(limit: Any) -> str:
-    """ "of at least 1" of ``annotated_types.Ge(1)``; nothing of an annotation that is no bound."""
+    """Return "of at least 1" for ``annotated_types.Ge(1)``, and nothing for what is no bound."""
     return next(
         (f"{word} {getattr(limit, key):g}" for key, word in _BOUNDS.items() if hasattr(limit, key)), ""
     )
 
 
 def digest_of(value: Any) -> str:
-    """16 hexadecimal digits of the sha256 of a value as canonical JSON."""
+    """Return the first 16 hexadecimal digits of the sha256 of a value as canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

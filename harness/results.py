@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Results:
-    """What a suite's run left in its folder; read when asked for, never all at once."""
+    """Results read what a suite's run left in its folder, when asked for, never all at once."""
 
     path: Path
     suite: Mapping[str, Any]
     """The content of suite.json: the resolved suite, versions, hardware, revision."""
 
     def leaderboard(self) -> pd.DataFrame:
-        """One row per dataset x model x attack x threat x goal; see ``harness.leaderboard``.
+        """Return one row per dataset x model x attack x threat x goal; see ``harness.leaderboard``.
 
         Where the run has not come to write it, the board is made from the records.
         """
@@ -50,11 +50,11 @@ class Results:
         return leaderboard.build(self.path)
 
     def cells(self) -> pd.DataFrame:
-        """One row per cell of the plan, and per pair that was skipped: identity, status, error, cost."""
+        """Return a row per cell of the plan and per skipped pair: identity, status, error, cost."""
         return to_frame(read_cells(self.path))
 
     def models(self) -> pd.DataFrame:
-        """One row per dataset and model that was made ready: what it answers, and the card of its weights.
+        """Return a row per data set and model that was ready: what it answers, and the card of its weights.
 
         Columns: dataset, model, use, parameters (dict), weights, outputs (list of names, in the order of
         ``decisions_clean``), card (dict: where known accuracy, accuracy_by_attribute, …).
@@ -72,7 +72,7 @@ class Results:
         return pd.DataFrame(rows, columns=names)
 
     def analysis(self, name: str) -> pd.DataFrame:
-        """The table of an analysis that the suite asks for, by its name or id.
+        """Return the table of an analysis that the suite asks for, by its name or id.
 
         Raises:
             ResultsError: the folder holds no such analysis.
@@ -85,7 +85,7 @@ class Results:
         return to_frame(read_parquet(file))
 
     def originals(self, dataset: str) -> dict[str, bytes]:
-        """The attacked images of a data set as PNG, by sample id; empty where the suite keeps none."""
+        """Return the attacked images of a data set as PNG, by sample id; empty where the suite keeps none."""
         file = self.path / "originals.parquet"
         if not file.is_file():
             return {}
@@ -96,14 +96,14 @@ class Results:
         )
 
     def annotations(self) -> pd.DataFrame:
-        """What data sets know of the attacked images: dataset, sample_id, name, value; a row per number."""
+        """Return the numbers that data sets know of the attacked images: dataset, sample_id, name, value."""
         file = self.path / "annotations.parquet"
         return to_frame(read_parquet(file) if file.is_file() else ANNOTATION_SCHEMA.empty_table())
 
     def samples(
         self, columns: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One row per case, with the identity of its cell: cell, dataset, model, attack, threat, goal.
+        """Return a row per case, with the identity of its cell: cell, dataset, model, attack, threat, goal.
 
         Args:
             columns: record columns; None for all. Only these are read.
@@ -138,7 +138,7 @@ class Results:
 
 
 def read_results(path: str | os.PathLike[str]) -> Results:
-    """The results in a folder that `harness run` wrote.
+    """Return the results in a folder that `harness run` wrote.
 
     Raises:
         ResultsError: there is no such folder, or it holds no results.
@@ -161,7 +161,7 @@ def read_results(path: str | os.PathLike[str]) -> Results:
 
 
 def _record_schema(folder: Path, cells: Iterable[str]) -> pa.Schema:
-    """All record columns of some cells: those of every record, and the measures that they have."""
+    """Return all record columns of some cells: those of every record, and the measures that they have."""
     schema = RECORD_SCHEMA
     for cell in cells:
         files = record_files(folder, cell)
@@ -179,7 +179,7 @@ def _record_schema(folder: Path, cells: Iterable[str]) -> pa.Schema:
 def _samples_of(
     folder: Path, cell: Mapping[str, Any], schema: pa.Schema, chosen: Sequence[str], where: Mapping[str, Any]
 ) -> pa.Table:
-    """The chosen columns of a cell's records that match."""
+    """Return the chosen columns of a cell's records that match."""
     # sample_id, too, so that the number of rows is known where nothing else is read
     table = read_records(folder, cell["cell"], {"sample_id", *chosen, *where})
     for name in where:
@@ -204,7 +204,7 @@ def _no_samples(schema: pa.Schema, chosen: Sequence[str]) -> pa.Table:
 
 
 def _neighbour(folder: Path) -> str:
-    """A remedy: the folder of results beside it that is named alike."""
+    """Return a remedy: the results folder beside it whose name is nearest."""
     try:
         beside = [entry.name for entry in folder.parent.iterdir() if (entry / "cells.parquet").is_file()]
     except OSError:

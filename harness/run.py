@@ -1,4 +1,4 @@
-"""Run a suite: the one function that everything else leads to.
+"""``harness.run`` runs a suite; everything else leads to it.
 
 This module imports nothing heavy: `import harness` must stay quick.
 """

@@ -1,4 +1,4 @@
-"""What plugins register: frozen descriptions that name their code and import none of it."""
+"""Specs are what plugins register: frozen descriptions that name their code and import none of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACCESS_ORDER: tuple[Access, ...] = ("decisions", "scores", "gradients")
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What all specs have in common."""
+    """A spec has a name, a summary, a source and a revision, whatever it describes."""
 
     functions: ClassVar[tuple[str, ...]] = ("run",)
     """The fields that name functions whose keyword parameters are the manifest's keys."""
@@ -43,7 +43,7 @@ class Spec:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """A data set.
+    """A data set spec names the function that loads a data set.
 
     ``load`` names a function ``(**params) -> harness.Dataset``. Its keyword parameters are the manifest's
     keys; a parameter named ``root`` is a folder on the user's disk.
@@ -65,7 +65,7 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
-    """A model: architecture, recipe and what it answers.
+    """A model spec names the functions that build and train a model, and what it answers.
 
     ``build`` names a function ``(task, **params) -> torch.nn.Module``; ``train``, where there is one, names
     ``(module, dataset, context, **params) -> None``. The manifest's keys are the keyword parameters of
@@ -100,7 +100,7 @@ class ModelSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class AttackSpec(Spec):
-    """An attack.
+    """An attack spec names an attack function and says what it needs and can do.
 
     ``run`` names a function ``(model, x, objective, threat, *, rng, **params) -> x_adv``. One with the trait
     "universal" is also given ``fit`` (B,) bool, the images that it may learn on, and all cases of a target at
@@ -132,7 +132,7 @@ class AttackSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureSpec(Spec):
-    """A number per case, of an image pair.
+    """A measure is a number per case, of an image pair.
 
     ``run`` names a function ``(x_adv, x, **params) -> (B,)`` of float32 images (B, C, H, W) in [0, 1].
     """
@@ -144,7 +144,7 @@ class MeasureSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec(Spec):
-    """A number per board row, of a table of records, and how boards show it.
+    """A metric is a number per board row, of a table of records; its spec says how boards show it.
 
     ``run`` names a function ``(records: pandas.DataFrame) -> harness.metrics.Estimate``; ``columns`` are the
     record columns that it reads.
@@ -177,7 +177,7 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysisSpec(Spec):
-    """A named table, and a figure, of all records of a suite.
+    """An analysis makes a named table, and a figure, of all records of a suite.
 
     ``run`` names a function ``(results: harness.Results, **params) -> harness.Analysis``.
     """
@@ -187,7 +187,7 @@ class AnalysisSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ConverterSpec(Spec):
-    """A way out of the harness: ``harness.to_<name>(model)`` is the model as another library sees it.
+    """A converter lets another library see a model, as ``harness.to_<name>(model)``.
 
     ``run`` names a function ``(model: harness.Model, **params) -> object``.
     """

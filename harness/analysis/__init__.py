@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from harness.analysis.analysis import FOLDER, Analysis, Written, write
-
-__all__ = ["FOLDER", "Analysis", "Written", "write"]
+from harness.analysis.analysis import (
+    FOLDER as FOLDER,
+    Analysis as Analysis,
+    Written as Written,
+    write as write,
+)

@@ -131,13 +131,14 @@ def interval(
         at: the place on the other axis.
         scale: what numbers are multiplied with, such as 100 for percent.
         along: the axis of the numbers.
-        look: of the mark, as ``Axes.plot`` takes it; the line has its colour.
+        look: of the mark, as ``Axes.plot`` takes it; the line has its colour, and its linewidth.
     """
     if found.value is None:
         return
     if found.low is not None and found.high is not None:
         line = axes.hlines if along == "x" else axes.vlines
-        line(at, scale * found.low, scale * found.high, color=look.get("color"), linewidth=1)
+        thin = {"color": look.get("color"), "linewidth": look.get("linewidth", 1)}
+        line(at, scale * found.low, scale * found.high, **thin)
     place = (scale * found.value, at) if along == "x" else (at, scale * found.value)
     axes.plot(*([value] for value in place), **{"linestyle": "none", "markersize": 5, **look})
 

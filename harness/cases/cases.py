@@ -19,7 +19,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """N cases, one row each."""
+    """Cases are N images and what must become of each, one row per case."""
 
     goal: str
     rows: npt.NDArray[np.intp]
@@ -37,18 +37,11 @@ class Cases:
         return len(self.rows)
 
     def part(self, start: int, stop: int) -> Cases:
-        """The cases from start to stop."""
-        return Cases(
-            self.goal,
-            self.rows[start:stop],
-            self.targets[start:stop],
-            self.columns[start:stop],
-            self.labels[start:stop],
-            self.keys[start:stop],
-        )
+        """Return the cases from start to stop."""
+        return self.select(np.arange(start, min(stop, len(self))))
 
     def with_others(self, others: Cases) -> Cases:
-        """These cases, and others of the same goal behind them."""
+        """Return these cases followed by others of the same goal."""
         return Cases(
             self.goal,
             np.concatenate([self.rows, others.rows]),
@@ -59,11 +52,11 @@ class Cases:
         )
 
     def select(self, chosen: npt.NDArray[np.intp]) -> Cases:
-        """Some of the cases."""
+        """Return some of the cases."""
         return self.among(chosen, self.columns)
 
     def among(self, chosen: npt.NDArray[np.intp], columns: npt.NDArray[np.int64]) -> Cases:
-        """The chosen cases, with output columns (N,) of another model in place of their own."""
+        """Return the chosen cases, with output columns (N,) of another model in place of their own."""
         return Cases(
             self.goal,
             self.rows[chosen],
@@ -75,7 +68,7 @@ class Cases:
 
 
 class SuiteGoal(Protocol):
-    """A goal that a suite can pursue: a module of ``harness.cases`` with these four functions."""
+    """A goal that a suite can pursue is a module of ``harness.cases`` with these four functions."""
 
     def enumerate(self, cell: Cell, dataset: Dataset, rows: Rows, names: tuple[str, ...]) -> Cases:
         """Return all cases of a cell.
@@ -115,7 +108,7 @@ def make_cases(
 
 
 def by_target(cases: Cases) -> list[Cases]:
-    """The cases of each target; their order stays."""
+    """Return the cases of each target, in their order."""
     groups: dict[str | None, list[int]] = {}
     for case, target in enumerate(cases.targets):
         groups.setdefault(target, []).append(case)
@@ -123,9 +116,9 @@ def by_target(cases: Cases) -> list[Cases]:
 
 
 def divided(cases: Cases, dataset: Dataset, share: float, seed: int) -> tuple[Cases, Cases]:
-    """The cases of the images that one change is learned on, and the others, on which it is judged.
+    """Return the cases on which one change for all is learned, and the others, on which it is judged.
 
-    An image is on one side whatever is asked about it, and stays there when the sample grows.
+    All cases of an image are on one side, and stay there when the sample grows.
 
     Raises:
         DatasetError: one of the two would be empty.

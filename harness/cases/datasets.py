@@ -19,30 +19,30 @@ from harness.randomness import derived_seed
 from harness.training import StateDict
 
 Learn = Callable[[DatasetChoice, Dataset | None], StateDict | None]
-"""What a data set's ``fit`` learns from the data set that it is made from."""
+"""Returns what a data set's ``fit`` learns from the data set that it is made from."""
 
 
 @dataclass(frozen=True, eq=False)
 class OpenedDataset:
-    """A data set of the plan, opened, and the rows of it that are attacked."""
+    """An opened data set of the plan knows which of its rows are attacked."""
 
     choice: DatasetChoice
     dataset: Dataset
     rows: npt.NDArray[np.intp]
 
     def read(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
-        """Pixels (B, C, H, W) of some rows of the data set; raises what ``pixels`` raises."""
+        """Return the pixels (B, C, H, W) of some rows; raise what ``pixels`` raises."""
         return pixels(self.dataset, rows)
 
     @property
     def sample_digest(self) -> str:
-        """Digest of the attacked sample ids."""
+        """Return a digest of the attacked sample ids."""
         ids = "\n".join(self.dataset.ids[row] for row in self.rows)
         return hashlib.sha256(ids.encode()).hexdigest()[:16]
 
 
 def pixels(dataset: Dataset, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
-    """(B, C, H, W) of some rows of a data set.
+    """Return the pixels (B, C, H, W) of some rows of a data set.
 
     Raises:
         DatasetError: they cannot be read.
@@ -63,9 +63,9 @@ def open_dataset(
     """Open a data set of the plan, and first the one that it is made from.
 
     Args:
-        learn: what gives a data set that is fitted to another one what was learned there; where it is None,
-            or gives None, such a data set has no images to read.
-        opened: sources that are open already; those that are opened here are added.
+        learn: fits a data set to its source, or finds the fit in the cache. Where it is None, or returns
+            None, a data set that needs a fit has no images to read.
+        opened: the sources that are open already; those that are opened here are added.
 
     Raises:
         DatasetError: files are missing or wrong.
@@ -113,7 +113,7 @@ def open_datasets(
 
 
 def draw(choice: DatasetChoice, dataset: Dataset, seed: int, limit: int | None) -> npt.NDArray[np.intp]:
-    """The rows that a suite attacks, in the data set's order; a smaller sample is part of a larger one.
+    """Return the rows that a suite attacks, in order; a smaller sample is part of a larger one.
 
     Raises:
         DatasetError: the partition is unknown, or holds fewer images than the sample asks for.
@@ -129,7 +129,7 @@ def draw(choice: DatasetChoice, dataset: Dataset, seed: int, limit: int | None) 
 
 
 def check_attributes(attack: AttackChoice, dataset: Dataset) -> None:
-    """Whether the attributes that an attack is to flip are the data set's, where that has any.
+    """Refuse an attack that is to flip an attribute which the data set does not have.
 
     Raises:
         ManifestError: one is unknown.

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from harness.goals.attributes import FlipAttribute, FlipObjective
-from harness.goals.classes import ClassObjective, Targeted, Untargeted
-from harness.goals.embeddings import Evade, Impersonate, VerificationObjective
-from harness.goals.objective import Goal, Loss, Objective
-
-__all__ = [
-    "ClassObjective",
-    "Evade",
-    "FlipAttribute",
-    "FlipObjective",
-    "Goal",
-    "Impersonate",
-    "Loss",
-    "Objective",
-    "Targeted",
-    "Untargeted",
-    "VerificationObjective",
-]
+from harness.goals.attributes import FlipAttribute as FlipAttribute, FlipObjective as FlipObjective
+from harness.goals.classes import (
+    ClassObjective as ClassObjective,
+    Targeted as Targeted,
+    Untargeted as Untargeted,
+)
+from harness.goals.embeddings import (
+    Evade as Evade,
+    Impersonate as Impersonate,
+    VerificationObjective as VerificationObjective,
+)
+from harness.goals.objective import Goal as Goal, Loss as Loss, Objective as Objective

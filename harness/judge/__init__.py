@@ -2,9 +2,4 @@
 
 from __future__ import annotations
 
-from harness.judge.verdict import Verdict, judge
-
-__all__ = [
-    "Verdict",
-    "judge",
-]
+from harness.judge.verdict import Verdict as Verdict, judge as judge

@@ -2,10 +2,4 @@
 
 from __future__ import annotations
 
-from harness.leaderboard.board import build, columns, write
-
-__all__ = [
-    "build",
-    "columns",
-    "write",
-]
+from harness.leaderboard.board import build as build, columns as columns, write as write

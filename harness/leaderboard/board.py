@@ -21,8 +21,14 @@ import pyarrow.compute as pc
 from harness.catalog import Entry, catalog
 from harness.errors import HarnessError, ResultsError
 from harness.files import write_whole
-from harness.leaderboard.evidence import COLUMNS as FLAG_COLUMNS
-from harness.leaderboard.evidence import Evidence, Traces, budgets_of, evidence_of, traces_of
+from harness.leaderboard.evidence import (
+    COLUMNS as FLAG_COLUMNS,
+    Evidence,
+    Traces,
+    budgets_of,
+    evidence_of,
+    traces_of,
+)
 from harness.leaderboard.flags import label, raised, randomised
 from harness.leaderboard.ranking import CLEAN, WORST_CASE, ordered, ranked
 from harness.leaderboard.rows import (

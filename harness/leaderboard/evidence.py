@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from harness.leaderboard.worst_case import Worst
 from harness.metrics.outcomes import Flags, Floats, Keys, Outcomes, image_codes, numbers
+from harness.metrics.paired import sign_test
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -241,8 +242,4 @@ def _aligned(keys: Keys, others: Iterable[Evidence]) -> Iterator[tuple[Any, Any,
 
 def clearly_more(wins: int, losses: int, level: float) -> bool:
     """Say whether so many wins against so many losses are no chance, by the one-sided exact sign test."""
-    if wins <= losses:
-        return False
-    from scipy.special import bdtrc  # here: naming the flags needs no scipy
-
-    return bool(bdtrc(wins - 1, wins + losses, 0.5) <= level)
+    return wins > losses and sign_test(wins, losses) <= level

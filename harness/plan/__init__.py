@@ -2,12 +2,5 @@
 
 from __future__ import annotations
 
-from harness.plan.cells import Cell, Plan, Skipped
-from harness.plan.planner import plan
-
-__all__ = [
-    "Cell",
-    "Plan",
-    "Skipped",
-    "plan",
-]
+from harness.plan.cells import Cell as Cell, Plan as Plan, Skipped as Skipped
+from harness.plan.planner import plan as plan

@@ -12,7 +12,7 @@ from harness.specs import AnalysisSpec
 
 
 def analyses_of(suite: Suite, catalog: Catalog) -> Iterator[Choice[AnalysisSpec]]:
-    """The analyses of a suite."""
+    """Yield the analyses of a suite."""
     taken: set[str] = set()
     for table, entry, _, values in entries_of(suite.analyses, catalog.analyses, {}):
         label = table.id or entry.spec.name

@@ -9,41 +9,32 @@ from itertools import product
 from harness.catalog import Catalog, Choice
 from harness.errors import ManifestError, nearest
 from harness.manifest import Suite
-from harness.parameters import Parameter
+from harness.parameters import optional
 from harness.plan.tables import combinations, each, entries_of, preset_values
 from harness.specs import AttackSpec, Compute, HeadKind
 from harness.threat import LARGEST_EPS, Threat
 
 GOALS: Mapping[HeadKind, str] = {"attributes": "flip", "classes": "untargeted"}
 """The goal that a suite pursues, by the type of a model's outputs; each is a module of ``harness.cases``."""
-_ATTACK_KEYS = {
-    parameter.name: parameter
-    for parameter in (
-        Parameter("preset", str | None, None),
-        Parameter("norm", str | None, None),
-        Parameter("eps", float | None, None),
-        Parameter("attributes", list[str] | None, None),
-        Parameter("compute", Compute | None, None),
-        Parameter("keep", bool | None, None),
-        Parameter("fit", float | None, None),
-    )
-}
+_ATTACK_KEYS = optional(
+    preset=str, norm=str, eps=float, attributes=list[str], compute=Compute, keep=bool, fit=float
+)
 
 
 @dataclass(frozen=True, eq=False)
 class AttackChoice(Choice[AttackSpec]):
-    """An attack with its parameters, its threat, and what it is to change."""
+    """An attack of the suite has parameters, a threat, and attributes that it is to flip."""
 
     threat: Threat
     attributes: tuple[str, ...] | None
     compute: Compute
     keep: bool
     fit: float | None = None
-    """Of an attack that learns one change for many images: on which share of them; None of the others."""
+    """The share of images on which an attack learns one change for all; None for other attacks."""
 
 
 def attacks_of(suite: Suite, catalog: Catalog) -> Iterator[AttackChoice]:
-    """The attacks of a suite, each with its threat."""
+    """Yield the attacks of a suite, each with its threat."""
     lists = ("preset", "norm", "eps")
     for table, entry, own, values in entries_of(suite.attacks, catalog.attacks, _ATTACK_KEYS, lists):
         if own["attributes"] == []:
@@ -79,7 +70,7 @@ def _threat(place: str, spec: AttackSpec, norm: str | None, eps: float | None) -
 
 
 def _fit(place: str, spec: AttackSpec, share: float | None) -> float | None:
-    """The share of images that an attack learns on."""
+    """Return the share of images that an attack learns on."""
     if "universal" not in spec.traits:
         if share is not None:
             raise ManifestError(f"{place}.fit = {share}: it learns on no images; leave it out")

@@ -15,7 +15,7 @@ from harness.specs import AnalysisSpec
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cell:
-    """One dataset x model x attack x threat x goal; the seed is the suite's."""
+    """A cell is one dataset x model x attack x threat x goal; the seed is the suite's."""
 
     dataset: DatasetChoice
     model: ModelChoice
@@ -28,13 +28,13 @@ class Cell:
 
     @property
     def attack_label(self) -> str:
-        """What boards call the attack, and the model that it saw where that is not the one that is judged."""
+        """Return what boards call the attack: in a transfer, "ffa from separate"."""
         return attack_label(self.attack, self.source.model if self.source else None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Skipped:
-    """A combination that is not run, and why."""
+    """A skipped combination is not run, for a reason that is told."""
 
     dataset: DatasetChoice
     model: ModelChoice
@@ -44,18 +44,18 @@ class Skipped:
 
     @property
     def attack_label(self) -> str:
-        """As of a cell."""
+        """Return what boards would call the attack."""
         return attack_label(self.attack, self.surrogate)
 
 
 def attack_label(attack: AttackChoice, surrogate: ModelChoice | None) -> str:
-    """The attack's label, and the model that it saw where that is not the one that is judged."""
+    """Return the label of an attack, with the model that it saw where another one is judged."""
     return f"{attack.label} from {surrogate.label}" if surrogate else attack.label
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a suite comes to."""
+    """A plan is a suite resolved against the catalogue."""
 
     suite: Suite
     sources: tuple[DatasetChoice, ...]
@@ -70,5 +70,5 @@ class Plan:
 
     @property
     def trainings(self) -> list[tuple[DatasetChoice, ModelChoice]]:
-        """The data sets and models of all cells, once each; what is excluded needs no training."""
+        """Return the data sets and models of all cells, each pair once."""
         return list(dict.fromkeys((cell.dataset, cell.model) for cell in self.cells))

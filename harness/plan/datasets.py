@@ -9,26 +9,18 @@ from typing import Literal
 from harness.catalog import Catalog, Choice, Entry
 from harness.errors import ManifestError, nearest
 from harness.manifest import Suite, Table
-from harness.parameters import Parameter
+from harness.parameters import Parameter, optional
 from harness.plan.tables import combinations, entry_of, split
 from harness.specs import DatasetSpec
 
 Partition = Literal["train", "validation", "test", "all"]
-_DATASET_KEYS = {
-    parameter.name: parameter
-    for parameter in (
-        Parameter("stand_in", str | None, None),
-        Parameter("partition", Partition, "all"),
-        Parameter("sample", int | None, None),
-        Parameter("source", str | None, None),
-    )
-}
-_SOURCE_KEYS = {name: _DATASET_KEYS[name] for name in ("stand_in", "source")}
+_SOURCE_KEYS = optional(stand_in=str, source=str)
+_DATASET_KEYS = _SOURCE_KEYS | optional(sample=int) | {"partition": Parameter("partition", Partition, "all")}
 
 
 @dataclass(frozen=True, eq=False)
 class DatasetChoice(Choice[DatasetSpec]):
-    """A data set with its parameters, and which of its images are attacked."""
+    """A data set of the suite has parameters, and a sample of images that are attacked."""
 
     partition: str
     sample: int | None
@@ -38,7 +30,7 @@ class DatasetChoice(Choice[DatasetSpec]):
 
 
 def sources_of(suite: Suite, catalog: Catalog) -> dict[str, DatasetChoice]:
-    """The data sets that others are made from, by the name by which those call them."""
+    """Return the data sets that others are made from, by the name that those use."""
     sources: dict[str, DatasetChoice] = {}
     for table in suite.sources:
         name = table.id or table.use
@@ -54,7 +46,7 @@ def sources_of(suite: Suite, catalog: Catalog) -> dict[str, DatasetChoice]:
 def datasets_of(
     suite: Suite, catalog: Catalog, sources: Mapping[str, DatasetChoice]
 ) -> Iterator[DatasetChoice]:
-    """The data sets of a suite; a stand-in where an environment variable is unset."""
+    """Yield the data sets of a suite, or their stand-ins where an environment variable is unset."""
     for table in suite.datasets:
         yield from _datasets(table, catalog, _DATASET_KEYS, sources)
 
@@ -100,7 +92,7 @@ def _datasets(
 def _source(
     table: Table, entry: Entry[DatasetSpec], name: str | None, sources: Mapping[str, DatasetChoice]
 ) -> DatasetChoice | None:
-    """What a derived data set is made from; None for the others."""
+    """Return the data set that a derived one is made from; None for others."""
     if not entry.spec.derived:
         if name is not None:
             raise ManifestError(f'{table.place}.source = "{name}": {entry.spec.name} is made from no other')

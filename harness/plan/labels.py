@@ -17,7 +17,7 @@ C = TypeVar("C", bound=Choice[Any])
 
 
 def labelled(choices: Iterable[C], extra: tuple[str, ...] = ()) -> tuple[C, ...]:
-    """Choices with labels that differ: where one name stands for several, what they differ in is added."""
+    """Return the choices with labels that differ: equal labels get the parameters that differ added."""
     found = list(choices)
 
     def key(choice: C) -> tuple[str, str]:
@@ -71,7 +71,7 @@ def _brief(value: Any) -> str:
 
 
 def meant(place: str, kind: str, choices: Sequence[C], names: Any, key: str | None = None) -> list[C]:
-    """The choices that a name, or a list of names, in another table means; all where there is none."""
+    """Return the choices that a name or a list of names in another table means; None means all."""
     if names is None:
         return list(choices)
     found: dict[C, None] = {}
@@ -87,7 +87,7 @@ def meant(place: str, kind: str, choices: Sequence[C], names: Any, key: str | No
 
 
 def _names(choice: Choice[Any]) -> tuple[str, ...]:
-    """What a choice answers to: its label, that of its table, and what it uses."""
+    """Return the names of a choice: its label, the label of its table, and what it uses."""
     plain = choice.label.partition("[")[0]
     names = (choice.label, plain, choice.entry.spec.name, choice.entry.qualified)
     if isinstance(choice, DatasetChoice) and choice.stand_in_for:

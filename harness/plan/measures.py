@@ -8,37 +8,31 @@ from dataclasses import dataclass
 from harness.catalog import Catalog, Choice
 from harness.errors import ManifestError
 from harness.manifest import Suite
-from harness.parameters import Parameter
+from harness.parameters import optional
 from harness.plan.tables import checked, entries_of
 from harness.specs import MeasureSpec
 from harness.store.schema import RECORD_SCHEMA
 
-_MEASURE_KEYS = {
-    parameter.name: parameter
-    for parameter in (
-        Parameter("at_least", float | None, None),
-        Parameter("at_most", float | None, None),
-    )
-}
+_MEASURE_KEYS = optional(at_least=float, at_most=float)
 
 
 @dataclass(frozen=True, eq=False)
 class MeasureChoice(Choice[MeasureSpec]):
-    """A measure with its parameters."""
+    """A measure of the suite has parameters, and bounds that a success must keep."""
 
     at_least: float | None = None
-    """A success counts only where the measure is no less."""
+    """A success counts only where the measure is at least this."""
     at_most: float | None = None
-    """A success counts only where the measure is no more."""
+    """A success counts only where the measure is at most this."""
 
     @property
     def column(self) -> str:
-        """Its column in the records: its id, or what the measure is called."""
+        """Return its column in the records: its id, or the name of the measure."""
         return self.label
 
 
 def measures_of(suite: Suite, catalog: Catalog) -> Iterator[MeasureChoice]:
-    """The measures of a suite."""
+    """Yield the measures of a suite."""
     taken = set(RECORD_SCHEMA.names)
     for table, entry, own, values in entries_of(suite.measures, catalog.measures, _MEASURE_KEYS):
         column = table.id or entry.spec.column or entry.spec.name

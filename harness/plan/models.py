@@ -7,32 +7,29 @@ from dataclasses import dataclass
 
 from harness.catalog import Catalog, Choice
 from harness.manifest import Suite
-from harness.parameters import Parameter
+from harness.parameters import optional
 from harness.plan.tables import combinations, each, entries_of, preset_values
 from harness.specs import ModelSpec
 
-_MODEL_KEYS = {
-    parameter.name: parameter
-    for parameter in (Parameter("preset", str | None, None), Parameter("weights", str | None, None))
-}
+_MODEL_KEYS = optional(preset=str, weights=str)
 
 
 @dataclass(frozen=True, eq=False)
 class ModelChoice(Choice[ModelSpec]):
-    """A model with its parameters."""
+    """A model of the suite has parameters, and weights of the user's where they are given."""
 
     weights: str | None
-    """A file of the user's."""
+    """The path of the user's weights."""
 
     @property
     def attributes(self) -> tuple[str, ...] | None:
-        """The attributes that it answers, where fewer than all."""
+        """Return the attributes that it answers; None where it answers all of the data set."""
         named = self.parameters.get("attributes")
         return None if named is None else tuple(named)
 
 
 def models_of(suite: Suite, catalog: Catalog) -> Iterator[ModelChoice]:
-    """The models of a suite."""
+    """Yield the models of a suite."""
     for table, entry, own, values in entries_of(suite.models, catalog.models, _MODEL_KEYS, ("preset",)):
         label = table.id or entry.spec.name
         for preset in each(own["preset"]):

@@ -9,7 +9,7 @@ from typing import Any
 from harness.catalog import Catalog, Entry
 from harness.errors import CatalogError, ManifestError
 from harness.manifest import Suite, Table
-from harness.parameters import Parameter, check
+from harness.parameters import check, optional
 from harness.plan.analyses import analyses_of
 from harness.plan.attacks import GOALS, AttackChoice, attacks_of
 from harness.plan.cells import Cell, Plan, Skipped
@@ -20,9 +20,7 @@ from harness.plan.models import ModelChoice, models_of
 from harness.plan.transfers import with_transfers
 from harness.specs import ACCESS_ORDER, AttackSpec, ModelSpec
 
-_EXCLUDE_KEYS = {
-    kind: Parameter(kind, str | list[str] | None, None) for kind in ("dataset", "model", "attack")
-}
+_EXCLUDE_KEYS = optional(dataset=str | list[str], model=str | list[str], attack=str | list[str])
 
 
 def plan(suite: Suite, catalog: Catalog) -> Plan:
@@ -83,7 +81,7 @@ def _exclusion(
 
 
 def _unfit(model: ModelChoice, attack: AttackChoice) -> str | None:
-    """Why this attack cannot be run on this model, or None."""
+    """Return why this attack cannot be run on this model, or None."""
     spec, target = attack.entry.spec, model.entry.spec
     if target.head not in spec.heads:
         return f'{spec.name} does not attack the head "{target.head}"'

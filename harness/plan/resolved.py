@@ -12,7 +12,7 @@ from harness.plan.datasets import DatasetChoice
 
 
 def resolved(planned: Plan) -> dict[str, Any]:
-    """The suite as a manifest in which nothing is left to be resolved; planning it gives the same cells."""
+    """Return the plan as a manifest without defaults and lists; planning it gives the same cells."""
     suite = planned.suite
     return {
         "schema": 1,
@@ -72,7 +72,7 @@ def _label(source: DatasetChoice | None) -> str | None:
 
 
 def _table(choice: Choice[Any], **own: Any) -> dict[str, Any]:
-    """One resolved table. What is None is left out, unless the default preset would then fill it in."""
+    """Return one resolved table, without None where the default preset would not fill it in."""
     filled: Mapping[str, Any] = next(iter(getattr(choice.entry.spec, "presets", {}).values()), {})
     table = {"use": choice.entry.qualified, "id": choice.label, **own}
     table |= jsonable(choice.parameters)

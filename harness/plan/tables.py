@@ -18,7 +18,7 @@ S = TypeVar("S", bound=Spec)
 def entries_of(
     tables: Iterable[Table], section: Section[S], keys: Mapping[str, Parameter], lists: Sequence[str] = ()
 ) -> Iterator[tuple[Table, Entry[S], dict[str, Any], dict[str, Any]]]:
-    """Yield each table with its entry, and the harness's own keys and the plugin's as of ``split``."""
+    """Yield each table with its entry, and its keys as ``split`` returns them."""
     for table in tables:
         entry = entry_of(table, section)
         for key, variable in table.unset.items():
@@ -36,7 +36,7 @@ def checked(table: Table, entry: Entry[Any], values: Mapping[str, Any]) -> dict[
 
 
 def combinations(table: Table, entry: Entry[Any], values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield these for every combination of the values that are lists where their parameter takes none."""
+    """Yield the plugin's parameters for every combination of the values that are lists."""
     for single in crossed(table.place, values, entry.parameters()):
         yield checked(table, entry, single)
 
@@ -44,7 +44,7 @@ def combinations(table: Table, entry: Entry[Any], values: Mapping[str, Any]) -> 
 def preset_values(
     place: str, presets: Mapping[str, Mapping[str, Any]], preset: str | None
 ) -> Mapping[str, Any]:
-    """The values of a preset; of the first where none is named."""
+    """Return the values of a preset, or of the first one where none is named."""
     if preset is None:
         return next(iter(presets.values()), {})
     if preset not in presets:
@@ -53,7 +53,7 @@ def preset_values(
 
 
 def entry_of(table: Table, section: Section[S], name: str | None = None) -> Entry[S]:
-    """What a table, or a name in it, means in a section of the catalogue."""
+    """Return the entry that a table, or a name in it, means in a section of the catalogue."""
     try:
         return section[name or table.use]
     except CatalogError as error:
@@ -66,7 +66,10 @@ def split(
     parameters: Mapping[str, Parameter],
     lists: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The harness's own keys of a table, converted (those of ``lists`` may be some), and the plugin's."""
+    """Return the harness's own keys of a table, converted, and the plugin's as they are.
+
+    A key that is in ``lists`` may have a list of values.
+    """
     for name in table.values:
         if name not in ("use", "id", *keys, *parameters):
             remedy = nearest(name, ("id", *keys, *parameters))
@@ -96,7 +99,7 @@ def _not_empty(place: str, values: Sequence[Any]) -> None:
 def crossed(
     place: str, values: Mapping[str, Any], parameters: Mapping[str, Parameter]
 ) -> Iterator[dict[str, Any]]:
-    """All combinations of the values that are lists where their parameter takes none."""
+    """Return all combinations of the values that are lists where their parameter takes none."""
     axes = []
     for name, value in values.items():
         takes_list = name in parameters and parameters[name].takes_list

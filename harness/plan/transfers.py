@@ -8,19 +8,16 @@ from itertools import product
 
 from harness.errors import ManifestError
 from harness.manifest import Suite, Table
-from harness.parameters import Parameter, check
+from harness.parameters import Parameter, check, optional
 from harness.plan.attacks import AttackChoice
 from harness.plan.cells import Cell, Skipped
 from harness.plan.datasets import DatasetChoice
 from harness.plan.labels import meant
 from harness.plan.models import ModelChoice
 
-_TRANSFER_KEYS = {
-    "surrogate": Parameter("surrogate", str),
-    "victim": Parameter("victim", str | list[str] | None, None),
-    "attack": Parameter("attack", str | list[str] | None, None),
-    "dataset": Parameter("dataset", str | None, None),
-}
+_TRANSFER_KEYS = {"surrogate": Parameter("surrogate", str)} | optional(
+    victim=str | list[str], attack=str | list[str], dataset=str
+)
 
 
 def with_transfers(
@@ -31,7 +28,7 @@ def with_transfers(
     cells: Sequence[Cell],
     skipped: Sequence[Skipped],
 ) -> tuple[list[Cell], list[Skipped]]:
-    """The cells, those of transfers last, and the transfers that are skipped."""
+    """Return the cells with those of transfers last, and the transfers that are skipped."""
     wanted: dict[tuple[DatasetChoice, ModelChoice, ModelChoice, AttackChoice], None] = {}
     for table in suite.transfers:
         wanted |= dict.fromkeys(_transfers_of(table, datasets, models, attacks))
@@ -60,7 +57,7 @@ def _transfers_of(
     models: Sequence[ModelChoice],
     attacks: Sequence[AttackChoice],
 ) -> Iterable[tuple[DatasetChoice, ModelChoice, ModelChoice, AttackChoice]]:
-    """Data set, surrogate, victim and attack of all that a [[transfer]] table means."""
+    """Return the data set, surrogate, victim and attack of each transfer that a table means."""
     named = check(table.place, table.values, _TRANSFER_KEYS, ManifestError)
     surrogates = meant(table.place, "model", models, named["surrogate"], key="surrogate")
     victims = meant(table.place, "model", models, named["victim"], key="victim")
@@ -77,7 +74,7 @@ def _transfers_of(
 
 
 def _no_transfer(surrogate: ModelChoice, victim: ModelChoice, attack: AttackChoice) -> str | None:
-    """Why adversarials of the surrogate mean nothing to the victim, or None."""
+    """Return why the victim cannot judge the surrogate's adversarials, or None."""
     one, other = surrogate.entry.spec.head, victim.entry.spec.head
     if one != other:
         return f'adversarials of a model with head "{one}" ask nothing of one with head "{other}"'

@@ -12,7 +12,7 @@ from harness.errors import ManifestError
 
 
 def device_of(name: str) -> torch.device:
-    """A device by name; "auto" is the first GPU, or the CPU.
+    """Return a device by name; "auto" is the first GPU, else the CPU.
 
     Raises:
         ManifestError: there is no such device.
@@ -28,7 +28,7 @@ def device_of(name: str) -> torch.device:
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """The machine that a run used."""
+    """Return a description of the machine that a run used."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "machine": platform.machine(),

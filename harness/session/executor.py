@@ -15,7 +15,7 @@ from harness.store import Store
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """Shards of a job that are still to be run."""
+    """Work is the shards of one job that are still to be run."""
 
     job: Job
     shards: tuple[int, ...]
@@ -55,7 +55,7 @@ def records(job: Job, shard: int, store: Store, advance: Callable[[int], None]) 
 
 
 class Turn:
-    """Deals the shards of all cells to the processes of ``--shard i/n``, the same way in each of them."""
+    """A turn deals the shards of all cells to the processes of ``--shard i/n``, in each process alike."""
 
     def __init__(self, share: int, shares: int) -> None:
         self._share, self._shares, self._dealt = share - 1, shares, 0

@@ -32,7 +32,7 @@ BACKWARD = 1.0
 
 @dataclass(frozen=True)
 class Forecast:
-    """The cells of a plan with their expected cost, what is skipped, and what is to be trained."""
+    """A forecast lists the cells of a plan with their cost, and what is to be trained first."""
 
     name: str
     cells: tuple[dict[str, Any], ...]
@@ -43,22 +43,22 @@ class Forecast:
 
     @property
     def seconds(self) -> float | None:
-        """Of all cells' attacks; None where a model was not measured yet."""
+        """Return the time of all attacks; None where a model was not measured yet."""
         return _total(self.cells, "seconds")
 
     @property
     def flops(self) -> float | None:
-        """Of all cells' attacks and judging, at most; None where a model cannot be counted."""
+        """Return the most operations of attacks and judging; None where a model cannot be counted."""
         return _total(self.cells, "flops")
 
     @property
     def training_flops(self) -> float | None:
-        """Of the trainings that are still to be done, at most; None where one cannot be counted."""
+        """Return the most operations of the trainings to come; None where one cannot be counted."""
         return _total([model for model in self.models if not model["trained"]], "training_flops")
 
     @property
     def summary(self) -> str:
-        """One line: how much it is in all."""
+        """Return the whole cost in one line."""
         cases = sum(cell["cases"] for cell in self.cells)
         untrained = list(dict.fromkeys(model["model"] for model in self.models if not model["trained"]))
         parts = [f"{len(self.cells)} cells, {cases} cases, {len(self.skipped)} skipped"]
@@ -77,7 +77,7 @@ class Forecast:
         return f"{self.name}: {'; '.join(parts)}"
 
     def as_dict(self) -> dict[str, Any]:
-        """As --json prints it."""
+        """Return the forecast as --json prints it."""
         return {
             "suite": self.name,
             "cells": list(self.cells),

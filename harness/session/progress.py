@@ -22,7 +22,7 @@ from rich.text import Text
 
 
 class _Rate(ProgressColumn):
-    """Cases per second."""
+    """The rate column shows cases per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -30,7 +30,7 @@ class _Rate(ProgressColumn):
 
 
 class Reporter:
-    """Shows training and attacks as they go on, on standard error; quiet where that is no terminal."""
+    """A reporter shows trainings and attacks on standard error, and is quiet where that is no terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -58,13 +58,13 @@ class Reporter:
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        """A line that stays, where there is a terminal."""
+        """Print a line that stays, where there is a terminal."""
         if self._console.is_terminal:
             self._console.print(line, highlight=False, markup=False)
 
     @contextlib.contextmanager
     def training(self, label: str) -> Iterator[Callable[[float, str], None]]:
-        """A bar for a training; yields the function that moves it."""
+        """Show a bar for a training; yield the function that moves it."""
         task = self._bars.add_task(f"training {label}", total=100, start=True)
 
         def report(share: float, word: str) -> None:

@@ -19,7 +19,7 @@ _PACKAGES = ("face-robustness-harness", "torch", "numpy", "opencv-python-headles
 
 
 def describe(planned: Plan, options: Options, device: torch.device) -> dict[str, Any]:
-    """suite.json: the resolved suite, versions, hardware, git revision."""
+    """Return what suite.json holds: the resolved suite, versions, hardware, git revision."""
     return {
         "schema": 1,
         "name": planned.suite.name,
@@ -43,7 +43,7 @@ def describe(planned: Plan, options: Options, device: torch.device) -> dict[str,
 
 
 def entry_version(choice: Any) -> str:
-    """ "plugin/name: distribution version revision" of a choice."""
+    """Return "plugin/name: distribution version revision" of a choice."""
     return f"{choice.entry.qualified}: {choice.entry.version}"
 
 
@@ -58,7 +58,7 @@ def _versions() -> dict[str, str]:
 
 
 def _revision() -> str | None:
-    """The git revision of the working folder, with "+" where something is changed; None outside git."""
+    """Return the git revision of the working folder, with "+" after changes; None outside git."""
     try:
         head = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True

@@ -39,7 +39,7 @@ from harness.zoo.fits import obtain_fit
 
 @dataclass
 class Summary:
-    """What a run did."""
+    """A summary tells what a run did."""
 
     folder: Path
     cells: int = 0
@@ -54,17 +54,17 @@ class Summary:
 
     @property
     def failed(self) -> bool:
-        """Whether a cell or an analysis failed."""
+        """Return whether a cell or an analysis failed."""
         return bool(self.cells_failed) or any(written.error for written in self.analyses)
 
 
 def make_plan(suite: str | Path | Mapping[str, Any], options: Options, known: Catalog | None = None) -> Plan:
-    """The plan of a suite with a run's overrides."""
+    """Return the plan of a suite with a run's overrides."""
     return plan(read_suite(suite, overrides=options.overrides), known or catalog())
 
 
 def results_folder(planned: Plan, options: Options) -> Path:
-    """Where a run of the plan writes."""
+    """Return the folder that a run of the plan writes to."""
     return options.out or Path("results") / planned.suite.name
 
 
@@ -127,7 +127,7 @@ def obtaining(planned: Plan, device: torch.device, shown: Reporter) -> Obtain:
 
 
 class _Run:
-    """The state of one run: the rows of cells.parquet and models.json as they fill."""
+    """The state of one run is the rows of cells.parquet and models.json as they fill."""
 
     def __init__(self, prepared: Preparation, options: Options, store: Store, shown: Reporter) -> None:
         self.prepared, self.options, self.store, self.shown = prepared, options, store, shown

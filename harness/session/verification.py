@@ -28,7 +28,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Report:
-    """What was compared, and what differs."""
+    """A report tells how many adversarials were compared, and what differs."""
 
     compared: int
     without: int

@@ -25,9 +25,10 @@ _CHUNK = 256
 
 @dataclass(frozen=True, eq=False)
 class CleanAnswers:
-    """A model's outputs on the attacked images, computed once for all attacks, in fixed chunks.
+    """Clean answers are a model's outputs on the attacked images, computed once for all attacks.
 
-    The chunks do not depend on shards or batches, so every case sees the same clean answer wherever it runs.
+    They are computed in chunks that do not depend on shards or batches, so that every case sees the same
+    clean answer wherever it runs.
     """
 
     model: Model
@@ -47,7 +48,7 @@ class CleanAnswers:
 
 @dataclass(frozen=True, eq=False)
 class ReadyModel:
-    """A trained model on a data set of the plan, with its clean answers."""
+    """A ready model is trained, and knows the data set that it is attacked on and its clean answers."""
 
     trained: TrainedModel
     data: OpenedDataset
@@ -57,14 +58,14 @@ class ReadyModel:
 
     @cached_property
     def batch_size(self) -> BatchSize:
-        """One for all attacks on the model: what did not fit into memory once is not tried again."""
+        """Return one size for all attacks on the model: a size that did not fit is not tried again."""
         if self.wanted == "auto":
             return fitting(self.trained.model, self.data.dataset.shape)
         return BatchSize(self.wanted)
 
     @cached_property
     def randomised(self) -> bool | None:
-        """Whether the model answers the same images in two ways; None where it does not answer."""
+        """Return whether the model answers the same images in two ways; None where it does not answer."""
         x = images(self.data.dataset, self.data.rows[:32], self.trained.model.device)
         try:
             one, other = self.trained.model.scores(x), self.trained.model.scores(x)
@@ -75,13 +76,13 @@ class ReadyModel:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the outputs: the model's own, else the data set's attributes."""
+        """Return the names of the outputs: the model's own, else the data set's attributes."""
         return self.trained.model.names or self.data.dataset.attribute_names
 
 
 @dataclass(frozen=True, eq=False)
 class CellContext:
-    """What all shards of a cell share."""
+    """A cell's context is what all its shards share."""
 
     cell: Cell
     dataset: Dataset
@@ -95,7 +96,7 @@ class CellContext:
 
 
 def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -> Tensor:
-    """float32 (B, C, H, W) in [0, 1] of the given rows.
+    """Return the images (B, C, H, W) of the given rows, float32 in [0, 1].
 
     Raises:
         DatasetError: they cannot be read.

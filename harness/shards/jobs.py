@@ -17,7 +17,7 @@ from harness.shards.context import CellContext, ReadyModel
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A cell that is ready to run."""
+    """A job is a cell that is ready to run."""
 
     id: str
     context: CellContext
@@ -26,16 +26,16 @@ class Job:
     source: str | None = None
     """Transfer: the cell whose shards of the same numbers hold the adversarials."""
     learning: tuple[Cases, ...] = ()
-    """Of each shard, the cases that one change for all is learned on; they have no records."""
+    """The cases of each shard on which one change for all is learned; they have no records."""
 
     @property
     def shards(self) -> range:
-        """The cell's shard numbers."""
+        """Return the cell's shard numbers."""
         return range(len(self.parts))
 
     @property
     def cases(self) -> int:
-        """How many cases the cell has."""
+        """Return how many cases the cell has."""
         return sum(map(len, self.parts))
 
 
@@ -78,7 +78,7 @@ def transfer_job(planned: Plan, cell: Cell, ready: ReadyModel, source: Job) -> J
 
 
 def cell_id(planned: Plan, cell: Cell, data: OpenedDataset, weights: str) -> str:
-    """Digest of everything that a cell's records depend on, as 16 hexadecimal digits."""
+    """Return a digest of everything that a cell's records depend on, as 16 hexadecimal digits."""
     attack, threat = cell.attack, cell.attack.threat
     identity = {
         "dataset": [data.dataset.fingerprint, data.sample_digest],
@@ -96,16 +96,16 @@ def cell_id(planned: Plan, cell: Cell, data: OpenedDataset, weights: str) -> str
 
 
 def shard_size(planned: Plan, cases: int) -> int:
-    """Cases of a shard: what the manifest says, else 256, or more where a cell would have over 64 shards.
+    """Return the cases of a shard: the manifest's number, else 256, or more if there were over 64 shards.
 
-    A shard is what a kill can cost; but each is a file, and boards over millions of records would spend
-    their time on opening files.
+    A kill costs the shard that is running; but each shard is a file, and a board over millions of records
+    would spend its time on opening files.
     """
     return planned.suite.shard_size or max(256, -(-cases // 64))
 
 
 def _victim(planned: Plan, cell: Cell, weights: str) -> dict[str, Any]:
-    """What judging depends on: the model, and what is measured."""
+    """Return what judging depends on: the model, and what is measured."""
     return {
         "model": [cell.model.entry.qualified, cell.model.entry.version, jsonable(cell.model.parameters)],
         "weights": weights,

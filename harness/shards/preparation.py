@@ -28,7 +28,7 @@ Made = TypeVar("Made")
 
 
 class Preparation:
-    """The models and jobs of a plan, made when they are first asked for and kept.
+    """A preparation makes the models and jobs of a plan when they are first asked for, and keeps them.
 
     What fails once fails with the same error whenever it is asked for again.
     """

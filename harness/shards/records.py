@@ -18,12 +18,12 @@ from harness.store import png
 
 
 def failure(error: Exception) -> str:
-    """How records name what went wrong."""
+    """Return the text by which records name an error."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def columns_of(context: CellContext, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
-    """The record columns of a batch that was judged, measures included."""
+    """Return the record columns of a batch that was judged, measures included."""
     measures = {measure: measured(measure, trial) for measure in context.measures}
     verdict, objective = _constrained(trial.verdict, measures), trial.objective
     failed = [bool(error) for error in verdict.errors]
@@ -67,7 +67,7 @@ def columns_of(context: CellContext, batch: Cases, trial: Trial) -> dict[str, li
 
 
 def _constrained(verdict: Verdict, measures: Mapping[MeasureChoice, list[float | None]]) -> Verdict:
-    """Successes whose measures keep to the suite's bounds; the others break one, and are not valid."""
+    """Return the verdict in which a success that breaks a bound of a measure is not valid."""
     for measure, values in measures.items():
         low, high = measure.at_least, measure.at_most
         if low is None and high is None:
@@ -86,7 +86,7 @@ def _constrained(verdict: Verdict, measures: Mapping[MeasureChoice, list[float |
 
 
 def measured(measure: MeasureChoice, trial: Trial) -> list[float | None]:
-    """A measure of the successful cases; null elsewhere, where there is no adversarial to be measured."""
+    """Return a measure of each successful case; None for others, which have no adversarial to measure."""
     successful = trial.verdict.success
     values: list[float | None] = [None] * len(successful)
     if successful.any():
@@ -98,12 +98,12 @@ def measured(measure: MeasureChoice, trial: Trial) -> list[float | None]:
 
 
 def encode(image: Tensor) -> bytes:
-    """PNG of an image (C, H, W) on the 8-bit grid, C = 1 or 3; lossless."""
+    """Return an image (C, H, W) on the 8-bit grid as PNG, without loss; C is 1 or 3."""
     return png.encode((image * 255).round().to(torch.uint8).numpy())
 
 
 def decode(picture: bytes, channels: int) -> Tensor:
-    """float32 (C, H, W) in [0, 1] of a PNG that ``encode`` wrote.
+    """Return the image (C, H, W), float32 in [0, 1], of a PNG that ``encode`` wrote.
 
     Raises:
         ValueError: it is no readable PNG.

@@ -26,7 +26,7 @@ def run_shard(
     learning: Cases | None = None,
     advance: Callable[[int], None] = lambda cases: None,
 ) -> pa.Table:
-    """Attack and judge some cases; one record each, in their order.
+    """Attack and judge some cases; return a record of each, in their order.
 
     A batch in which the attack or the model fails becomes records with an error; one that does not fit into
     memory is halved. A data set that cannot be read is the user's to mend: it ends the run.
@@ -70,7 +70,7 @@ def run_shard(
 
 
 def _attacked(context: CellContext, batch: Cases, learning: Cases | None) -> dict[str, list[Any]]:
-    """The record columns of a batch, attacked and judged; ``learning`` is attacked beside it."""
+    """Return the record columns of a batch that is attacked, together with ``learning``, and judged."""
     attack = context.cell.attack
     entry = attack.entry
     every = batch if learning is None else learning.with_others(batch)

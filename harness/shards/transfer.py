@@ -24,7 +24,7 @@ _NEEDED = {"sample_id", "target", "adversarial", "success", "valid", "fault", "e
 
 
 def judge_shard(context: CellContext, cases: Cases, source: Path) -> pa.Table:
-    """Judge the adversarials of a shard of the surrogate; one record each, in the order of the cases.
+    """Judge the adversarials of a shard of the surrogate; return a record of each case, in order.
 
     An image that broke a bound of the threat on the surrogate breaks it here too. A case that is an error
     there has no image, and is an error here. Nothing is attacked: the passes are 0.

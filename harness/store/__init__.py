@@ -2,8 +2,4 @@
 
 from __future__ import annotations
 
-from harness.store.folder import Store
-
-__all__ = [
-    "Store",
-]
+from harness.store.folder import Store as Store

@@ -21,7 +21,7 @@ _PART = re.compile(r"part-(\d+)\.parquet")
 
 
 class Store:
-    """The results folder of one suite."""
+    """A store writes and reads the results folder of one suite."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,18 +35,18 @@ class Store:
         sweep(self.folder)
 
     def part(self, cell: str, shard: int) -> Path:
-        """The file of a shard."""
+        """Return the file of a shard."""
         return self.folder / "samples" / cell / f"part-{shard:05d}.parquet"
 
     def finished(self, cell: str) -> set[int]:
-        """The shards of a cell that are done."""
+        """Return the shards of a cell that are done."""
         folder = self.folder / "samples" / cell
         if not folder.is_dir():
             return set()
         return {int(match[1]) for path in folder.iterdir() if (match := _PART.fullmatch(path.name))}
 
     def failed(self, cell: str) -> set[int]:
-        """The finished shards of a cell in which a case is an error."""
+        """Return the finished shards of a cell in which a case is an error."""
         return {
             shard
             for shard in self.finished(cell)
@@ -65,7 +65,7 @@ class Store:
             self.part(cell, shard).unlink(missing_ok=True)
 
     def tally(self, cell: str) -> dict[str, Any]:
-        """What the finished shards of a cell add up to: cases, errors, passes, seconds."""
+        """Return the sums of a cell's finished shards: cases, errors, passes, seconds."""
         totals: dict[str, Any] = {"cases_done": 0, "cases_failed": 0, "shards_done": 0}
         totals |= {"forwards": 0, "backwards": 0, "seconds": 0.0, "error": None}
         for shard in sorted(self.finished(cell)):

@@ -23,7 +23,7 @@ ENCODED = ("sample_id", "target", "fault", "error")
 
 
 def read_cells(folder: Path) -> pa.Table:
-    """cells.parquet, checked for the columns that identify a cell."""
+    """Return cells.parquet, checked for the columns that identify a cell."""
     file = folder / "cells.parquet"
     table = read_parquet(file)
     for name in ("stand_in_for", "surrogate", "source", "error", "cases"):
@@ -37,7 +37,7 @@ def read_cells(folder: Path) -> pa.Table:
 
 
 def record_files(folder: Path, cell: str) -> list[Path]:
-    """The shards of a cell, in order; files that are hidden or still being written are not among them."""
+    """Return the files of a cell's shards, in order, without hidden and unfinished ones."""
     if not cell:  # it failed before its identity was known
         return []
     if Path(cell).name != cell:
@@ -51,7 +51,7 @@ def record_files(folder: Path, cell: str) -> list[Path]:
 
 
 def read_records(folder: Path, cell: str, columns: Iterable[str]) -> pa.Table:
-    """Those of the columns that the shards of a cell have, as one table; null where a shard lacks one."""
+    """Return the columns of a cell's shards as one table, null where a shard lacks one."""
     wanted = set(columns)
     parts = [read_parquet(file, wanted) for file in record_files(folder, cell)]
     if not parts:
@@ -60,7 +60,7 @@ def read_records(folder: Path, cell: str, columns: Iterable[str]) -> pa.Table:
 
 
 def read_parquet(file: Path, columns: set[str] | None = None) -> pa.Table:
-    """A Parquet file, or those of the columns that it has.
+    """Return the content of a Parquet file, or those of the columns that it has.
 
     Raises:
         ResultsError: it cannot be read.
@@ -79,7 +79,7 @@ def read_parquet(file: Path, columns: set[str] | None = None) -> pa.Table:
 
 
 def matches(table: pa.Table, name: str, wanted: Any) -> Any:
-    """Which rows have one of the wanted values; None is null."""
+    """Return which rows have one of the wanted values, where None means null."""
     column = table.column(name)
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     values = list(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
@@ -90,7 +90,7 @@ def matches(table: pa.Table, name: str, wanted: Any) -> Any:
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """A frame of plain columns: the codes in which strings were read are resolved."""
+    """Return a table as a frame in which codes of strings are strings again."""
     for at, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             table = table.set_column(at, field.name, table.column(at).cast(field.type.value_type))
@@ -99,6 +99,6 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _coded(schema: pa.Schema) -> pa.Schema:
-    """The schema as it is read: as codes, where strings repeat."""
+    """Return the schema in which strings that repeat are read as codes."""
     codes = pa.dictionary(pa.int32(), pa.string())
     return pa.schema([field.with_type(codes) if field.name in ENCODED else field for field in schema])

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 
 def encode(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """PNG of pixels (C, H, W), C = 1 or 3 (RGB); lossless."""
+    """Return pixels (C, H, W) as PNG, without loss; C is 1, or 3 for RGB."""
     planes = pixels.transpose(1, 2, 0)
     fine, encoded = cv2.imencode(".png", planes[..., ::-1] if planes.shape[2] == 3 else planes)
     if not fine:
@@ -17,7 +17,7 @@ def encode(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def decode(picture: bytes, channels: int) -> npt.NDArray[np.uint8]:
-    """Pixels (C, H, W) of a PNG that ``encode`` wrote.
+    """Return the pixels (C, H, W) of a PNG that ``encode`` wrote.
 
     Raises:
         ValueError: it is no readable PNG.

@@ -102,7 +102,7 @@ ANNOTATION_SCHEMA = pa.schema(
 
 
 def record_schema(measures: tuple[str, ...] = ()) -> pa.Schema:
-    """The schema of a shard with the given measure columns."""
+    """Return the schema of a shard with the given measure columns."""
     schema = RECORD_SCHEMA
     for measure in measures:
         schema = schema.append(pa.field(measure, pa.float32()))

@@ -12,23 +12,15 @@
 
 from __future__ import annotations
 
-from harness.testing.attacks.contract import attack_checks
-from harness.testing.contract import Case, ContractFailure, Inapplicable, Result
-from harness.testing.dataset_contract import dataset_checks
-from harness.testing.measure_contract import measure_checks
-from harness.testing.models.contract import model_checks
-from harness.testing.plugin import plugin_checks
-from harness.testing.problems.problem import Problem
-
-__all__ = [
-    "Case",
-    "ContractFailure",
-    "Inapplicable",
-    "Problem",
-    "Result",
-    "attack_checks",
-    "dataset_checks",
-    "measure_checks",
-    "model_checks",
-    "plugin_checks",
-]
+from harness.testing.attacks.contract import attack_checks as attack_checks
+from harness.testing.contract import (
+    Case as Case,
+    ContractFailure as ContractFailure,
+    Inapplicable as Inapplicable,
+    Result as Result,
+)
+from harness.testing.dataset_contract import dataset_checks as dataset_checks
+from harness.testing.measure_contract import measure_checks as measure_checks
+from harness.testing.models.contract import model_checks as model_checks
+from harness.testing.plugin import plugin_checks as plugin_checks
+from harness.testing.problems.problem import Problem as Problem

@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 from unittest import SkipTest
 
+from harness.catalog import Entry, Plugin, Section
 from harness.errors import HarnessError, nearest
+from harness.specs import Spec
+
+S = TypeVar("S", bound=Spec)
 
 Status = Literal["passed", "failed", "skipped"]
 
@@ -126,6 +130,33 @@ def cases(
         if (not only or check.name in only) and check.name not in skip
         for variant in (("",) if check.once else subject.variants)
     ]
+
+
+@dataclass(frozen=True)
+class Given(Entry[S]):
+    """Given is the entry of a spec that no plugin registered, with its function if the spec names none."""
+
+    target: str = ""
+    function: Callable[..., Any] | None = None
+
+    def load(self, target: str) -> Any:
+        """Return the function, or the object that the spec names."""
+        return self.function if self.function and target == self.target else super().load(target)
+
+
+def entry_of(
+    asked: str | S | Entry[S], section: Section[S], target: str, function: Callable[..., Any] | None
+) -> Entry[S]:
+    """Return the entry that is asked for: as it is, by name, or of a spec with its function.
+
+    Args:
+        target: the field of the spec that names the function.
+    """
+    if isinstance(asked, Entry):
+        return asked
+    if isinstance(asked, str):
+        return section[asked]
+    return Given(asked, Plugin("given", "given", "0"), getattr(asked, target), function)
 
 
 def known(checks: Iterable[Check], names: Iterable[str]) -> None:

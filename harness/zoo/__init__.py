@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from harness.zoo.cards import folder_of, identity, read_card, score
-from harness.zoo.trained import TrainedModel, obtain
-from harness.zoo.weights import load_weights
-
-__all__ = [
-    "TrainedModel",
-    "folder_of",
-    "identity",
-    "load_weights",
-    "obtain",
-    "read_card",
-    "score",
-]
+from harness.zoo.cards import (
+    folder_of as folder_of,
+    identity as identity,
+    read_card as read_card,
+    score as score,
+)
+from harness.zoo.trained import TrainedModel as TrainedModel, obtain as obtain
+from harness.zoo.weights import load_weights as load_weights

@@ -13,7 +13,7 @@ from harness.training import Task
 
 
 def build(choice: ModelChoice, dataset: Dataset, seed: int) -> nn.Module:
-    """The untrained module of a choice; torch's global generator is seeded inside, restored outside."""
+    """Return the untrained module of a choice, built under the seed; torch's generator is restored."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -28,6 +28,6 @@ def build(choice: ModelChoice, dataset: Dataset, seed: int) -> nn.Module:
 
 
 def ready(choice: ModelChoice, module: nn.Module, device: torch.device) -> Model:
-    """A built module as a model that attacks are given: on its device, in eval mode."""
+    """Return a built module as the model that attacks are given, on its device and in eval mode."""
     module = module.to(device).eval().requires_grad_(False)
     return wrap_model(module, choice.entry.spec.head, access=choice.entry.spec.access)

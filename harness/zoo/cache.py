@@ -19,13 +19,13 @@ Report = Callable[[float, str], None]
 
 
 def cache_folder() -> Path:
-    """Where what was learned is kept: $HARNESS_CACHE, or the user's cache directory."""
+    """Return the folder of what was learned: $HARNESS_CACHE, or one in the user's cache directory."""
     configured = os.environ.get("HARNESS_CACHE")
     return Path(configured) if configured else user_cache_path("face-robustness-harness")
 
 
 def learning_context(known: Mapping[str, Any], seed: int, device: torch.device, report: Report) -> Context:
-    """What a recipe is given; its finished parts are kept under ``known``, whatever its parameters are.
+    """Return what a recipe is given; its finished parts are kept, whatever other parts are trained.
 
     Args:
         known: the identity of the whole. A part does not depend on which other parts are asked for, so the

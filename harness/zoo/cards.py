@@ -21,7 +21,7 @@ from harness.zoo.cache import cache_folder
 
 
 def identity(choice: ModelChoice, dataset: Dataset, seed: int) -> dict[str, Any]:
-    """Everything that trained weights depend on."""
+    """Return everything that trained weights depend on."""
     return {
         "model": choice.entry.qualified,
         "version": choice.entry.version,
@@ -33,12 +33,12 @@ def identity(choice: ModelChoice, dataset: Dataset, seed: int) -> dict[str, Any]
 
 
 def folder_of(choice: ModelChoice, dataset: Dataset, seed: int) -> Path:
-    """Where the weights of a choice lie, or will lie."""
+    """Return the folder in which the weights of a choice lie, or will lie."""
     return cache_folder() / "zoo" / f"{choice.entry.spec.name}-{digest_of(identity(choice, dataset, seed))}"
 
 
 def read_card(choice: ModelChoice, dataset: Dataset, seed: int) -> dict[str, Any] | None:
-    """The card of weights that are there, else None."""
+    """Return the card of a choice's weights, or None where they are not there."""
     try:
         card: dict[str, Any] = json.loads((folder_of(choice, dataset, seed) / "card.json").read_text())
     except (OSError, ValueError):
@@ -47,7 +47,7 @@ def read_card(choice: ModelChoice, dataset: Dataset, seed: int) -> dict[str, Any
 
 
 def score(model: Model, dataset: Dataset, *, batch_size: int = 256) -> dict[str, Any]:
-    """What a model scores on the test partition (else validation, else everything): accuracy, and a guess's.
+    """Return a model's accuracy on the test partition (else validation, else all), and that of a guess.
 
     "majority" is the accuracy of answering each attribute's, or the, commoner value of the training images.
     """
@@ -88,7 +88,7 @@ def _by_name(names: Sequence[str], shares: npt.NDArray[np.float64]) -> dict[str,
 
 
 def speed(model: Model, dataset: Dataset, batch: int = 16) -> dict[str, float]:
-    """Seconds per image of a forward pass, and of a backward pass to the pixels, for `harness plan`."""
+    """Return the seconds per image of a forward pass and of a backward pass to the pixels."""
     x = torch.zeros((batch, *dataset.shape), device=model.device)
     handle = Handle(model, batch)
     timings = []

@@ -24,7 +24,7 @@ from harness.zoo.cache import Report, cache_folder, learning_context
 
 
 def known_fit(choice: DatasetChoice, source: Dataset | None, seed: int) -> StateDict | None:
-    """What was learned before, else None."""
+    """Return what was fitted before, else None."""
     folder = _folder(_identity(choice, source, seed))
     return load_file(folder / "weights.safetensors") if (folder / "card.json").is_file() else None
 
@@ -36,7 +36,7 @@ def obtain_fit(
     device: torch.device,
     report: Report = lambda *_: None,
 ) -> StateDict:
-    """What a data set's ``fit`` learns: from the cache, or now.
+    """Return what a data set's ``fit`` learns, from the cache or by running it.
 
     Raises:
         DatasetError: it cannot be learned from this source.

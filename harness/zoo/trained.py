@@ -27,20 +27,20 @@ from harness.zoo.weights import digest_of_module, load_state, load_weights
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A model with its weights, ready to be attacked."""
+    """A trained model has its weights and is ready to be attacked."""
 
     model: Model
     digest: str
     """sha256 of the weights file, or of the parameters of a model that comes with its own."""
     card: Mapping[str, Any]
     restore: Callable[[], None]
-    """Put the weights back as they were, after somebody wrote to them."""
+    """Puts the weights back as they were, after an attack wrote to them."""
 
 
 def obtain(
     choice: ModelChoice, dataset: Dataset, seed: int, device: torch.device, report: Report = lambda *_: None
 ) -> TrainedModel:
-    """A model with its weights: the user's file, the zoo's, or freshly trained ones.
+    """Return a model with the user's weights, or with those of the cache, which are trained if missing.
 
     Raises:
         ModelError: it cannot be built, trained or loaded.

@@ -50,7 +50,7 @@ def load_weights(module: nn.Module, path: Path, place: str) -> None:
 
 
 def _resize(module: nn.Module, state: Mapping[str, Tensor], path: Path, place: str) -> None:
-    """Let a module take the shapes that only its training knew, such as a number of support vectors."""
+    """Give a module shapes that only training could know, such as the number of support vectors."""
     resize = getattr(module, "resize", None)
     if not callable(resize):
         return

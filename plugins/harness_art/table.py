@@ -4,6 +4,7 @@ torch nor the Toolbox."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
@@ -43,6 +44,10 @@ def _squares(parameters: Parameters) -> tuple[float, float]:
     return 2.0 + parameters["nb_restarts"] * (3.0 * parameters["max_iter"] + 4.0), 0.0
 
 
+_stepping = partial(Bridged, targets=True, masks=True, defaults=_STEP, note=_STEP_NOTE)
+_adapting = partial(Bridged, targets=True, defaults=_STEP, passes=_adaptive, note=_STEP_NOTE)
+_minimum_l2 = partial(Bridged, norms=("l2",), budget="minimal")
+
 ATTACKS: tuple[Bridged, ...] = (
     Bridged(
         name="AutoAttack",
@@ -60,42 +65,28 @@ ATTACKS: tuple[Bridged, ...] = (
         "`every_target` is the Toolbox's `targeted`; `max_iter` and `nb_restarts` are of each of them; "
         + _STEP_NOTE,
     ),
-    Bridged(
+    _adapting(
         name="AutoConjugateGradient",
         summary="conjugate gradients with steps that adapt, and restarts",
         source="Yamamura et al. 2022",
-        targets=True,
-        defaults=_STEP,
-        passes=_adaptive,
-        note=_STEP_NOTE,
     ),
-    Bridged(
+    _adapting(
         name="AutoProjectedGradientDescent",
         summary="projected gradient descent with steps that adapt, and restarts (APGD)",
         source="Croce and Hein 2020",
-        targets=True,
-        defaults=_STEP,
-        passes=_adaptive,
-        note=_STEP_NOTE,
     ),
-    Bridged(
+    _stepping(
         name="BasicIterativeMethod",
         summary="steps along the sign of the loss gradient (BIM)",
         source="Kurakin et al. 2017",
         norms=("linf",),
-        targets=True,
-        masks=True,
-        defaults=_STEP,
         passes=_iterated,
-        note=_STEP_NOTE,
     ),
-    Bridged(
+    _minimum_l2(
         name="BoundaryAttack",
         summary="a walk along the decision boundary, towards the original",
         source="Brendel et al. 2018",
         access="decisions",
-        norms=("l2",),
-        budget="minimal",
         alone=True,
         targets=True,
         note="the bridge draws the image that it starts from",
@@ -110,12 +101,10 @@ ATTACKS: tuple[Bridged, ...] = (
         given=("mask",),
         note="small in L0, which is no norm of a threat",
     ),
-    Bridged(
+    _minimum_l2(
         name="CarliniL2Method",
         summary="Carlini and Wagner: the smallest L2 that a search over its weight finds",
         source="Carlini and Wagner 2017",
-        norms=("l2",),
-        budget="minimal",
         targets=True,
     ),
     Bridged(
@@ -127,21 +116,17 @@ ATTACKS: tuple[Bridged, ...] = (
         alone=True,
         targets=True,
     ),
-    Bridged(
+    _minimum_l2(
         name="DeepFool",
         summary="steps to the nearest boundary of a linearised model",
         source="Moosavi-Dezfooli et al. 2016",
-        norms=("l2",),
-        budget="minimal",
         labels="never",
         note="its images lie on the boundary: raise `epsilon` where rounding to 8 bits undoes them",
     ),
-    Bridged(
+    _minimum_l2(
         name="ElasticNet",
         summary="Carlini and Wagner with an L1 term (EAD)",
         source="Chen et al. 2018",
-        norms=("l2",),
-        budget="minimal",
         targets=True,
         kinds={"decision_rule": Literal["EN", "L1", "L2"]},
     ),
@@ -178,22 +163,16 @@ ATTACKS: tuple[Bridged, ...] = (
         masks=True,
         note="the bridge draws the image that it starts from",
     ),
-    Bridged(
+    _stepping(
         name="MomentumIterativeMethod",
         summary="steps along gradients gathered with momentum (MI-FGSM)",
         source="Dong et al. 2018",
-        targets=True,
-        masks=True,
-        defaults=_STEP,
         passes=_iterated,
-        note=_STEP_NOTE,
     ),
-    Bridged(
+    _minimum_l2(
         name="NewtonFool",
         summary="gradient steps that lower the probability of the class",
         source="Jang et al. 2017",
-        norms=("l2",),
-        budget="minimal",
         labels="never",
         answers="probabilities",
     ),
@@ -209,44 +188,28 @@ ATTACKS: tuple[Bridged, ...] = (
         kinds={"es": Literal[0, 1]},
         note="`th` pixels, the fewest by default; `es = 0` needs the package cma",
     ),
-    Bridged(
+    _stepping(
         name="ProjectedGradientDescent",
         summary="projected gradient descent on the loss (PGD)",
         source="Madry et al. 2018",
-        targets=True,
-        masks=True,
-        defaults=_STEP,
         passes=_descent,
-        note=_STEP_NOTE,
     ),
-    Bridged(
+    _stepping(
         name="ProjectedGradientDescentNumpy",
         summary="the same, computed in numpy",
         source="Madry et al. 2018",
-        targets=True,
-        masks=True,
-        defaults=_STEP,
         passes=_descent,
-        note=_STEP_NOTE,
     ),
-    Bridged(
+    _stepping(
         name="ProjectedGradientDescentPyTorch",
         summary="the same, computed in torch",
         source="Madry et al. 2018",
-        targets=True,
-        masks=True,
-        defaults=_STEP,
         passes=_descent,
-        note=_STEP_NOTE,
     ),
-    Bridged(
+    _adapting(
         name="RescalingAutoConjugateGradient",
         summary="conjugate gradients, rescaled, with steps that adapt, and restarts",
         source="Yamamura et al. 2024",
-        targets=True,
-        defaults=_STEP,
-        passes=_adaptive,
-        note=_STEP_NOTE,
     ),
     Bridged(
         name="SaliencyMapMethod",
@@ -266,13 +229,11 @@ ATTACKS: tuple[Bridged, ...] = (
         added={"copies": (Count, 400)},
         note="one or three channels; `copies` is the Toolbox's `batch_size`, noisy copies per step",
     ),
-    Bridged(
+    _minimum_l2(
         name="SignOPTAttack",
         summary="the direction with the nearest boundary, by the signs of its changes",
         source="Cheng et al. 2020",
         access="decisions",
-        norms=("l2",),
-        budget="minimal",
         alone=True,
         classes=3,
         given=("eval_perform",),
@@ -367,13 +328,11 @@ ATTACKS: tuple[Bridged, ...] = (
         kinds={"norm": _NORMS, "ball": _NORMS, "eps": Above, "eps_step": Above},
         note="`radius` and `step_norm` are the Toolbox's `eps` and `norm`, which mean something else here",
     ),
-    Bridged(
+    _minimum_l2(
         name="ZooAttack",
         summary="Carlini and Wagner with gradients estimated from scores",
         source="Chen et al. 2017",
         access="scores",
-        norms=("l2",),
-        budget="minimal",
         alone=True,
         targets=True,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Lt
@@ -93,31 +94,27 @@ def _both(
 
 _RELATIVE = "`rel_stepsize` is a share of `eps`"
 
+_minimum_l2 = partial(Bridged, norms=("l2",), budget="minimal")
+
 ATTACKS: tuple[Bridged, ...] = (
     *_both("AdamPGD", "projected gradient descent with Adam's steps", "Madry et al. 2018", _steps, _RELATIVE),
     *_both("BasicIterativeAttack", "steps along the loss gradient", "Kurakin et al. 2017", _steps, _RELATIVE),
-    Bridged(
+    _minimum_l2(
         name="BoundaryAttack",
         summary="a random walk along the decision boundary towards the original",
         source="Brendel et al. 2018",
         access="decisions",
-        norms=("l2",),
-        budget="minimal",
         alone=True,
     ),
-    Bridged(
+    _minimum_l2(
         name="DDNAttack",
         summary="gradient steps that decouple the direction and the norm of the change",
         source="Rony et al. 2019",
-        norms=("l2",),
-        budget="minimal",
     ),
-    Bridged(
+    _minimum_l2(
         name="EADAttack",
         summary="Carlini and Wagner with an L1 term",
         source="Chen et al. 2018",
-        norms=("l2",),
-        budget="minimal",
     ),
     *_both(
         "FastGradientAttack",
@@ -136,27 +133,21 @@ ATTACKS: tuple[Bridged, ...] = (
         alone=True,
         given=("constraint",),
     ),
-    Bridged(
+    _minimum_l2(
         name="L2CarliniWagnerAttack",
         summary="Adam on distance plus loss, with a search for the weight of the loss",
         source="Carlini and Wagner 2017",
-        norms=("l2",),
-        budget="minimal",
     ),
-    Bridged(
+    _minimum_l2(
         name="L2DeepFoolAttack",
         summary="steps to the nearest boundary of a linearised model, in L2",
         source="Moosavi-Dezfooli et al. 2016",
-        norms=("l2",),
-        budget="minimal",
         targets=False,
     ),
-    Bridged(
+    _minimum_l2(
         name="L2FMNAttack",
         summary="the fast minimum-norm attack, in L2",
         source="Pintor et al. 2021",
-        norms=("l2",),
-        budget="minimal",
     ),
     Bridged(
         name="L2RepeatedAdditiveGaussianNoiseAttack",
@@ -197,22 +188,18 @@ ATTACKS: tuple[Bridged, ...] = (
         _steps,
         _RELATIVE,
     ),
-    Bridged(
+    _minimum_l2(
         name="NewtonFoolAttack",
         summary="gradient steps that lower the probability of the class",
         source="Jang et al. 2017",
-        norms=("l2",),
-        budget="minimal",
         targets=False,
     ),
     *_both("PGD", "projected gradient descent on the loss", "Madry et al. 2018", _steps, _RELATIVE),
-    Bridged(
+    _minimum_l2(
         name="SaltAndPepperNoiseAttack",
         summary="random pixels that become black or white, as few as succeed",
         source="Foolbox",
         access="decisions",
-        norms=("l2",),
-        budget="minimal",
         alone=True,
     ),
 )

@@ -134,7 +134,7 @@ def networks(size: str) -> dict[str, Network]:
         if size == "short":
             made[kind] = network(kind, (44, 36), 500, CASES, epochs=4)
         else:
-            made[kind] = network(kind, (88, 72), 3000, CASES)
+            made[kind] = network(kind, (88, 72), 1600, CASES)
         right = made[kind].right.float().mean()
         assert 0.6 < right < 1, "neither untrained nor without natural adversarials"
     return made

@@ -19,8 +19,7 @@ from harness.testing import Case, model_checks
 from harness.threat import l2
 from harness.training import Task
 from harness.zoo.trained import obtain
-from harness_bayes import adversarial_training as adversarial
-from harness_bayes import cnn
+from harness_bayes import adversarial_training as adversarial, cnn
 from harness_bayes.adversarial_training import START, Ball, divergence, pgd_loss, trades_loss
 from harness_bayes.mixture_data import MixtureDataset
 from tests.bayes.two_class_problems import SPECS, Kept, accuracy, choice, of_one_class, pixels_of, problem

@@ -43,7 +43,7 @@ class Sizes:
 
 
 FULL = Sizes(faces=1000, epochs=3, images=16, attributes=40, batch=64, plain_cases=40)
-TINY = Sizes(faces=40, epochs=1, images=2, attributes=2, batch=2, plain_cases=2)
+TINY = Sizes(faces=40, epochs=1, images=1, attributes=2, batch=2, plain_cases=2)
 
 
 @pytest.fixture(scope="module")

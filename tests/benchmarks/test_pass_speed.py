@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -22,16 +23,25 @@ from tests.similarity.adversarials import ATTACKS, adversarials, faces
 from tests.similarity.distortions import noisy, shifted, turned
 from tests.similarity.reference import reference_pass
 
-FULL, TINY = 40, 8
-"""Images of each kind."""
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many images there are of each kind, and their height and width."""
+
+    images: int
+    size: tuple[int, int]
+
+
+FULL = Sizes(images=40, size=(218, 178))
+TINY = Sizes(images=16, size=(72, 56))
 ROUNDS, BAR = 5, 5.0
 
 
 @pytest.fixture(scope="module")
-def pairs(sizes: int) -> dict[str, tuple[Tensor, Tensor]]:
-    """(B, 3, 218, 178) of adversarials and noise, nearly aligned, and of moved images; their originals."""
-    x, present = faces(synthetic.load(count=400), sizes)
-    half = sizes // 2
+def pairs(sizes: Sizes) -> dict[str, tuple[Tensor, Tensor]]:
+    """(B, 3, H, W) of adversarials and noise, nearly aligned, and of moved images; their originals."""
+    x, present = faces(synthetic.load(size=sizes.size, count=400), sizes.images)
+    half = sizes.images // 2
     made = [adversarials(x, present, attack) for attack in ATTACKS]
     quarter = half // 2
     aligned = [

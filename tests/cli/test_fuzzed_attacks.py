@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, event, given, settings, strategies as st
 
 from harness.catalog import catalog, read_catalog
 from harness.errors import CatalogError, HarnessError
@@ -28,6 +27,8 @@ OWN = ("core", "attacks")
 """Plugins all of whose attacks are run; those of bridges are slow, and are drawn from."""
 LARGEST = 3
 """Of whole numbers in runs: iterations that take hours are right, and no matter of this test."""
+SMALLER = {name: {"size": [8, 8]} for name in ("art/PixelAttack", "art/ThresholdAttack")}
+"""Images for attacks whose every step takes longer than the others' whole runs."""
 HONEST = ("AttackError: ", "ContractError: ", "ModelError: ", "DatasetError: ")
 
 junk = st.one_of(
@@ -96,7 +97,7 @@ def document(name: str, draw: Any) -> dict[str, Any]:
     return {
         "schema": 1,
         "name": "fuzzed",
-        "dataset": [{"use": "tiny", "partition": "test", "sample": 2}],
+        "dataset": [{"use": "tiny", "partition": "test", "sample": 2, **SMALLER.get(name, {})}],
         "model": [{"use": "linear"}],
         "attack": [{"use": name, **{key: value for key, value in table.items() if value is not None}}],
     }

@@ -172,7 +172,7 @@ def test_an_image_that_only_its_rounding_puts_in_the_box_stays_invalid(harness: 
     ("table", "message"),
     [
         ('surrogate = "linar"', 'transfer 1: surrogate "linar" is not in this suite; did you mean "linear"?'),
-        ('victim = "linear"', 'transfer 1: "surrogate" is missing; it is a str'),
+        ('victim = "linear"', 'transfer 1: "surrogate" is missing; it must be str'),
         ('surrogate = "linear"\nvictm = "linear"', 'transfer 1: "victm" is unknown; did you mean "victim"?'),
         (
             'surrogate = "linear[strength=1]"\nvictim = "linear[strength=1]"',

@@ -74,11 +74,11 @@ def test_a_mapping_is_read_like_a_file_and_left_alone(path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("schema = 1", "", '{path}: "schema" is missing; it is a int'),
+        ("schema = 1", "", '{path}: "schema" is missing; it must be int'),
         ("schema = 1", "schema = 2", "{path}: schema = 2 is unknown; this version reads schema = 1"),
         ("schema = 1", "schema = true", "{path}.schema = True must be int"),
         ("schema = 1", 'schema = "1"', "{path}.schema = '1' must be int"),
-        (NAME, "", '{path}: "name" is missing; it is a str'),
+        (NAME, "", '{path}: "name" is missing; it must be str'),
         (NAME, "name = 3", "{path}.name = 3 must be str"),
         (NAME, 'name = "../up"', '{path}: name = "../up" names a folder'),
         (NAME, 'name = ""', '{path}: name = "" names a folder'),
@@ -148,7 +148,7 @@ def test_a_mapping_is_read_like_a_file_and_left_alone(path: Path) -> None:
             "eps = 1979-05-27",
             '{path}: attack "pgd".eps = datetime.date(1979, 5, 27) must be',
         ),
-        (ATTACK, 'use = "demanding"', '{path}: attack "demanding": "victims" is missing; it is a int'),
+        (ATTACK, 'use = "demanding"', '{path}: attack "demanding": "victims" is missing; it must be int'),
         (
             'use = "linear"',
             'use = "linear"\nepohcs = 3',
@@ -194,7 +194,7 @@ def test_a_mapping_is_read_like_a_file_and_left_alone(path: Path) -> None:
             'use = "drawn"\nsize = [8, true]',
             '{path}: dataset "drawn".size = [8, True] must be',
         ),
-        (DATASET, 'use = "files"', '{path}: dataset "files": "root" is missing; it is a str'),
+        (DATASET, 'use = "files"', '{path}: dataset "files": "root" is missing; it must be str'),
         (DATASET, 'use = "files"\nroot = 3', '{path}: dataset "files".root = 3 must be str'),
     ],
 )

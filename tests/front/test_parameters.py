@@ -155,9 +155,9 @@ def test_missing_values() -> None:
 
     parameters = keyword_parameters(needy)
     assert parameters["eps"].required
-    with pytest.raises(AttackError, match=r'^here: "eps" is missing; it is a float$'):
+    with pytest.raises(AttackError, match=r'^here: "eps" is missing; it must be float$'):
         check("here", {"where": "a"}, parameters, AttackError)
-    with pytest.raises(AttackError, match='"where" is missing; it is a "a" or "b"'):
+    with pytest.raises(AttackError, match='"where" is missing; it must be "a" or "b"'):
         check("here", {"eps": 1}, parameters, AttackError)
     assert check("here", {"eps": 1, "where": "b"}, parameters, AttackError) == {"eps": 1.0, "where": "b"}
 

@@ -8,8 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
-from scipy.stats import t as student
+from scipy.stats import binomtest, t as student
 
 from harness import metrics
 from harness.catalog import catalog
@@ -143,6 +142,19 @@ def test_mean_is_deterministic_and_ignores_what_is_not_measured() -> None:
 
 def test_mean_of_one_image_has_no_interval() -> None:
     assert mean(np.array([1.0, 3.0]), np.array([5, 5])) == Estimate(2.0, None, None, 2)
+
+
+def test_labels_stand_for_the_images_that_they_name() -> None:
+    rng = np.random.default_rng(7)
+    codes = rng.integers(0, 12, 60)
+    labels = pd.Series([f"image {code}" for code in codes])
+    met = pd.factorize(labels)[0]
+    hits, values = pd.Series(rng.random(60) < 0.5), pd.Series(rng.random(60))
+    assert rate(hits, labels) == rate(hits.to_numpy(), met)
+    assert mean(values, labels) == mean(values.to_numpy(), met)
+    renamed = labels.map({name: f"{n}" for n, name in enumerate(sorted(set(labels), reverse=True))})
+    assert mean(values, renamed) == mean(values, labels)  # names do not move a bootstrap
+    assert rate(hits[:0], labels[:0]).value is None
 
 
 def test_nothing_gives_nothing() -> None:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.catalog import Entry, Plugin, catalog
+from harness.catalog import Entry, catalog
 from harness.errors import AttackError, ContractError, HarnessError
 from harness.judge.region import with_region
 from harness.judge.trial import Trial, attempt
 from harness.parameters import check
 from harness.specs import AttackSpec, Compute
-from harness.testing.contract import ContractFailure, Inapplicable, one_line
+from harness.testing.contract import ContractFailure, Inapplicable, entry_of, one_line
 from harness.testing.problems.difficult import CallLimit
 from harness.testing.problems.linear import linear_classes, linear_scores
 from harness.testing.problems.problem import Problem, eps_of
@@ -33,17 +33,6 @@ MOST_CALLS = 200_000
 
 class Refusal(ContractFailure):
     """The attack raised a HarnessError because it cannot do what was asked."""
-
-
-@dataclass(frozen=True)
-class Given(Entry[AttackSpec]):
-    """Given is the entry of a spec that no plugin registered, with its function if ``run`` names none."""
-
-    function: Callable[..., Any] | None = None
-
-    def load(self, target: str) -> Any:
-        """Return the function, or the object that the spec names."""
-        return self.function if self.function and target == self.spec.run else super().load(target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +78,7 @@ class AttackSubject:
         Raises:
             HarnessError: the attack is unknown, or a parameter is wrong.
         """
-        if isinstance(attack, Entry):
-            entry = attack
-        elif isinstance(attack, str):
-            entry = catalog().attacks[attack]
-        else:
-            entry = Given(attack, Plugin("given", "given", "0"), function)
+        entry = entry_of(attack, catalog().attacks, "run", function)
         preset = next(iter(entry.spec.presets.values()), {})
         values = {**preset, **(params or {})}
         resolved = check(f"attack {entry.spec.name}", values, entry.parameters(), AttackError)

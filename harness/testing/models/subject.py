@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.catalog import Entry, Plugin, catalog
+from harness.catalog import Entry, catalog
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.model import Model, exact, wrap_model
 from harness.parameters import check
 from harness.plan.tables import preset_values
 from harness.specs import ModelSpec
-from harness.testing.contract import ContractFailure, one_line
+from harness.testing.contract import ContractFailure, entry_of, one_line
 from harness.testing.problems.problem import generator
 from harness.training import Context, Task
 
@@ -28,17 +28,6 @@ EDGES = (16, 32, 48, 64, 96, 112, 128, 160, 224)
 """The heights and widths that are tried, the smallest first."""
 ATTRIBUTES = ("first", "second", "third", "fourth")
 CLASSES = ("one", "two", "three", "four", "five")
-
-
-@dataclass(frozen=True)
-class Given(Entry[ModelSpec]):
-    """Given is the entry of a spec that no plugin registered, with its function if ``build`` names none."""
-
-    function: Callable[..., Any] | None = None
-
-    def load(self, target: str) -> Any:
-        """Return the function, or the object that the spec names."""
-        return self.function if self.function and target == self.spec.build else super().load(target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +57,7 @@ class ModelSubject:
         Raises:
             HarnessError: the model, the preset or a parameter is unknown or wrong.
         """
-        if isinstance(model, Entry):
-            entry = model
-        elif isinstance(model, str):
-            entry = catalog().models[model]
-        else:
-            entry = Given(model, Plugin("given", "given", "0"), function)
+        entry = entry_of(model, catalog().models, "build", function)
         place = f"model {entry.spec.name}"
         values = {**preset_values(place, entry.spec.presets, preset), **(params or {})}
         return cls(entry, check(place, values, entry.parameters(), ModelError))

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from harness.analysis import Analysis
-from harness.analysis import claims as kit
+from harness.analysis import Analysis, claims as kit
 from harness.analysis.claims import Claim, Finding, Missing
 from harness.metrics import Estimate, rate
 from harness.metrics.paired import difference

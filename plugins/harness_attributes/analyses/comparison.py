@@ -146,4 +146,4 @@ def _pair(axes: Any, place: int, row: pd.Series[Any], difference: Floats) -> Non
     )
     value, low, high = (None if pd.isna(row[name]) else float(row[name]) for name in MEAN)
     mean = Estimate(value, low, high, len(difference))
-    drawing.interval(axes, place + 0.22, mean, scale=100, color=drawing.COLOURS[1], marker="D")
+    drawing.interval(axes, place + 0.22, mean, scale=100, color=drawing.COLOURS[1], marker="D", linewidth=2)

@@ -35,12 +35,14 @@ def draw(grid: Sequence[Sequence[Panel | None]], title: str) -> Figure:
     from matplotlib import colormaps
 
     held = [panel for line in grid for panel in line if panel is not None]
-    most = max(max(len(panel.flips.made_for), len(panel.flips.networks)) for panel in held)
-    side = max(3.6, (0.46 if most <= FEW else 0.215) * most + 2.0)
+    across = max(len(panel.flips.made_for) for panel in held)
+    down = max(len(panel.flips.networks) for panel in held)
+    step = 0.46 if max(across, down) <= FEW else 0.215
     columns = max(map(len, grid))
     longest = max(len(line) for panel in held for line in _title(panel).split("\n"))
-    wide = max(side, 0.078 * longest) + 0.5
-    figure = drawing.figure(columns * wide + 1.0, len(grid) * (side + 0.9) + 0.5)
+    wide, tall = (max(3.6, step * number + 2.0) for number in (across, down))
+    width = columns * (max(wide, 0.078 * longest) + 0.5) + 1.0
+    figure = drawing.figure(width, len(grid) * (tall + 0.9) + 0.5)
     colours = colormaps["YlGnBu"].with_extremes(bad="white")
     everywhere = figure.subplots(len(grid), columns, squeeze=False)
     image: Any = None

@@ -193,7 +193,7 @@ def _curves(axes: Axes, curves: Sequence[Curve], optimal: Attacked | None) -> No
     for curve in curves:
         told = [(settings.index(value), item.l2) for value, item in curve.points if item.l2.value is not None]
         for at, l2 in told:
-            drawing.interval(axes, at, l2, along="y", **look(CNN))
+            drawing.interval(axes, at, l2, along="y", **look(CNN), linewidth=1.5)
         axes.plot([at for at, _ in told], [l2.value or 0.0 for _, l2 in told], color=look(CNN)["color"])
     if optimal is not None and optimal.l2.value is not None:
         axes.axhline(optimal.l2.value, linestyle="--", color=look(OPTIMAL)["color"], linewidth=1.3)

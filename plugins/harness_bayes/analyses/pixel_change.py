@@ -130,7 +130,7 @@ def _figure(study: Study, changes: Sequence[Change], every: bool) -> Figure:
                 _histogram(axes, change)
                 axes.tick_params(labelleft=not labelled)
                 labelled = True
-            if line is grid[0]:
+            if data == datasets[0]:
                 _beside(axes, model_text(model), (0.5, 1.0), (0, 34), fontsize=9.5, fontweight="bold")
         # Where the first model has no picture, its axes are off, and so would be their label.
         _beside(line[0], _place_text(data), (0.0, 0.5), (-44, 0), va="center", rotation=90, fontsize=8)

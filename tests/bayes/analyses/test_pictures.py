@@ -43,6 +43,7 @@ def test_changes_are_those_of_the_pictures(tmp_path: Path, saved: Callable[[Any]
     histogram, _ = np.histogram(levels, np.arange(257))
     assert row["histogram"] == pytest.approx(histogram / levels.size)
     assert f"mean L2 {row['mean_l2']:.2f}, n = 3" in texts(found.figure)
+    assert "Bayes-optimal" in texts(found.figure)
     assert saved(found.figure)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -10,25 +11,27 @@ import torch
 from torch import Tensor, nn
 
 import harness
+from harness.training import Task
 
 NAMES = ("Bright", "Red")
 SHAPE = (3, 24, 20)
 
 
-def drawn(*, count: int = 48, seed: int = 0) -> harness.Dataset:
+def drawn(*, count: int = 48, seed: int = 0, size: tuple[int, int] = SHAPE[1:]) -> harness.Dataset:
     """Noise; the upper half is lighter where an image is Bright, the lower half redder where it is Red."""
+    shape, half = (3, *size), size[0] // 2
     generator = np.random.default_rng(seed)
     present = generator.random((count, len(NAMES))) < 0.5
-    noise = generator.integers(90, 130, (count, *SHAPE))
-    noise[:, :, :12] += np.where(present[:, 0], 20, -20)[:, None, None, None]
-    noise[:, 0, 12:] += np.where(present[:, 1], 20, -20)[:, None, None]
+    noise = generator.integers(90, 130, (count, *shape))
+    noise[:, :, :half] += np.where(present[:, 0], 20, -20)[:, None, None, None]
+    noise[:, 0, half:] += np.where(present[:, 1], 20, -20)[:, None, None]
     images = noise.astype(np.uint8)
     return harness.Dataset(
         name="tiny",
         ids=[f"{number:04d}.png" for number in range(count)],
-        shape=SHAPE,
+        shape=shape,
         read=lambda rows: images[rows],
-        fingerprint=f"tiny {count} {seed}",
+        fingerprint=f"tiny {count} {seed} {shape}",
         attribute_names=NAMES,
         attributes=present,
         partitions=np.array(["train", "test"])[np.arange(count) % 2],
@@ -55,11 +58,11 @@ def unreadable(*, stage: str = "open") -> harness.Dataset:
 
 
 class Linear(nn.Module):
-    """(B, 3, 24, 20) to (B, 2)."""
+    """(B, 3, H, W) to (B, 2)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, components: int) -> None:
         super().__init__()
-        self.scores = nn.Linear(3 * 24 * 20, len(NAMES))
+        self.scores = nn.Linear(components, len(NAMES))
         self.unused = nn.Parameter(torch.zeros(width))
         self.broken = ""
 
@@ -69,11 +72,11 @@ class Linear(nn.Module):
         return self.scores((x - 0.43).flatten(1))
 
 
-def build(task: object, *, width: int = 1, broken: str = "") -> nn.Module:
+def build(task: Task, *, width: int = 1, broken: str = "") -> nn.Module:
     """An untrained one."""
     if width < 1:
         raise ValueError(f"width {width} is below one")
-    module = Linear(width)
+    module = Linear(width, math.prod(task.shape))
     module.broken = broken
     return module
 

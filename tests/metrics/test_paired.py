@@ -1,0 +1,152 @@
+"""Differences, ratios and tests of paired cases, against numbers by another route."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import comb, sqrt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import special, stats
+
+from harness.metrics import NOTHING, Estimate, mean, wilson
+from harness.metrics.paired import (
+    correlation,
+    difference,
+    holm,
+    newcombe,
+    paired_tests,
+    ratio_of_means,
+    sign_test,
+)
+
+
+def frame(values: np.ndarray, prefix: str = "i") -> pd.DataFrame:
+    return pd.DataFrame({"sample_id": [f"{prefix}{n}" for n in range(len(values))], "l2": values})
+
+
+def test_a_ratio_of_means_and_its_interval() -> None:
+    rng = np.random.default_rng(3)
+    base = rng.uniform(1, 5, 200)
+    first, second = frame(base * rng.normal(0.5, 0.02, 200)), frame(base)
+    paired = ratio_of_means(first, second)
+    assert paired.value == pytest.approx(first["l2"].mean() / second["l2"].mean())
+    own = stats.bootstrap(
+        (first["l2"], second["l2"]),
+        lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        rng=1,
+    ).confidence_interval
+    assert (paired.low, paired.high) == pytest.approx((own.low, own.high), abs=0.001)
+    apart = ratio_of_means(first, second, paired=False)
+    free = stats.bootstrap(
+        (first["l2"], second["l2"]),
+        lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis),
+        vectorized=True,
+        method="percentile",
+        rng=1,
+    ).confidence_interval
+    assert (apart.low, apart.high) == pytest.approx((free.low, free.high), abs=0.01)
+    # by the delta method
+    spread = paired.value * np.hypot(*(own["l2"].std() / own["l2"].mean() for own in (first, second)))
+    width = 2 * 1.96 * spread / np.sqrt(200)
+    assert free.high - free.low == pytest.approx(width, rel=0.08)
+    assert np.ptp([apart.low, apart.high]) == pytest.approx(width, rel=0.08)
+    assert free.high - free.low > 4 * (own.high - own.low)  # what pairing is for
+
+
+def test_a_ratio_of_few_and_of_many_cases() -> None:
+    assert ratio_of_means(frame(np.array([])), frame(np.array([1.0]))).value is None
+    one = ratio_of_means(frame(np.array([2.0])), frame(np.array([1.0])))
+    assert (one.value, one.low, one.n) == (2.0, None, 1)
+    many = np.random.default_rng(0).uniform(1, 2, 5000)  # more than are resampled one by one
+    found = ratio_of_means(frame(many), frame(2 * many))
+    assert (found.low, found.value, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_a_difference_is_the_mean_of_differences_over_images() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.random(30) < 0.7, rng.random(30) < 0.4
+    images = [f"i{number // 3}" for number in range(30)]
+    found = difference(first, second, np.array(images))
+    assert found == mean(first.astype(float) - second, np.repeat(np.arange(10), 3))
+    assert difference(first, first).value == 0.0
+
+
+def test_newcombes_interval_is_the_published_example() -> None:
+    # Newcombe 1998, table II, (a): 56/70 − 48/80, method 10: 0.0524, 0.3339
+    found = newcombe(Estimate(0.8, *wilson(56, 70), 70), Estimate(0.6, *wilson(48, 80), 80))
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert newcombe(Estimate(0.8, None, None, 1), Estimate(0.6, 0.5, 0.7, 9)) == NOTHING
+
+
+def test_a_correlation_is_scipys_and_needs_three_cases_that_differ() -> None:
+    rng = np.random.default_rng(1)
+    one, other = pd.Series(rng.random(20)), pd.Series(rng.random(20))
+    assert correlation(one, other) == pytest.approx(stats.pearsonr(one, other).statistic)
+    assert correlation(one.rank(), other.rank()) == pytest.approx(stats.spearmanr(one, other).statistic)
+    assert correlation(one[:2], other[:2]) is None
+    assert correlation(one, pd.Series(np.ones(20))) is None
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (0, 5), (5, 5), (9, 2), (12, 0)])
+def test_the_sign_test_counts_coins(wins: int, losses: int) -> None:
+    n = wins + losses
+    chance = sum(comb(n, heads) for heads in range(wins, n + 1)) / 2**n
+    assert sign_test(wins, losses) == pytest.approx(chance)
+
+
+FIRST = np.array([0.10, 0.20, 0.31, 0.05, 0.17, 0.26, 0.40])
+SECOND = np.array([0.12, 0.15, 0.20, 0.06, 0.10, 0.29, 0.31])
+
+
+def counted_wilcoxon(difference: Any) -> tuple[float, float]:
+    """Signed-rank statistic, and its two-sided p from all 2^n patterns of signs."""
+    ranks = np.argsort(np.argsort(np.abs(difference))) + 1.0
+    statistic = min(ranks[difference > 0].sum(), ranks[difference < 0].sum())
+    sums = [ranks[np.array(signs)].sum() for signs in product([False, True], repeat=len(ranks))]
+    return float(statistic), min(1.0, 2 * float(np.mean(np.array(sums) <= statistic)))
+
+
+def test_the_t_test_is_students() -> None:
+    found = paired_tests(FIRST, SECOND)
+    difference = FIRST - SECOND
+    n = len(difference)
+    t = difference.mean() / (difference.std(ddof=1) / sqrt(n))
+    # Two-sided tail of Student's distribution as an incomplete beta function.
+    p = special.betainc((n - 1) / 2, 0.5, (n - 1) / ((n - 1) + t**2))
+    assert found["t"] == pytest.approx(t)
+    assert found["t_p"] == pytest.approx(p)
+    assert found["mean_difference"] == pytest.approx(difference.mean())
+    half = special.stdtrit(n - 1, 0.975) * difference.std(ddof=1) / sqrt(n)
+    assert (found["low"], found["high"]) == pytest.approx(
+        (difference.mean() - half, difference.mean() + half)
+    )
+
+
+def test_the_signed_rank_test_counts_patterns() -> None:
+    found = paired_tests(FIRST, SECOND)
+    assert (found["wilcoxon"], found["wilcoxon_p"]) == pytest.approx(counted_wilcoxon(FIRST - SECOND))
+
+
+def test_tests_that_are_not_defined_are_null() -> None:
+    same = paired_tests(FIRST, FIRST)
+    assert same["mean_difference"] == 0
+    assert [same[name] for name in ("t", "t_p", "wilcoxon", "wilcoxon_p", "low", "high")] == [None] * 6
+    one = paired_tests(FIRST[:1], SECOND[:1])
+    assert one["t_p"] is None
+    assert one["wilcoxon_p"] == 1.0
+    constant = paired_tests(np.array([0.3, 0.5, 0.7]), np.array([0.2, 0.4, 0.6]))
+    assert constant["t_p"] is None
+    assert constant["wilcoxon_p"] == pytest.approx(0.25)
+
+
+def test_holm_steps_down() -> None:
+    corrected = holm(pd.Series([0.01, 0.04, None, 0.03, 0.5]))
+    assert corrected.drop(2).tolist() == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert np.isnan(corrected[2])
+    assert holm(pd.Series([0.6, 0.9])).tolist() == [1.0, 1.0]
