@@ -138,7 +138,7 @@ def test_what_is_missing_is_said() -> None:
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)), "classes"
     )
     for complaint, call in {
-        "which attribute is asked about": lambda: harness.to_art(attributes),
+        "the model has several attributes": lambda: harness.to_art(attributes),
         'did you mean "Smiling"': lambda: harness.to_art(named, attribute="Smilling"),
         "attribute 3 is outside the model's 3": lambda: harness.to_art(named, attribute=3),
         "give anchor=": lambda: harness.to_art(embedding),
