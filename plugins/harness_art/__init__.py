@@ -1,4 +1,4 @@
-"""Bridge to the Adversarial Robustness Toolbox: its attacks in the harness, the harness's models in it."""
+"""This plugin runs the Adversarial Robustness Toolbox's attacks in the harness, and shows it our models."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def _spec(row: Bridged) -> AttackSpec:
 
 @hookimpl
 def harness_attacks() -> list[AttackSpec]:
-    """One per evasion attack of the Toolbox that classifies images by a torch module."""
+    """Return one spec per evasion attack of the Toolbox for image classifiers in torch."""
     return [_spec(row) for row in ATTACKS]
 
 
 @hookimpl
 def harness_converters() -> list[ConverterSpec]:
-    """``harness.to_art(model)``."""
+    """Return the converter behind ``harness.to_art(model)``."""
     return [
         ConverterSpec(
             name="art",

@@ -1,4 +1,4 @@
-"""Answers: a whole model outside any run as a module of logits, for libraries that take a classifier."""
+"""Answers shows a whole model, outside any run, as a module of logits to libraries that need a classifier."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from harness.model import Model, frozen
 from harness_art.problem import class_logits, guarded, two_logits
 
 SIZES = (*((side, side) for side in range(8, 257)), (88, 72), (112, 96), (128, 96), (160, 128), (218, 178))
-"""Heights and widths at which a network is tried that does not say its own."""
+"""The heights and widths that are tried on a network whose input size is not known."""
 
 
 class Answers(nn.Module):
-    """A model, unmetered, as logits: of its classes, or of (absent, present), (rejected, accepted)."""
+    """Answers computes the logits of a model: its classes, or (absent, present), (rejected, accepted)."""
 
     def __init__(self, model: Model, objective: Objective | None = None) -> None:
-        """
+        """Wrap a model; its passes are not counted.
+
         Args:
-            objective: of one case, which every image asks about; None shows the model's own classes.
+            objective: the objective of one case, for every image; None shows the model's own classes.
         """
         super().__init__()
         self.answering, self._objective = model, objective
         self.shape: tuple[int, ...] | None = None
-        """(C, H, W) of the images last seen."""
+        """(C, H, W) of the last images."""
         self.classes: int | None = (2 if objective else len(model.names)) or None
-        """How many classes it answers, as soon as that is known."""
+        """The number of classes, once it is known."""
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, K) or (B, 2), differentiable where the model shows gradients; on the images' own device."""
+        """Return logits (B, K) or (B, 2), differentiable if the access allows it, on the images' device."""
         model, device = self.answering, x.device
         guarded(x, model.access)
         x = x.to(model.device, torch.float32)
@@ -48,7 +49,7 @@ class Answers(nn.Module):
 
 
 def only_shape(module: Answers) -> tuple[int, int, int] | None:
-    """(C, H, W) where the network takes images of one size alone; None where it takes several, or none."""
+    """Return (C, H, W) if the network accepts images of one size only; None for several sizes, or none."""
     convolution = next(
         (part for part in module.answering.module.modules() if isinstance(part, nn.Conv2d)), None
     )
@@ -66,7 +67,7 @@ def _takes(module: Answers, shape: tuple[int, int, int]) -> bool:
     try:
         with torch.no_grad():
             module(torch.zeros(1, *shape, device=module.answering.device))
-    except (RuntimeError, ValueError, IndexError):  # what layers say of a size that is not theirs
+    except (RuntimeError, ValueError, IndexError):  # layers raise these for a wrong size
         return False
     finally:
         module.shape, module.classes = seen
@@ -80,19 +81,19 @@ def answers_of(
     anchor: Tensor | None = None,
     threshold: float | None = None,
 ) -> Answers:
-    """A model as a module of logits.
+    """Return a model as a module of logits.
 
     Args:
-        attribute: name or column; may be left out where there is only one.
-        anchor: (D,) or (1, D), an embedding.
-        threshold: of the distance to the anchor; the model's by default.
+        attribute: its name or column; it may be left out if there is only one.
+        anchor: (D,) or (1, D), the embedding of the reference (enrolled template) image.
+        threshold: the threshold of the distance to the anchor; by default the model's own.
 
     Raises:
-        ModelError: what the head needs is missing, or belongs to another head.
+        ModelError: an argument that the head needs is missing, or belongs to another head.
     """
     if not isinstance(model, Model):
         raise ModelError(
-            f"a harness model is needed, got {type(model).__name__}; wrap it: harness.wrap_model"
+            f"a model of the harness is needed, not {type(model).__name__}; wrap it with harness.wrap_model"
         )
     for name, value, head in (
         ("attribute", attribute, "attributes"),
@@ -109,11 +110,11 @@ def answers_of(
 
 
 def _present(model: Model, attribute: str | int | None) -> Objective:
-    """Of one case: that the attribute be present."""
+    """Return the objective of one case that the attribute becomes present."""
     if attribute is None:
         if len(model.names) != 1:
             known = f"one of {', '.join(model.names)}" if model.names else "its column"
-            raise ModelError(f"which attribute is asked about? Give attribute=…, {known}")
+            raise ModelError(f"the model has several attributes; give attribute=…, {known}")
         attribute = 0
     if isinstance(attribute, str):
         if attribute not in model.names:
@@ -127,10 +128,10 @@ def _present(model: Model, attribute: str | int | None) -> Objective:
 
 
 def _accepted(model: Model, anchor: Tensor | None, threshold: float | None) -> Objective:
-    """Of one case: that the image be accepted as the anchor's person."""
+    """Return the objective of one case that the image is accepted as the anchor's person."""
     bound = model.threshold if threshold is None else threshold
     if anchor is None:
-        raise ModelError("an embedding decides only against an anchor; give anchor=…, an embedding (D,)")
+        raise ModelError("an embedding has no decision without an anchor; give anchor=…, an embedding (D,)")
     if bound is None:
         raise ModelError("the model has no calibrated threshold; give threshold=…")
     anchor = torch.as_tensor(anchor, dtype=torch.float32, device=model.device)

@@ -1,4 +1,4 @@
-"""Attacks: each of the Toolbox's, by its own name, as the harness calls attacks."""
+"""Each attack of the Toolbox becomes a function that the harness can call, under its own name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from harness_art.toolbox_output import explained, quiet
 
 ROWS = {row.name: row for row in ATTACKS}
 SMALLEST_SQUARES = 10
-"""Pixels: SquareAttack in L2 divides an image into five tiles a side, and a tile in two."""
+"""The smallest side in pixels for SquareAttack in L2: five tiles per side, each of which is halved."""
 
 
 def __getattr__(name: str) -> AttackFunction:
@@ -37,7 +37,7 @@ def __getattr__(name: str) -> AttackFunction:
 
 @cache
 def function_of(name: str) -> AttackFunction:
-    """An attack of the Toolbox as a function of the harness, with the parameters that its class has."""
+    """Return an attack of the Toolbox as a function of the harness, with the parameters of its class."""
     row = ROWS[name]
     attack = class_of(name)
     signature = signature_of(row, attack)
@@ -56,7 +56,7 @@ def function_of(name: str) -> AttackFunction:
 
 
 def class_of(name: str) -> Any:
-    """The Toolbox's class."""
+    """Return the class of the Toolbox."""
     from art.attacks import evasion
 
     prepared(name)
@@ -64,7 +64,7 @@ def class_of(name: str) -> Any:
 
 
 class Bridge:
-    """One call of an attack: the cases that it is shown together, what it is told, and its images."""
+    """A Bridge is one call of an attack: it groups the cases, sets the arguments and returns the images."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Bridge:
         self._check()
 
     def images(self) -> Tensor:
-        """(B, C, H, W) of all cases; those whose original reaches the goal already are left as they are."""
+        """Attack all cases (B, C, H, W) except those whose original already reaches the goal."""
         x_adv = self.x.clone()
         cases = torch.arange(len(self.x), device=self.x.device)
         if not len(cases):
@@ -116,7 +116,7 @@ class Bridge:
         return self.model.take(cases)(x)
 
     def _changed(self, share: Tensor, classes: int) -> Tensor:
-        """(S, C, H, W) of the cases of one call."""
+        """Return the images (S, C, H, W) of the cases of one call."""
         estimator, labels = self._posed(share, classes)
         x = self.x[share].cpu().numpy()
         told: dict[str, Any] = {} if labels is None else {"y": labels}
@@ -139,11 +139,11 @@ class Bridge:
         images = torch.from_numpy(np.asarray(found, np.float32)).to(self.x.device).reshape(x.shape)
         if mask is None:
             return images
-        # what lies outside has gone through sums that cancel all but the last bit
+        # pixels outside went through sums that change their last bit
         return torch.where(torch.from_numpy(mask).to(images) > 0, images, self.x[share])
 
     def _universal(self, share: Tensor, classes: int) -> Tensor:
-        """(S, C, H, W) of cases that want the same, all with the change that was learnt on some."""
+        """Return the images (S, C, H, W) of cases with one goal, with the change that was learnt on some."""
         learnt = share if self.fit is None else share[self.fit.to(share.device)[share]]
         if not len(learnt):
             return self.x[share]
@@ -154,7 +154,7 @@ class Bridge:
         return (self.x[share] + universal_change(attack).to(self.x)).clamp(0, 1)
 
     def _posed(self, share: Tensor, classes: int) -> tuple[Any, Any]:
-        """The estimator of some cases, and their labels, one-hot (S, K), or None."""
+        """Return the estimator of some cases, and their labels, one-hot (S, K), or None."""
         row = self.row
         spare = max(0, row.classes - classes)
         problem = Problem(
@@ -170,7 +170,7 @@ class Bridge:
         classes += spare
         seed = int(self.rng.take(share[:1].cpu()).integers(2**31 - 1))
         random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002  (what the Toolbox draws from)
+        np.random.seed(seed)  # noqa: NPY002  (the generator that the Toolbox uses)
         torch.manual_seed(seed)
         estimator = estimator_of(problem, tuple(self.x.shape[1:]), classes, self.x.device)
         return estimator, self._labels(share, classes)
@@ -193,7 +193,7 @@ class Bridge:
         return self.in_classes and isinstance(self.objective, ClassObjective) and self.objective.towards
 
     def _made(self, estimator: Any, cases: int) -> Any:
-        """The attack, or one line about the parameter that the Toolbox refuses."""
+        """Make the attack, or raise one line about the parameter that the Toolbox refuses."""
         arguments = partial(
             arguments_of, self.row, self.attack, estimator, self._targeted, self.norm, self.threat.eps
         )
@@ -213,7 +213,7 @@ class Bridge:
             raise AttackError(f"art/{self.row.name} refuses its parameters: {error}") from None
 
     def _mask(self, share: Tensor) -> Any:
-        """float32 (S, C, H, W), 1 where pixels may change, or None."""
+        """Return float32 (S, C, H, W), 1 where pixels may change, or None."""
         if self.threat.mask is None:
             return None
         mask = self.threat.take(share).mask

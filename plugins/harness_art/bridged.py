@@ -1,4 +1,4 @@
-"""Bridged: how one of the Toolbox's attacks is offered, and what a manifest can say of its parameters."""
+"""A Bridged says how an attack of the Toolbox is offered, and which parameters a manifest can set."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ Labels = Literal["always", "targets", "never", "reached"]
 
 @dataclass(frozen=True, kw_only=True)
 class Bridged:
-    """One of the Toolbox's attacks as the harness offers it."""
+    """A Bridged is one attack of the Toolbox as the harness offers it."""
 
     name: str
-    """The Toolbox's own class."""
+    """The name of the Toolbox's class."""
     summary: str
     source: str
     access: Access = "gradients"
     norms: tuple[str, ...] = ("linf", "l2")
     budget: Budget = "fixed"
     alone: bool = False
-    """Each case in a call of its own; otherwise the cases that want the same go together, as one batch."""
+    """Whether each case is attacked in a call of its own; otherwise, cases with one goal are one batch."""
     targets: bool = False
-    """Its class takes ``targeted``; others pursue a named class as a problem of two classes."""
+    """Whether its class has ``targeted``; for others, targeted goals become a problem of two classes."""
     labels: Labels = "always"
-    """When it is told a class: always; only a class to be reached; never (it leaves the class that it finds);
-    or always the class to be reached, and it does not leave classes."""
+    """When it gets labels: always; only for a targeted goal; never (it leaves the current class); or
+    "reached": always the class to reach, because it cannot leave classes."""
     answers: Literal["logits", "probabilities"] = "logits"
     masks: bool = False
-    """It keeps to a region."""
+    """Whether it can restrict its changes to a region."""
     classes: int = 2
-    """It needs a problem of so many; a class that is never the answer is added."""
+    """The least number of classes that it needs; classes that are never the decision are added."""
     given: tuple[str, ...] = ()
-    """Parameters that the bridge itself sets, beside those of ``GIVEN``."""
+    """The parameters that the bridge itself sets, beside those of ``GIVEN``."""
     constants: Mapping[str, Any] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
-    """Where the harness means something else by the Toolbox's name: the manifest's, by it."""
+    """The manifest's names of parameters whose names in the Toolbox have another meaning in the harness."""
     kinds: Mapping[str, Any] = field(default_factory=dict)
-    """Types of parameters that its signature does not tell exactly."""
+    """The types of parameters for which its signature is not exact."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     added: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
-    """Type and default of parameters that its signature does not have."""
+    """The types and defaults of parameters that its signature does not have."""
     passes: Callable[[Parameters], tuple[float, float]] | None = None
     universal: bool = False
     note: str = ""
 
 
 GIVEN = ("self", "estimator", "classifier", "targeted", "batch_size", "verbose", "summary_writer")
-"""What the bridge sets of every attack's parameters."""
+"""The parameters of every attack that the bridge sets."""
 
 _finite = Lt(math.inf)
 Count = Annotated[int, Ge(1)]
@@ -92,4 +92,4 @@ KINDS: dict[str, Any] = {
     "th": Count | None,
     "loss_type": Literal["cross_entropy", "difference_logits_ratio"] | None,
 }
-"""Types and bounds of the Toolbox's parameters by name; it checks them only once an attack is made."""
+"""The types and bounds of the Toolbox's parameters by name; it checks them only when an attack is made."""

@@ -1,4 +1,4 @@
-"""Estimators: a problem of classification, or a whole model, as the Toolbox's own PyTorch classifier."""
+"""A model of the harness is shown to the Toolbox as its own PyTorch classifier."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness_art.answers import Answers, answers_of, only_shape
 
 
 def estimator_of(module: nn.Module, shape: tuple[int, ...], classes: int, device: torch.device) -> Any:
-    """The Toolbox's classifier of a module that answers logits to images in [0, 1]."""
+    """Return the Toolbox's classifier of a module that computes logits of images in [0, 1]."""
     return PyTorchClassifier(**_described(module, shape, classes, device))
 
 
@@ -26,21 +26,22 @@ def to_art(
     threshold: float | None = None,
     input_shape: tuple[int, int, int] | None = None,
 ) -> Any:
-    """A model as an ART ``PyTorchClassifier``, outside any run and unmetered.
+    """Return a model as an ART ``PyTorchClassifier``, outside any run; its passes are not counted.
 
-    A model of classes is shown with its own logits; of attributes, as a classifier of two: ``attribute``
-    absent or present; an embedding likewise: ``anchor`` rejected or accepted. The model's access holds: where
-    it shows scores or decisions only, a gradient is refused, and decisions are one-hot.
+    A model of classes keeps its own logits. A model of attributes becomes a classifier with two classes:
+    ``attribute`` is absent, or present. So does an embedding: it is rejected, or accepted as ``anchor``. The
+    model's access is kept: with access to scores or decisions only, gradients are refused, and decisions are
+    one-hot.
 
     Args:
-        attribute: name or column; may be left out where there is only one.
-        anchor: (D,) or (1, D), an embedding.
-        threshold: of the distance to the anchor; the model's by default.
-        input_shape: (C, H, W) of the images; otherwise learnt from the first that it is asked about, or from
-            the network where that takes one size alone.
+        attribute: its name or column; it may be left out if there is only one.
+        anchor: (D,) or (1, D), the embedding of the reference (enrolled template) image.
+        threshold: the threshold of the distance to the anchor; by default the model's own.
+        input_shape: (C, H, W) of the images; by default that of the first images, or of the network if it
+            accepts one size only.
 
     Raises:
-        ModelError: what the head needs is missing, or belongs to another head.
+        ModelError: an argument that the head needs is missing, or belongs to another head.
     """
     module = answers_of(model, attribute=attribute, anchor=anchor, threshold=threshold)
     if input_shape is not None:
@@ -52,7 +53,7 @@ def to_art(
 
 
 class ModelClassifier(PyTorchClassifier):  # type: ignore[misc]
-    """The Toolbox's classifier of a model that learns from the first images how large they are."""
+    """A ModelClassifier is the Toolbox's classifier of a model; the first images tell their size."""
 
     def __init__(self, module: Answers, device: torch.device) -> None:
         self._answers = module
@@ -60,33 +61,31 @@ class ModelClassifier(PyTorchClassifier):  # type: ignore[misc]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(C, H, W)."""
+        """Return (C, H, W)."""
         if self._answers.shape is None:
             self._try("the size of the images is")
         return self._answers.shape or ()
 
     @property
     def nb_classes(self) -> int:
-        """How many classes it answers."""
+        """Return the number of classes."""
         if self._answers.classes is None:
             self._try("the number of classes is")
         return self._answers.classes or 0
 
     @nb_classes.setter
     def nb_classes(self, classes: int) -> None:
-        """Nothing: the model says it."""
+        """Do nothing, because the model decides the number."""
 
     def _try(self, what: str) -> None:
-        """Ask the network itself.
+        """Try sizes on the network.
 
         Raises:
-            ModelError: it takes images of several sizes.
+            ModelError: the network accepts images of several sizes.
         """
         shape = only_shape(self._answers)
         if shape is None:
-            raise ModelError(
-                f"{what} not known before it has seen an image: to_art(…, input_shape=(C, H, W))"
-            )
+            raise ModelError(f"{what} not known before the first image; use to_art(…, input_shape=(C, H, W))")
         with torch.no_grad():
             self._answers(torch.zeros(1, *shape, device=self._answers.answering.device))
 

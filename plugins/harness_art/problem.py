@@ -1,9 +1,9 @@
-"""A goal as a problem of classification: what libraries that attack classifiers are shown of a model.
+"""A Problem shows a goal as a problem of classification to libraries that attack classifiers.
 
-Class logits are shown as they are. Everything else (attributes, embeddings, a class to be reached by an
-attack that can only leave one) is a problem of two classes, "not reached" and "reached", with the logits
-(-m/2, m/2) of the goal's margin m: their cross-entropy is the logistic loss of m, and argmax decides as the
-goal does.
+Class logits are shown as they are. Everything else (attributes, embeddings, a targeted goal of an attack that
+supports only untargeted ones) is a problem of two classes, "not reached" and "reached", with the logits
+(-m/2, m/2) of the goal's margin m: their cross-entropy is the logistic loss of m, and their argmax is the
+decision of the goal.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from harness.handle import Handle
 from harness.specs import ACCESS_ORDER, Access
 
 NEVER = -1e4
-"""Logit of a class that is never the answer."""
+"""The logit of a class that is never the decision."""
 
 
 class SpentError(Exception):
-    """Nothing that an attack asked about reached its goal, for as long as it may look."""
+    """Too many images of an attack in a row did not reach the goal."""
 
 
 def two_logits(model: Handle, objective: Objective, x: Tensor, access: Access) -> Tensor:
-    """(B, 2) of images (B, C, H, W), not reached and reached; of a focused handle. One-hot for decisions."""
+    """Return logits (B, 2), not reached and reached, of images (B, C, H, W); one-hot for decisions."""
     if access == "decisions":
         return F.one_hot(model.reaches(x).long(), 2).float()
     margin = objective.margin(model(x))
@@ -34,17 +34,17 @@ def two_logits(model: Handle, objective: Objective, x: Tensor, access: Access) -
 
 
 def class_logits(model: Handle, x: Tensor, access: Access) -> Tensor:
-    """(B, K) logits of images (B, C, H, W); one-hot for decisions."""
+    """Return logits (B, K) of images (B, C, H, W); one-hot for decisions."""
     outputs = model(x)
     return F.one_hot(outputs.argmax(1), outputs.shape[1]).float() if access == "decisions" else outputs
 
 
 class Problem(nn.Module):
-    """The classifier that an attack is given for some cases; every answer is metered.
+    """A Problem is the classifier that an attack gets for some cases; all passes are counted.
 
-    Attacks ask about whatever images they like and do not say whose they are. Each is booked on the case
-    whose original is nearest. All cases must want the same of the model, unless it answers in classes: so a
-    wrong guess books a pass on another case, and never asks another question.
+    Attacks use any images, and do not say to which case they belong. The passes of each image are counted for
+    the case whose original is nearest. All cases must have the same goal, unless the logits are those of
+    classes: so a wrong guess counts a pass for another case, but never uses another goal.
     """
 
     def __init__(
@@ -59,14 +59,15 @@ class Problem(nn.Module):
         spare: int = 0,
         patience: int | None = None,
     ) -> None:
-        """
+        """Make the problem of some cases.
+
         Args:
             model: the handle of these cases.
             x: (B, C, H, W) their originals.
-            access: the most that is shown.
-            in_classes: show the model's own classes.
-            probabilities: show the softmax of the logits.
-            spare: classes added that are never the answer.
+            access: the largest access that is given.
+            in_classes: whether the logits are those of the model's own classes.
+            probabilities: whether the outputs are the softmax of the logits.
+            spare: the number of added classes that are never the decision.
             patience: how many images in a row may miss the goal before ``SpentError`` is raised.
         """
         super().__init__()
@@ -78,7 +79,7 @@ class Problem(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, K) of any images (N, C, H, W)."""
+        """Return the logits (N, K) of any images (N, C, H, W)."""
         guarded(x, self.access)
         x = x.to(self._originals)
         rows = self.rows(x)
@@ -95,7 +96,7 @@ class Problem(nn.Module):
         return logits.softmax(1) if self._probabilities and self.access != "decisions" else logits
 
     def rows(self, x: Tensor) -> Tensor:
-        """(N,) the case whose original each image is nearest to."""
+        """Return (N,) the case whose original is nearest to each image."""
         if len(self._originals) == 1:
             return torch.zeros(len(x), dtype=torch.long, device=x.device)
         with torch.no_grad():
@@ -110,18 +111,18 @@ class Problem(nn.Module):
 
 
 def guarded(x: Tensor, access: Access) -> None:
-    """Refuse images whose gradient is asked for where it is not to be seen."""
+    """Refuse images whose gradient is required if the access does not allow it."""
     if access != "gradients" and x.requires_grad and torch.is_grad_enabled():
         raise ContractError(f"the attack asked for gradients, but may see only {access}")
 
 
 def answers_in_classes(objective: Objective, *, leaves: bool, reaches: bool) -> bool:
-    """Whether a goal can be shown as the model's own classes to an attack that can leave or reach one."""
+    """Tell whether a goal can use the model's own classes with an attack that leaves, or reaches, a class."""
     return isinstance(objective, ClassObjective) and (reaches if objective.towards else leaves)
 
 
 def shares(objective: Objective, cases: Tensor, *, alone: bool, together: bool) -> list[Tensor]:
-    """The cases (K,) in calls of their own, all in one, or those that want the same in one each."""
+    """Group the cases (K,) of each call: one case alone, all together, or those with the same goal."""
     if not len(cases):
         return []
     if alone:

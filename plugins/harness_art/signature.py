@@ -1,4 +1,4 @@
-"""Signature: what a manifest can give to one of the Toolbox's attacks, read from the Toolbox itself."""
+"""The parameters that a manifest can give to an attack are read from the Toolbox's own signature."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _WRITTEN: dict[str, Any] = {
     "float | None": float | None,
     "str | None": str | None,
 }
-"""Annotations as the Toolbox writes them, of which a manifest knows the type."""
+"""Annotations as the Toolbox writes them, with the types that a manifest can give."""
 
 
 def own_parameters(row: Bridged, attack: type) -> dict[str, inspect.Parameter]:
-    """The Toolbox's parameters that a manifest gives, by the manifest's name for them.
+    """Return the Toolbox's parameters that a manifest can give, by their names in the manifest.
 
     Raises:
         CatalogError: this version of the Toolbox has a parameter of a type that no manifest can give.
@@ -34,7 +34,7 @@ def own_parameters(row: Bridged, attack: type) -> dict[str, inspect.Parameter]:
         if kind is None:
             kind = _WRITTEN.get(str(parameter.annotation).strip("'\""), parameter.annotation)
         if isinstance(kind, str):
-            raise CatalogError(f"art/{row.name}: no manifest can give {name}, a {kind}")
+            raise CatalogError(f"art/{row.name}: a manifest cannot give {name} of the type {kind}")
         default = row.defaults.get(name, parameter.default)
         ours = row.renamed.get(name, name)
         found[ours] = inspect.Parameter(
@@ -44,7 +44,7 @@ def own_parameters(row: Bridged, attack: type) -> dict[str, inspect.Parameter]:
 
 
 def signature_of(row: Bridged, attack: type) -> inspect.Signature:
-    """The signature of the attack as the harness calls it."""
+    """Return the signature of the attack as the harness calls it."""
     positional = [
         inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Any)
         for name in ("model", "x", "objective", "threat")

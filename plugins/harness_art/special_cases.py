@@ -1,4 +1,4 @@
-"""Single attacks of the Toolbox need more than the table says; it is done here, attack by attack."""
+"""Some attacks of the Toolbox need more than the table says; each of these special cases is handled here."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from harness_art.bridged import Bridged
 from harness_art.toolbox_output import NumpyOfGeoDA
 
 DRAWN_STARTS = ("HopSkipJump", "BoundaryAttack")
-"""These would draw the image that they start from out of a generator that nobody can seed."""
+"""These attacks would choose their starting image with a generator that cannot be seeded."""
 STEP = 1 / 3
-"""Of eps: the Toolbox's own defaults are eps = 0.3 and eps_step = 0.1."""
+"""The default step as a share of eps: the Toolbox's own defaults are eps = 0.3 and eps_step = 0.1."""
 GREY_LEVELS = 255
 
 
 def prepared(name: str) -> None:
-    """What must be so before an attack is made."""
+    """Prepare the Toolbox before an attack is made."""
     if name == "GeoDA":
         module = importlib.import_module("art.attacks.evasion.geometric_decision_based_attack")
         if not isinstance(module.__dict__["np"], NumpyOfGeoDA):
@@ -41,11 +41,11 @@ def arguments_of(
     values: Mapping[str, Any],
     cases: int,
 ) -> dict[str, Any]:
-    """What the Toolbox's class is made with, beside the estimator.
+    """Return the arguments of the Toolbox's class, beside the estimator.
 
     Args:
-        values: of the manifest.
-        cases: how many are attacked in this call.
+        values: the parameters of the manifest.
+        cases: the number of cases in this call.
     """
     known = inspect.signature(attack).parameters
     theirs = {ours: name for name, ours in row.renamed.items()}
@@ -80,7 +80,7 @@ def arguments_of(
 
 
 def _ensemble(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """The attacks of AutoAttack as it makes them itself, silent, and of as many steps as were asked for."""
+    """Return AutoAttack's own attacks, without progress bars and with the given number of steps."""
     from art.attacks.evasion import AutoProjectedGradientDescent, DeepFool, SquareAttack
 
     names = given.pop("attacks")
@@ -90,9 +90,7 @@ def _ensemble(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
         if estimator.nb_classes < 3:
             names.remove("apgd-dlr")
     if "apgd-dlr" in names and estimator.nb_classes < 3:
-        raise AttackError(
-            "art/AutoAttack: apgd-dlr is not defined below three classes; leave it out of attacks"
-        )
+        raise AttackError("art/AutoAttack: apgd-dlr needs at least three classes; leave it out of attacks")
     if not names:
         raise AttackError("art/AutoAttack: attacks = [] is empty; leave it out to mean all")
     common = {"norm": given["norm"], "eps": given["eps"]}
@@ -124,7 +122,7 @@ def _ensemble(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _inner(attacker: str, norm: str | None, eps: float | None) -> dict[str, Any]:
-    """Parameters of the attack on single images inside a universal one."""
+    """Return the parameters of the attack on single images inside a universal attack."""
     if attacker == "fgsm":
         return {"norm": np.inf if norm == "linf" else 2, "eps": eps}
     silent: dict[str, Any] = {"verbose": False}
@@ -136,7 +134,7 @@ def _inner(attacker: str, norm: str | None, eps: float | None) -> dict[str, Any]
 
 
 def universal_change(attack: Any) -> Tensor:
-    """(1, C, H, W) what a universal attack has learnt."""
+    """Return the change (1, C, H, W) that a universal attack has learnt."""
     return torch.from_numpy(np.asarray(attack.noise, np.float32))
 
 
@@ -149,7 +147,7 @@ def drawn_start(
     rng: CaseRandom,
     mask: Any,
 ) -> Any:
-    """A random image (1, C, H, W) that reaches the goal, as the Toolbox looks for it; None if none does."""
+    """Return a random image (1, C, H, W) that reaches the goal, found as in the Toolbox; None without one."""
     wanted = labels.argmax(1)[0]
     for _ in range(values["init_size"]):
         image = rng.uniform(x.shape[1:]).numpy()

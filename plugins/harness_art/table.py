@@ -1,5 +1,4 @@
-"""Table of the Toolbox's evasion attacks: how each is offered, and why the others are not; imports neither
-torch nor the Toolbox."""
+"""This table says how each evasion attack of the Toolbox is offered, or why not; it imports no torch."""
 
 from __future__ import annotations
 
@@ -13,14 +12,14 @@ from harness.specs import Parameters
 from harness_art.bridged import Above, Bridged, Count
 
 _STEP: dict[str, Any] = {"eps_step": None}
-_STEP_NOTE = "`eps_step` is `eps / 3` by default, the Toolbox's own proportion"
+_STEP_NOTE = "the default of `eps_step` is `eps / 3`, the Toolbox's own proportion"
 _NORMS = Literal["inf", "1", "2", "wasserstein"]
 _INNER = Literal["deepfool", "carlini", "carlini_inf", "ead", "fgsm", "bim", "pgd"]
 
 
 def _descent(parameters: Parameters) -> tuple[float, float]:
     starts = max(1, parameters["num_random_init"])
-    # to begin with, and to choose the best of several starts
+    # two passes at the start, and one to choose the best of several starts
     return 2.0 + starts * (parameters["max_iter"] + 1.0), float(starts * parameters["max_iter"])
 
 
@@ -30,7 +29,7 @@ def _iterated(parameters: Parameters) -> tuple[float, float]:
 
 def _one_step(parameters: Parameters) -> tuple[float, float]:
     starts, size = max(1, parameters["num_random_init"]), parameters["eps_step"]
-    # of eps, which the parameters do not tell, no more than the whole range
+    # eps is not a parameter; it is at most the whole range
     tests = (1 / size if size else 3.0) if parameters["minimal"] else 0.0
     return 3.0 + 2.0 * starts + tests, float(starts)
 
@@ -54,7 +53,7 @@ _on_probabilities = partial(Bridged, norms=(), access="scores", alone=True, answ
 ATTACKS: tuple[Bridged, ...] = (
     Bridged(
         name="AutoAttack",
-        summary="APGD on two losses, DeepFool and Square, one after the other on what still resists",
+        summary="APGD on two losses, DeepFool and Square, each on the images that resisted the others",
         source="Croce and Hein 2020",
         given=("attacks", "estimator_orig", "parallel_pool_size"),
         defaults=_STEP,
@@ -64,18 +63,18 @@ ATTACKS: tuple[Bridged, ...] = (
             "max_iter": (Count | None, None),
             "nb_restarts": (Annotated[int, Ge(1)], 5),
         },
-        note="`attacks` by name; without `apgd-dlr` below three classes, for that loss is not defined there; "
-        "`every_target` is the Toolbox's `targeted`; `max_iter` and `nb_restarts` are of each of them; "
+        note="`attacks` are names; without `apgd-dlr` for two classes, where its loss is not defined; "
+        "`every_target` is the Toolbox's `targeted`; `max_iter` and `nb_restarts` hold for each attack; "
         + _STEP_NOTE,
     ),
     _adapting(
         name="AutoConjugateGradient",
-        summary="conjugate gradients with steps that adapt, and restarts",
+        summary="conjugate gradients with adaptive steps, and restarts",
         source="Yamamura et al. 2022",
     ),
     _adapting(
         name="AutoProjectedGradientDescent",
-        summary="projected gradient descent with steps that adapt, and restarts (APGD)",
+        summary="projected gradient descent with adaptive steps, and restarts (APGD)",
         source="Croce and Hein 2020",
     ),
     _stepping(
@@ -87,25 +86,25 @@ ATTACKS: tuple[Bridged, ...] = (
     ),
     _from_decisions(
         name="BoundaryAttack",
-        summary="a walk along the decision boundary, towards the original",
+        summary="a random walk along the decision boundary towards the original",
         source="Brendel et al. 2018",
         norms=("l2",),
         targets=True,
-        note="the bridge draws the image that it starts from",
+        note="the bridge chooses its starting image",
     ),
     Bridged(
         name="CarliniL0Method",
-        summary="Carlini and Wagner, in ever fewer pixels",
+        summary="Carlini and Wagner, with fewer and fewer pixels (L0)",
         source="Carlini and Wagner 2017",
         norms=(),
         alone=True,
         targets=True,
         given=("mask",),
-        note="small in L0, which is no norm of a threat",
+        note="small in L0, which is not a norm of a threat",
     ),
     _minimum_l2(
         name="CarliniL2Method",
-        summary="Carlini and Wagner: the smallest L2 that a search over its weight finds",
+        summary="Carlini and Wagner: Adam on distance plus loss, with a search for the constant",
         source="Carlini and Wagner 2017",
         targets=True,
     ),
@@ -123,7 +122,7 @@ ATTACKS: tuple[Bridged, ...] = (
         summary="steps to the nearest boundary of a linearised model",
         source="Moosavi-Dezfooli et al. 2016",
         labels="never",
-        note="its images lie on the boundary: raise `epsilon` where rounding to 8 bits undoes them",
+        note="its images lie on the boundary: increase `epsilon` if rounding to 8 bits undoes them",
     ),
     _minimum_l2(
         name="ElasticNet",
@@ -140,28 +139,28 @@ ATTACKS: tuple[Bridged, ...] = (
         masks=True,
         defaults=_STEP,
         passes=_one_step,
-        note="`minimal` lengthens the step by `eps_step` up to `eps`; " + _STEP_NOTE,
+        note="with `minimal`, the step grows by `eps_step` up to `eps`; " + _STEP_NOTE,
     ),
     _from_decisions(
         name="GeoDA",
-        summary="the smallest step to a boundary whose normal is estimated from decisions",
+        summary="steps to a decision boundary whose normal is estimated from decisions",
         source="Rahmati et al. 2020",
         norms=("l2", "linf"),
         kinds={"max_iter": Annotated[int, Ge(300)]},
-        note="square images; gives up after `max_iter` images in a row that do not reach the goal",
+        note="for square images; ends after `max_iter` images in a row that do not reach the goal",
     ),
     _from_decisions(
         name="HopSkipJump",
-        summary="a walk along the decision boundary, its normal estimated from decisions",
+        summary="steps along the decision boundary, with its normal estimated from decisions",
         source="Chen et al. 2020",
         norms=("l2", "linf"),
         targets=True,
         masks=True,
-        note="the bridge draws the image that it starts from",
+        note="the bridge chooses its starting image",
     ),
     _stepping(
         name="MomentumIterativeMethod",
-        summary="steps along gradients gathered with momentum (MI-FGSM)",
+        summary="steps along the loss gradient with momentum (MI-FGSM)",
         source="Dong et al. 2018",
         passes=_iterated,
     ),
@@ -178,7 +177,7 @@ ATTACKS: tuple[Bridged, ...] = (
         source="Su et al. 2019",
         labels="never",
         kinds={"es": Literal[0, 1]},
-        note="`th` pixels, the fewest by default; `es = 0` needs the package cma",
+        note="`th` pixels, by default the fewest possible; `es = 0` needs the package cma",
     ),
     _projected(
         name="ProjectedGradientDescent",
@@ -186,48 +185,48 @@ ATTACKS: tuple[Bridged, ...] = (
     ),
     _projected(
         name="ProjectedGradientDescentNumpy",
-        summary="the same, computed in numpy",
+        summary="projected gradient descent on the loss, computed in numpy",
     ),
     _projected(
         name="ProjectedGradientDescentPyTorch",
-        summary="the same, computed in torch",
+        summary="projected gradient descent on the loss, computed in torch",
     ),
     _adapting(
         name="RescalingAutoConjugateGradient",
-        summary="conjugate gradients, rescaled, with steps that adapt, and restarts",
+        summary="rescaled conjugate gradients with adaptive steps, and restarts",
         source="Yamamura et al. 2024",
     ),
     Bridged(
         name="SaliencyMapMethod",
-        summary="two components at a time, by the Jacobian (JSMA)",
+        summary="changes of two components at a time, chosen by the Jacobian (JSMA)",
         source="Papernot et al. 2016",
         norms=(),
         labels="targets",
-        note="small in L0, which is no norm of a threat; towards a random class where the goal names none",
+        note="small in L0, which is not a norm of a threat; towards a random class for untargeted goals",
     ),
     Bridged(
         name="ShadowAttack",
-        summary="smooth, colourless shadows of any size",
+        summary="large, smooth changes that resemble shadows",
         source="Ghiasi et al. 2020",
         norms=(),
         alone=True,
         labels="targets",
         added={"copies": (Count, 400)},
-        note="one or three channels; `copies` is the Toolbox's `batch_size`, noisy copies per step",
+        note="for one or three channels; `copies` is the Toolbox's `batch_size`, the noisy copies per step",
     ),
     _from_decisions(
         name="SignOPTAttack",
-        summary="the direction with the nearest boundary, by the signs of its changes",
+        summary="a search for the direction of the nearest boundary, from decisions",
         source="Cheng et al. 2020",
         norms=("l2",),
         classes=3,
         given=("eval_perform",),
         kinds={"epsilon": Above, "beta": Above},
-        note="refuses two classes; sees a third one that is never decided",
+        note="refuses two classes, so a third one is added that is never the decision",
     ),
     _on_probabilities(
         name="SimBA",
-        summary="steps along pixels or cosines, kept where they help",
+        summary="random steps in pixels or cosines, kept if they help",
         source="Guo et al. 2019",
         targets=True,
         constants={"batch_size": 1},
@@ -236,36 +235,36 @@ ATTACKS: tuple[Bridged, ...] = (
     ),
     Bridged(
         name="SpatialTransformation",
-        summary="the worst of a grid of shifts and turns",
+        summary="the worst of a grid of translations and rotations",
         source="Engstrom et al. 2019",
         access="decisions",
         norms=(),
         alone=True,
         labels="never",
-        note="by default it does nothing: give `max_translation` (%) or `max_rotation` (degrees)",
+        note="changes nothing by default: give `max_translation` (%) or `max_rotation` (degrees)",
     ),
     Bridged(
         name="SquareAttack",
-        summary="random squares, kept where they help",
+        summary="random squares, kept if they help",
         source="Andriushchenko et al. 2020",
         access="scores",
         given=("adv_criterion", "loss"),
         passes=_squares,
-        note="in L2 of images of 10 pixels and more",
+        note="in L2 for images of at least 10 pixels per side",
     ),
     Bridged(
         name="TargetedUniversalPerturbation",
-        summary="one change towards one class for many images, from steps on each",
+        summary="one change towards a class for many images, from steps on each",
         source="Hirano and Takemoto 2020",
         labels="reached",
         universal=True,
         given=("attacker", "attacker_params"),
         kinds={"delta": Annotated[float, Ge(0), Le(1)]},
-        note="by FGSM steps of the size of the budget",
+        note="uses FGSM steps as large as the budget",
     ),
     Bridged(
         name="ThresholdAttack",
-        summary="every component by at most a threshold, found by an evolution",
+        summary="changes up to a threshold, found by an evolutionary search",
         source="Kotyan and Vargas 2022",
         access="scores",
         norms=("linf",),
@@ -276,38 +275,38 @@ ATTACKS: tuple[Bridged, ...] = (
         given=("th",),
         kinds={"es": Literal[0, 1]},
         defaults={"es": 1},
-        note="asks about as many images per step as one has components; `es = 0`, the Toolbox's default, "
+        note="needs as many passes per step as an image has components; `es = 0`, the Toolbox's default, "
         "needs the package cma",
     ),
     Bridged(
         name="UniversalPerturbation",
-        summary="one change for many images, from minimal changes of each",
+        summary="one change for many images, from minimum-norm changes of each",
         source="Moosavi-Dezfooli et al. 2017",
         universal=True,
         given=("attacker_params",),
         kinds={"attacker": _INNER, "delta": Annotated[float, Ge(0), Le(1)]},
-        note="an `attacker` that keeps to a budget is given that of the threat",
+        note="an `attacker` with a budget gets that of the threat",
     ),
     Bridged(
         name="VirtualAdversarialMethod",
-        summary="the direction in which answers change most, by finite differences",
+        summary="the direction in which the outputs change most, by finite differences",
         source="Miyato et al. 2016",
         access="scores",
         norms=("l2",),
         labels="never",
         answers="probabilities",
-        note="asks about every component of the image at every step; `finite_diff` of 1e-6 is below what "
-        "float32 tells",
+        note="needs a pass for every component of the image at every step; `finite_diff` of 1e-6 is below "
+        "the precision of float32",
     ),
     Bridged(
         name="Wasserstein",
-        summary="a ball of the Wasserstein distance: mass moved between neighbouring pixels",
+        summary="changes in a Wasserstein ball, which move mass between neighbouring pixels",
         source="Wong et al. 2019",
         norms=(),
         targets=True,
         renamed={"norm": "step_norm", "eps": "radius"},
         kinds={"norm": _NORMS, "ball": _NORMS, "eps": Above, "eps_step": Above},
-        note="`radius` and `step_norm` are the Toolbox's `eps` and `norm`, which mean something else here",
+        note="`radius` and `step_norm` are the Toolbox's `eps` and `norm`, which have another meaning here",
     ),
     _minimum_l2(
         name="ZooAttack",
@@ -320,32 +319,32 @@ ATTACKS: tuple[Bridged, ...] = (
 )
 
 LEFT_OUT: Mapping[str, str] = {
-    "AdversarialPatch": "a printed patch, not a change of one image",
-    "AdversarialPatchNumpy": "a printed patch, not a change of one image",
-    "AdversarialPatchPyTorch": "a printed patch, not a change of one image",
+    "AdversarialPatch": "makes a printed patch, not a change of one image",
+    "AdversarialPatchNumpy": "makes a printed patch, not a change of one image",
+    "AdversarialPatchPyTorch": "makes a printed patch, not a change of one image",
     "AdversarialPatchTensorFlowV2": "TensorFlow only",
-    "AdversarialTexturePyTorch": "object trackers in video",
-    "BrendelBethgeAttack": "compiled by numba, which is not among the dependencies",
-    "CarliniWagnerASR": "speech",
+    "AdversarialTexturePyTorch": "for object trackers in video",
+    "BrendelBethgeAttack": "needs numba, which is not a dependency",
+    "CarliniWagnerASR": "for speech",
     "CompositeAdversarialAttackPyTorch": "needs the package kornia",
-    "DPatch": "object detectors",
-    "DecisionTreeAttack": "decision trees",
+    "DPatch": "for object detectors",
+    "DecisionTreeAttack": "for decision trees",
     "FeatureAdversariesNumpy": "needs a guide image and a layer for each case",
     "FeatureAdversariesPyTorch": "needs a guide image and a layer for each case",
     "FeatureAdversariesTensorFlowV2": "TensorFlow only",
-    "FrameSaliencyAttack": "video",
-    "GRAPHITEBlackbox": "a printed patch, for objects seen from many sides",
-    "GRAPHITEWhiteboxPyTorch": "a printed patch, for objects seen from many sides",
-    "HighConfidenceLowUncertainty": "Gaussian processes",
-    "ImperceptibleASR": "speech",
-    "ImperceptibleASRPyTorch": "speech",
-    "LaserAttack": "a laser pointed at an object; takes Python objects, which no manifest can give",
-    "LowProFool": "tables, not images",
-    "MalwareGDTensorFlow": "malware",
-    "OverTheAirFlickeringPyTorch": "video",
-    "OverloadPyTorch": "object detectors",
+    "FrameSaliencyAttack": "for video",
+    "GRAPHITEBlackbox": "makes a printed patch, for objects seen from many sides",
+    "GRAPHITEWhiteboxPyTorch": "makes a printed patch, for objects seen from many sides",
+    "HighConfidenceLowUncertainty": "for Gaussian processes",
+    "ImperceptibleASR": "for speech",
+    "ImperceptibleASRPyTorch": "for speech",
+    "LaserAttack": "for a laser on an object; needs Python objects, which a manifest cannot give",
+    "LowProFool": "for tables, not for images",
+    "MalwareGDTensorFlow": "for malware",
+    "OverTheAirFlickeringPyTorch": "for video",
+    "OverloadPyTorch": "for object detectors",
     "ProjectedGradientDescentTensorFlowV2": "TensorFlow only",
-    "RobustDPatch": "object detectors",
-    "SNAL": "object detectors",
+    "RobustDPatch": "for object detectors",
+    "SNAL": "for object detectors",
 }
 """The Toolbox's other evasion attacks, and why they are not offered."""

@@ -1,4 +1,4 @@
-"""The Toolbox is kept from logging, from writing files, and from ending in a traceback."""
+"""The Toolbox is prevented from logging, from writing files, and from raising errors of several lines."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from harness_art.problem import SpentError
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The Toolbox's logs and warnings unheard inside; everybody else's as they are.
+    """Ignore the logs and warnings of the Toolbox, but not those of other code.
 
-    Its progress bars and prints are switched off where its attacks are made.
+    Its progress bars and prints are switched off when its attacks are made.
     """
     logger = logging.getLogger("art")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)  # its modules' loggers have no level of their own
-    # AutoAttack imports this fork of the standard module and, in one process, does not use it.
+    # AutoAttack imports this fork of the standard module, but does not use it in a single process.
     lent = "multiprocess" not in sys.modules and not _installed("multiprocess")
     if lent:
         sys.modules["multiprocess"] = multiprocessing
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.filterwarnings("ignore", module=r"art(\.|$)")
-            # Raised inside numpy and torch on its behalf; a model's own are heard when the judge asks it.
+            # These are raised inside numpy and torch by the Toolbox; the judge's call shows those of a model.
             for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, RuntimeWarning):
                 warnings.simplefilter("ignore", category)
             yield
@@ -45,10 +45,10 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Whatever the Toolbox raises as one line that names the attack.
+    """Turn what the Toolbox raises into one line that names the attack.
 
     Raises:
-        AttackError: it raised something of its own.
+        AttackError: the Toolbox raised an exception of its own.
     """
     try:
         yield
@@ -62,8 +62,10 @@ def explained(name: str) -> Iterator[None]:
 
 
 class NumpyOfGeoDA(types.ModuleType):
-    """numpy for the Toolbox's module of GeoDA, which calls a name that numpy 2 has no more, and which would
-    save its table of cosines in the working folder."""
+    """NumpyOfGeoDA replaces numpy in the Toolbox's module of GeoDA.
+
+    GeoDA calls a name that numpy 2 no longer has, and would save a table of cosines in the working folder.
+    """
 
     def __init__(self) -> None:
         super().__init__("numpy")
@@ -73,14 +75,14 @@ class NumpyOfGeoDA(types.ModuleType):
 
     @staticmethod
     def mat(rows: Any) -> Any:
-        """A two-dimensional array whose products are those of matrices."""
+        """Return a two-dimensional array whose products are those of matrices."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PendingDeprecationWarning)
             return np.asmatrix(rows)
 
     @staticmethod
     def save(*args: object, **kwargs: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def _installed(name: str) -> bool:

@@ -92,7 +92,7 @@ def _both(
     )
 
 
-_RELATIVE = "`rel_stepsize` is a share of `eps`"
+_RELATIVE = "`rel_stepsize` is relative to `eps`"
 
 _minimum_l2 = partial(Bridged, norms=("l2",), budget="minimal")
 _decisions = partial(Bridged, access="decisions", alone=True)

@@ -138,7 +138,7 @@ def test_what_is_missing_is_said() -> None:
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)), "classes"
     )
     for complaint, call in {
-        "which attribute is asked about": lambda: harness.to_art(attributes),
+        "the model has several attributes": lambda: harness.to_art(attributes),
         'did you mean "Smiling"': lambda: harness.to_art(named, attribute="Smilling"),
         "attribute 3 is outside the model's 3": lambda: harness.to_art(named, attribute=3),
         "give anchor=": lambda: harness.to_art(embedding),
@@ -147,7 +147,7 @@ def test_what_is_missing_is_said() -> None:
             harness.wrap_model(embedding.module, "embedding"), anchor=torch.zeros(5)
         ),
         '"anchor" is for models with head "embedding"': lambda: harness.to_art(named, anchor=torch.zeros(5)),
-        "wrap it: harness.wrap_model": lambda: harness.to_art(attributes.module),
+        "wrap it with harness.wrap_model": lambda: harness.to_art(attributes.module),
         "input_shape": lambda: harness.to_art(model_of("classes"), input_shape=(3, 8)),
         "the size of the images is not known before": lambda: harness.to_art(flexible).input_shape,
         "the number of classes is not known before": lambda: harness.to_art(flexible).nb_classes,

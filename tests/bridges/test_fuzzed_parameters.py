@@ -134,7 +134,7 @@ def test_a_parameter_that_only_the_toolbox_refuses_is_named() -> None:
     with pytest.raises(AttackError, match=r"max_iter = 0 must be int of at least 1"):
         attacked("art/HopSkipJump", max_iter=0)
     flip = setting_of("flip")
-    with pytest.raises(AttackError, match="apgd-dlr is not defined below three classes"):
+    with pytest.raises(AttackError, match="apgd-dlr needs at least three classes"):
         harness.attack(
             "art/AutoAttack",
             flip.model,
