@@ -55,6 +55,8 @@ def test_left_out():
 def _few_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each run inside this one would import all plugins anew."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    # pytest-benchmark would take each run for one of xdist's, and time nothing.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
 
 
 def run(pytester: pytest.Pytester, source: str, *options: str) -> pytest.RunResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from harness.catalog import catalog
 from harness.cli import VERBS, parser
 from harness.manifest import read_suite
 from harness.plan.planner import plan
+from harness.results import read_results
+from tests.leaderboard.board_fixture import cell, record, write
 
 ROOT = Path(__file__).parent.parent
 EXTRAS = ROOT / "tests/thirdparty/face_extras"
@@ -49,6 +52,24 @@ def test_the_python_of_the_attacks_page_runs() -> None:
     names: dict[str, object] = {}
     exec(example.replace("print(", "("), names)
     assert names["outcome"].rows.tolist() == [4, 5, 6, 7]  # type: ignore[attr-defined]
+
+
+def test_the_analysis_of_the_plugins_page_runs(tmp_path: Path) -> None:
+    (example,) = [
+        block
+        for block in blocks((ROOT / "docs/plugins.md").read_text(encoding="utf-8"), "python")
+        if "CLAIMS" in block
+    ]
+    names: dict[str, Any] = {"__name__": "spread"}
+    exec(compile(example, "spread.py", "exec", dont_inherit=True), names)
+    cells = [
+        cell([record(name, success=name in fooled) for name in "abcdefghij"], attack=attack)
+        for attack, fooled in (("pgd", "abcdefgh"), ("noise", "a"))
+    ]
+    found = names["run"](read_results(write(tmp_path, cells)))
+    assert found.table["verdict"].tolist() == ["holds", "holds"]
+    assert "noise: 10.0 % [" in found.table["ours"][0]
+    assert [axes.get_title() for axes in found.figure.axes] == ["moon"]
 
 
 def test_the_attacks_page_names_every_attack_of_ours() -> None:

@@ -28,7 +28,7 @@ FOLDER = "analyses"
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What an analysis found."""
+    """An analysis found a table, and where people would rather look a figure."""
 
     table: pd.DataFrame
     """One row per thing compared; plain columns, no index of meaning."""
@@ -38,7 +38,7 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Written:
-    """One analysis, written or failed."""
+    """A written analysis has files, or the error that it failed with."""
 
     label: str
     files: tuple[Path, ...] = ()

@@ -1,4 +1,4 @@
-"""Claims: what a paper states, held against records, with a verdict for each."""
+"""Claims are what a paper states; each is held against records, and gets a verdict."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ Form = Callable[[float], str]
 
 
 class Basis(Protocol):
-    """What a number is of: a model under an attack, say."""
+    """A basis is what a number is computed from, such as a model under an attack."""
 
     @property
     def name(self) -> str:
-        """What details call it."""
+        """Return what details call it."""
 
     @property
     def coverage(self) -> float | None:
-        """The share of its planned cases that have an outcome; None where the plan is not known."""
+        """Return the share of its planned cases that have an outcome; None where the plan is not known."""
 
     @property
     def reason(self) -> str | None:
-        """Why a number of it is missing; None where nothing is amiss."""
+        """Return why a number of it is missing; None where none is."""
 
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """One comparison that the records allow."""
+    """A finding is one comparison that the records allow."""
 
     text: str
     holds: bool
@@ -50,7 +50,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Missing:
-    """One comparison that the records do not allow, and why."""
+    """A comparison is missing where the records do not allow it."""
 
     why: str
 
@@ -60,7 +60,7 @@ Judged = Iterable[Finding | Missing]
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of a paper, and how it is judged."""
+    """A claim is a statement of a paper, with a judge."""
 
     name: str
     paper: str
@@ -77,7 +77,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Quote:
-    """A published number."""
+    """A quote is a number that others published."""
 
     name: str
     value: float
@@ -224,7 +224,7 @@ def _parts(findings: Sequence[Finding], absent: Sequence[str]) -> list[str]:
 def table(
     claims: Iterable[Claim],
     subjects: Iterable[Any],
-    bars: Any,
+    bars: Any = None,
     reservations: Callable[[Sequence[Any]], Iterable[str]] | None = None,
 ) -> pd.DataFrame:
     """Judge claims on subjects: one row per subject and claim; see ``verdict`` for the columns.
@@ -233,7 +233,7 @@ def table(
         subjects: what claims are judged on, such as the cells of one data set; the mapping ``identity`` of
             each tells it from others.
         bars: from where on claims hold; the mapping ``told`` has what stands for the names in braces in
-            their conditions.
+            their conditions. None where they have none.
     """
     claims = list(claims)
     rows = (
@@ -241,7 +241,7 @@ def table(
             **subject.identity,
             "claim": claim.name,
             "paper": claim.paper,
-            "conditions": claim.conditions.format(**bars.told),
+            "conditions": claim.conditions.format(**bars.told if bars else {}),
             **verdict(claim.judge(subject, bars), claim.missing, reservations),
         }
         for subject in subjects

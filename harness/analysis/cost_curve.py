@@ -37,7 +37,7 @@ ACROSS = 3
 
 @dataclass(frozen=True)
 class Spent:
-    """What was spent on the cases of a cell that were right before the attack."""
+    """Spent is the cost of the cases of a cell that were classified correctly before the attack."""
 
     images: npt.NDArray[np.intp]  # (N,) codes
     passes: Numbers  # (N,) forward and backward, until the returned image was found or else in all
@@ -47,10 +47,10 @@ class Spent:
 
 
 def run(results: Results, *, points: int = 200) -> Analysis:
-    """Share of cases broken after so many passes, forward and backward, per model and attack.
+    """Return the share of cases on which an attack has succeeded after so many passes, per model and attack.
 
     Rows: cell x passes; those at which the share rises, at most ``points`` of them, and one at the most that
-    was spent on a case (``last``). Over cases that were right before the attack and have an outcome;
+    was spent on a case (``last``). Over correctly classified cases that have an outcome;
     transferred adversarials cost this model nothing and are left out. An attack that says when it found its
     image is charged until then, its backward passes in proportion; another is charged all that it spent on
     the case. ``mean_passes`` is what a case costs on average if every attack is stopped after ``passes``.
@@ -70,7 +70,7 @@ def run(results: Results, *, points: int = 200) -> Analysis:
             rows += [dict(zip(CELL, place, strict=True)) | row for row in curve(spent, points)]
     if not rows:
         raise HarnessError(
-            f"{results.path}: no case that was right before an attack has an outcome; attack one"
+            f"{results.path}: no case that was classified correctly before an attack has an outcome"
         )
     table = pd.DataFrame(rows)
     table["stand_in_for"] = table["stand_in_for"].astype(object).where(table["stand_in_for"].notna(), None)
@@ -78,7 +78,7 @@ def run(results: Results, *, points: int = 200) -> Analysis:
 
 
 def _spent(cases: pd.DataFrame) -> Spent:
-    """What was spent on those that were right and have an outcome and a cost."""
+    """Return what was spent on the cases that were right and have an outcome and a cost."""
     kept = cases["error"].isna() & cases["clean_correct"].eq(True) & cases["success"].notna()
     cases = cases[kept & cases["forwards"].notna()]
     forwards, backwards = (cases[name].fillna(0).to_numpy(np.float64) for name in ("forwards", "backwards"))
@@ -97,7 +97,7 @@ def _spent(cases: pd.DataFrame) -> Spent:
 
 
 def curve(spent: Spent, points: int) -> list[dict[str, Any]]:
-    """The rows of one cell, by rising passes; the last one at the most that was spent on a case."""
+    """Return the rows of one cell, by rising passes; the last is at the most that was spent on a case."""
     n = spent.success.size
     ends = float(max(spent.whole.max(), spent.passes.max()))
     at = np.sort(spent.passes[spent.success])
@@ -105,18 +105,18 @@ def curve(spent: Spent, points: int) -> list[dict[str, Any]]:
     if steps.size > points:  # those that keep the shape: equal parts of the successes
         steps = np.unique(at[np.linspace(0, at.size - 1, points).round().astype(int)])
     steps = np.append(steps[steps < ends], ends)
-    # A case is charged until it is broken; one that is not, until the attack gave up or is stopped.
+    # A case is charged until the attack succeeds; otherwise until the attack gave up or is stopped.
     charged = np.sort(np.where(spent.success, spent.passes, spent.whole))
     summed = np.concatenate([[0.0], np.cumsum(charged)])
     rows = []
     for passes in steps.tolist():
-        broken = spent.success & (spent.passes <= passes)
+        fooled = spent.success & (spent.passes <= passes)
         under = int(np.searchsorted(charged, passes, side="right"))
-        estimate = rate(broken, spent.images)
+        estimate = rate(fooled, spent.images)
         rows.append(
             {
                 "passes": int(passes),
-                "successes": int(np.count_nonzero(broken)),
+                "successes": int(np.count_nonzero(fooled)),
                 "n": n,
                 "rate": estimate.value,
                 "low": estimate.low,
@@ -130,7 +130,7 @@ def curve(spent: Spent, points: int) -> list[dict[str, Any]]:
 
 
 def _figure(table: pd.DataFrame) -> Figure | None:
-    """One panel per model, one line per attack and threat; None where no attack asked the model anything."""
+    """Draw a panel per model, a line per attack and threat; None where no attack asked the model anything."""
     drawn = table[table.groupby(list(CELL), dropna=False)["passes"].transform("max") > 0]
     if drawn.empty:
         return None
@@ -152,13 +152,13 @@ def _figure(table: pd.DataFrame) -> Figure | None:
     entries = {f"{attack}, {threat}": look for (attack, threat), look in styles.items()}
     drawing.legend_beside(figure, entries, handlelength=3.5)
     # A single data set and goal stand above all panels.
-    told = ["Cases broken, of those right before", *([] if several else places[:1])]
+    told = ["Cases fooled, of those classified correctly", *([] if several else places[:1])]
     drawing.title(figure, ": ".join(told))
     return figure
 
 
 def _styles(drawn: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
-    """The look of each attack and threat, the same in all panels: a colour by attack, a line by threat."""
+    """Return the look of each attack and threat in all panels: a colour by attack, a line by threat."""
     styles = {}
     for place, (attack, rows) in enumerate(drawn.groupby("attack", sort=True)):
         for turn, threat in enumerate(sorted(rows["threat"].unique(), key=_by_number)):
@@ -168,7 +168,7 @@ def _styles(drawn: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def _by_number(threat: str) -> tuple[Any, ...]:
-    """Threats by norm and budget, 2/255 before 16/255."""
+    """Return a key that sorts threats by norm and budget, 2/255 before 16/255."""
     norm, _, rest = threat.partition(" ")
     top, _, bottom = rest.partition(" ")[0].partition("/")
     try:
@@ -178,7 +178,7 @@ def _by_number(threat: str) -> tuple[Any, ...]:
 
 
 def _draw(axes: Axes, line: pd.DataFrame, style: dict[str, Any]) -> None:
-    """A step for each success; the mark is where the attack ended."""
+    """Draw a step for each success, and a mark where the attack ended."""
     # A logarithmic axis has no 0: what cost nothing stands at 1.
     passes = line["passes"].to_numpy(float).clip(1)
     shares = 100 * line["rate"].to_numpy(float)
@@ -188,7 +188,7 @@ def _draw(axes: Axes, line: pd.DataFrame, style: dict[str, Any]) -> None:
 
 
 def _ticks(passes: pd.Series[int]) -> LogLocator:
-    """At powers of ten, and at their threefold where there is room for that."""
+    """Place ticks at powers of ten, and at their threefold where there is room for that."""
     from matplotlib.ticker import LogLocator
 
     return LogLocator(subs=(1.0, 3.0) if passes.max() < 100 * max(passes.min(), 1) else (1.0,))
@@ -204,6 +204,6 @@ def _arrange(axes: Axes, *, left: bool, bottom: bool) -> None:
     drawing.plain_axes(axes, "both")
     axes.tick_params(labelbottom=bottom, labelleft=left)
     if left:
-        axes.set_ylabel("% broken")
+        axes.set_ylabel("% fooled")
     if bottom:
         axes.set_xlabel("passes per case, forward and backward")

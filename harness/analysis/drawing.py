@@ -1,4 +1,4 @@
-"""Drawing: colours, axes, legends and titles that the figures of all analyses share."""
+"""All figures of analyses share these colours, axes, legends and titles."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def spaced(name: str) -> str:
 
 
 def dataset_text(dataset: object, stand_in_for: object) -> str:
-    """Name a data set, and what it stands in for."""
+    """Return name a data set, and what it stands in for."""
     return f"{dataset}, a stand-in for {stand_in_for}" if isinstance(stand_in_for, str) else str(dataset)
 
 

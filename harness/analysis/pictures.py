@@ -1,4 +1,4 @@
-"""Pictures: the images that a results folder keeps, as pixels, and how figures show them."""
+"""Pictures are the images that a results folder keeps: read as pixels, and shown in figures."""
 
 from __future__ import annotations
 

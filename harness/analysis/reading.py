@@ -1,4 +1,4 @@
-"""Reading: the cells of a results folder, what their parameters say, and their cases."""
+"""Analyses read the cells of a results folder here: what their parameters say, and their cases."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXTS = ("dataset", "stand_in_for", "reason")
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One data set x model x attack x threat, as cells.parquet tells of it."""
+    """A cell is one data set x model x attack x threat, as cells.parquet describes it."""
 
     id: str
     """Empty where the cell failed before it had one."""
@@ -113,7 +113,7 @@ def recorded(results: Results, cell: Cell) -> set[str]:
 def cases(results: Results, cells: Iterable[Cell], columns: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
     """Return the cases that have an outcome, by the cell's id; those in error are left out.
 
-    Columns: cell, sample_id, target, right (whether the model was right before the attack), success, and
+    Columns: cell, sample_id, target, right (whether it was classified correctly), success, and
     ``columns``, which are empty where no record has them.
     """
     cells = list(cells)

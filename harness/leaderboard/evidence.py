@@ -123,17 +123,17 @@ class Evidence:
 
     @property
     def budget(self) -> Budget | None:
-        """The attack's own budget; None where it has none, or is confined to a region."""
+        """Return the attack's own budget; None where it has none, or is confined to a region."""
         return None if self.norm is None or self.eps is None or self.regional else (self.norm, self.eps)
 
     @property
     def sees_gradients(self) -> bool:
-        """It is a white-box attack on the model that is judged."""
+        """Return whether it is a white-box attack on the model that is judged."""
         return self.access == "gradients" and not self.transferred
 
     @property
     def is_black_box(self) -> bool:
-        """It looks for a direction, and never sees this model's gradients."""
+        """Return whether it looks for a direction, and never sees this model's gradients."""
         return "random" not in self.traits and (self.transferred or self.access in ("scores", "decisions"))
 
     def within(self, budget: Budget | None) -> Flags:

@@ -46,7 +46,7 @@ class Outcomes:
 
     @property
     def images(self) -> Keys:
-        """The code of the image that each case is of."""
+        """Return the code of the image that each case is of."""
         return image_codes(self.keys)
 
 

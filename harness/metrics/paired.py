@@ -1,4 +1,4 @@
-"""Paired: differences and ratios of cases that share images, and tests of paired values."""
+"""Paired estimates compare cases that share images: differences, ratios, correlations and tests."""
 
 from __future__ import annotations
 

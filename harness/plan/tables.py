@@ -66,10 +66,7 @@ def split(
     parameters: Mapping[str, Parameter],
     lists: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the harness's own keys of a table, converted, and the plugin's as they are.
-
-    A key that is in ``lists`` may have a list of values.
-    """
+    """Return the harness's own keys of a table, converted (those of ``lists`` may be lists), and the rest."""
     for name in table.values:
         if name not in ("use", "id", *keys, *parameters):
             remedy = nearest(name, ("id", *keys, *parameters))

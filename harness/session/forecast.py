@@ -91,7 +91,7 @@ class Forecast:
 
 
 def forecast(planned: Plan, options: Options) -> Forecast:
-    """Expected cost of a plan: opens the data sets, reads no image and trains nothing.
+    """Return the expected cost of a plan; this opens the data sets, but reads no image and trains nothing.
 
     Operations are counted on the models as they are planned (one forward pass on no device); a backward pass
     to the pixels counts as one forward pass, one of training as two. They are upper bounds where attacks or
@@ -145,7 +145,7 @@ def _model(choice: ModelChoice, data: OpenedDataset, seed: int) -> dict[str, Any
 
 
 def _forward_flops(choice: ModelChoice, dataset: Dataset, seed: int) -> float | None:
-    """Operations of a forward pass of one image through all that the model is; None if it cannot be told."""
+    """Return the operations of a forward pass of one image, or None where they cannot be counted."""
     try:
         with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
             module = build(choice, dataset, seed).eval()
@@ -191,7 +191,7 @@ def _cell(cell: Cell, data: OpenedDataset, model: Mapping[str, Any]) -> dict[str
 
 
 def _passes(cell: Cell) -> tuple[float, float]:
-    """Forward and backward passes per case that the attack makes at most; infinite where it does not say."""
+    """Return the most forward and backward passes per case; infinite where the attack's spec has none."""
     if cell.source:  # booked on the surrogate
         return 0.0, 0.0
     passes = cell.attack.entry.spec.passes

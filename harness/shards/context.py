@@ -37,7 +37,7 @@ class CleanAnswers:
     _chunks: dict[int, Tensor] = field(default_factory=dict)
 
     def at(self, rows: npt.NDArray[np.intp]) -> Tensor:
-        """Outputs (B, M) of the given rows."""
+        """Return the outputs (B, M) of the given rows."""
         positions = np.searchsorted(self.rows, rows)
         for chunk in np.unique(positions // _CHUNK).tolist():
             if chunk not in self._chunks:

@@ -74,13 +74,13 @@ def _constrained(verdict: Verdict, measures: Mapping[MeasureChoice, list[float |
             continue
         faults, kept = list(verdict.faults), []
         for case, value in enumerate(values):
-            broken = ""
+            fault = ""
             if value is not None and low is not None and not value >= low:
-                broken = f"{measure.column} below {low:g}"
+                fault = f"{measure.column} below {low:g}"
             elif value is not None and high is not None and not value <= high:
-                broken = f"{measure.column} above {high:g}"
-            kept.append(not broken)
-            faults[case] = faults[case] or broken
+                fault = f"{measure.column} above {high:g}"
+            kept.append(not fault)
+            faults[case] = faults[case] or fault
         verdict = verdict.restricted(torch.tensor(kept, device=verdict.valid.device), tuple(faults))
     return verdict
 

@@ -44,8 +44,11 @@ def _squares(parameters: Parameters) -> tuple[float, float]:
 
 
 _stepping = partial(Bridged, targets=True, masks=True, defaults=_STEP, note=_STEP_NOTE)
+_projected = partial(_stepping, source="Madry et al. 2018", passes=_descent)
 _adapting = partial(Bridged, targets=True, defaults=_STEP, passes=_adaptive, note=_STEP_NOTE)
 _minimum_l2 = partial(Bridged, norms=("l2",), budget="minimal")
+_from_decisions = partial(Bridged, access="decisions", budget="minimal", alone=True)
+_on_probabilities = partial(Bridged, norms=(), access="scores", alone=True, answers="probabilities")
 
 ATTACKS: tuple[Bridged, ...] = (
     Bridged(
@@ -81,12 +84,11 @@ ATTACKS: tuple[Bridged, ...] = (
         norms=("linf",),
         passes=_iterated,
     ),
-    _minimum_l2(
+    _from_decisions(
         name="BoundaryAttack",
         summary="a random walk along the decision boundary towards the original",
         source="Brendel et al. 2018",
-        access="decisions",
-        alone=True,
+        norms=("l2",),
         targets=True,
         note="the bridge chooses its starting image",
     ),
@@ -139,25 +141,19 @@ ATTACKS: tuple[Bridged, ...] = (
         passes=_one_step,
         note="with `minimal`, the step grows by `eps_step` up to `eps`; " + _STEP_NOTE,
     ),
-    Bridged(
+    _from_decisions(
         name="GeoDA",
         summary="steps to a decision boundary whose normal is estimated from decisions",
         source="Rahmati et al. 2020",
-        access="decisions",
         norms=("l2", "linf"),
-        budget="minimal",
-        alone=True,
         kinds={"max_iter": Annotated[int, Ge(300)]},
         note="for square images; ends after `max_iter` images in a row that do not reach the goal",
     ),
-    Bridged(
+    _from_decisions(
         name="HopSkipJump",
         summary="steps along the decision boundary, with its normal estimated from decisions",
         source="Chen et al. 2020",
-        access="decisions",
         norms=("l2", "linf"),
-        budget="minimal",
-        alone=True,
         targets=True,
         masks=True,
         note="the bridge chooses its starting image",
@@ -175,35 +171,25 @@ ATTACKS: tuple[Bridged, ...] = (
         labels="never",
         answers="probabilities",
     ),
-    Bridged(
+    _on_probabilities(
         name="PixelAttack",
         summary="a few pixels, found by differential evolution",
         source="Su et al. 2019",
-        access="scores",
-        norms=(),
-        alone=True,
         labels="never",
-        answers="probabilities",
         kinds={"es": Literal[0, 1]},
         note="`th` pixels, by default the fewest possible; `es = 0` needs the package cma",
     ),
-    _stepping(
+    _projected(
         name="ProjectedGradientDescent",
         summary="projected gradient descent on the loss (PGD)",
-        source="Madry et al. 2018",
-        passes=_descent,
     ),
-    _stepping(
+    _projected(
         name="ProjectedGradientDescentNumpy",
         summary="projected gradient descent on the loss, computed in numpy",
-        source="Madry et al. 2018",
-        passes=_descent,
     ),
-    _stepping(
+    _projected(
         name="ProjectedGradientDescentPyTorch",
         summary="projected gradient descent on the loss, computed in torch",
-        source="Madry et al. 2018",
-        passes=_descent,
     ),
     _adapting(
         name="RescalingAutoConjugateGradient",
@@ -228,26 +214,21 @@ ATTACKS: tuple[Bridged, ...] = (
         added={"copies": (Count, 400)},
         note="for one or three channels; `copies` is the Toolbox's `batch_size`, the noisy copies per step",
     ),
-    _minimum_l2(
+    _from_decisions(
         name="SignOPTAttack",
         summary="a search for the direction of the nearest boundary, from decisions",
         source="Cheng et al. 2020",
-        access="decisions",
-        alone=True,
+        norms=("l2",),
         classes=3,
         given=("eval_perform",),
         kinds={"epsilon": Above, "beta": Above},
         note="refuses two classes, so a third one is added that is never the decision",
     ),
-    Bridged(
+    _on_probabilities(
         name="SimBA",
         summary="random steps in pixels or cosines, kept if they help",
         source="Guo et al. 2019",
-        access="scores",
-        norms=(),
-        alone=True,
         targets=True,
-        answers="probabilities",
         constants={"batch_size": 1},
         kinds={"attack": Literal["dct", "px"], "order": Literal["random", "diag"]},
         note='square images, unless `attack = "px"` in random order; `epsilon` is the length of a step',

@@ -95,16 +95,16 @@ def _both(
 _RELATIVE = "`rel_stepsize` is relative to `eps`"
 
 _minimum_l2 = partial(Bridged, norms=("l2",), budget="minimal")
+_decisions = partial(Bridged, access="decisions", alone=True)
+_decisions_l2 = partial(_decisions, norms=("l2",), budget="minimal")
 
 ATTACKS: tuple[Bridged, ...] = (
     *_both("AdamPGD", "projected gradient descent with Adam's steps", "Madry et al. 2018", _steps, _RELATIVE),
     *_both("BasicIterativeAttack", "steps along the loss gradient", "Kurakin et al. 2017", _steps, _RELATIVE),
-    _minimum_l2(
+    _decisions_l2(
         name="BoundaryAttack",
         summary="a random walk along the decision boundary towards the original",
         source="Brendel et al. 2018",
-        access="decisions",
-        alone=True,
     ),
     _minimum_l2(
         name="DDNAttack",
@@ -123,14 +123,12 @@ ATTACKS: tuple[Bridged, ...] = (
         lambda parameters: (2.0, 1.0),
         targets=False,
     ),
-    Bridged(
+    _decisions(
         name="HopSkipJumpAttack",
         summary="steps along the decision boundary, with its normal estimated from decisions",
         source="Chen et al. 2020",
-        access="decisions",
         norms=("l2", "linf"),
         budget="minimal",
-        alone=True,
         given=("constraint",),
     ),
     _minimum_l2(
@@ -149,13 +147,11 @@ ATTACKS: tuple[Bridged, ...] = (
         summary="the fast minimum-norm attack, in L2",
         source="Pintor et al. 2021",
     ),
-    Bridged(
+    _decisions(
         name="L2RepeatedAdditiveGaussianNoiseAttack",
         summary="Gaussian noise with the norm of the budget, repeated until it succeeds",
         source="Foolbox",
-        access="decisions",
         norms=("l2",),
-        alone=True,
     ),
     Bridged(
         name="LInfFMNAttack",
@@ -164,14 +160,12 @@ ATTACKS: tuple[Bridged, ...] = (
         norms=("linf",),
         budget="minimal",
     ),
-    Bridged(
+    _decisions(
         name="LinearSearchBlendedUniformNoiseAttack",
         summary="uniform noise, blended in by the smallest share that succeeds",
         source="Foolbox",
-        access="decisions",
         norms=("l2", "linf"),
         budget="minimal",
-        alone=True,
     ),
     Bridged(
         name="LinfDeepFoolAttack",
@@ -195,11 +189,9 @@ ATTACKS: tuple[Bridged, ...] = (
         targets=False,
     ),
     *_both("PGD", "projected gradient descent on the loss", "Madry et al. 2018", _steps, _RELATIVE),
-    _minimum_l2(
+    _decisions_l2(
         name="SaltAndPepperNoiseAttack",
         summary="random pixels that become black or white, as few as succeed",
         source="Foolbox",
-        access="decisions",
-        alone=True,
     ),
 )

@@ -128,7 +128,7 @@ def test_folders_of_earlier_versions_are_charged_in_full(tmp_path: Path) -> None
 
 def test_nothing_attacked_is_one_line(tmp_path: Path) -> None:
     for number, cells in enumerate(([], [cell([broken("a")])], [cell(SOME, surrogate="paw")])):
-        with pytest.raises(HarnessError, match="no case that was right before an attack has an outcome"):
+        with pytest.raises(HarnessError, match="classified correctly before an attack has an outcome"):
             run(results_of(tmp_path / str(number), *cells))
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import harness
+from harness.dataset import Dataset
 from harness.goals import FlipAttribute
 from harness.handle import Handle
 from harness.judge.trial import Trial, attempt
@@ -92,9 +93,8 @@ class Network:
         return found, (found != x).flatten(1).any(1)
 
 
-def network(kind: str, size: tuple[int, int], images: int, cases: int, **recipe: Any) -> Network:
+def network(kind: str, faces: Dataset, cases: int, **recipe: Any) -> Network:
     """A quick preset trained on drawn faces, and cases drawn from images that it has not seen."""
-    faces = synthetic.load(size=list(size), count=images)
     context = Context(0, torch.device("cpu"), lambda share, word: None, lambda identity, make: make())
     task = Task.of(faces)
     with torch.random.fork_rng(devices=[]):
@@ -130,11 +130,10 @@ def size(request: pytest.FixtureRequest) -> str:
 def networks(size: str) -> dict[str, Network]:
     """A few seconds' training on small images, or the quick presets as they are."""
     made = {}
+    pixels, images, recipe = ((44, 36), 500, {"epochs": 4}) if size == "short" else ((88, 72), 1600, {})
+    faces = synthetic.load(size=pixels, count=images)
     for kind in KINDS:
-        if size == "short":
-            made[kind] = network(kind, (44, 36), 500, CASES, epochs=4)
-        else:
-            made[kind] = network(kind, (88, 72), 1600, CASES)
+        made[kind] = network(kind, faces, CASES, **recipe)
         right = made[kind].right.float().mean()
         assert 0.6 < right < 1, "neither untrained nor without natural adversarials"
     return made
@@ -157,6 +156,8 @@ class Face:
         logits = getattr(self.module, "logits", None)
         if logits is not None:
             return logits(x[None], torch.tensor([self.column]))[0]
+        if isinstance(self.module, separate.Separate):  # of which the network of the attribute is one
+            return self.module.networks[self.column](x[None])[0]
         return self.module(x[None])[0, self.column : self.column + 1]
 
     def score(self, image: Image) -> float:

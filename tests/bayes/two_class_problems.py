@@ -16,7 +16,7 @@ from harness.model import wrap_model
 from harness.parameters import check, jsonable
 from harness.plan.models import ModelChoice
 from harness.plan.tables import preset_values
-from harness.testing.models.subject import Given
+from harness.testing.contract import Given
 from harness.training import Context, StateDict
 from harness_bayes import harness_models
 from harness_bayes.mfa import Mfa

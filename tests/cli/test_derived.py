@@ -217,7 +217,5 @@ def test_what_the_suite_excludes_is_not_trained(harness: Command, made: Path) ->
 def test_what_the_suite_excludes_is_one_line_of_the_plan(harness: Command, made: Path) -> None:
     made.write_text(SUITE + '[[exclude]]\ndataset = "other"\n')
     lines = harness("plan", made).out.splitlines()
-    assert [line for line in lines if "excluded" in line] == [
-        f"1 pairs excluded by {made}; --json names them"
-    ]
+    assert [line for line in lines if "excluded" in line] == [f"1 pair excluded by {made}; --json names them"]
     assert not any(line.startswith("skipped: ") for line in lines)

@@ -1,4 +1,4 @@
-"""Analyses of the facial-attribute study: its tables and figures, made from the records of any suite.
+"""The analyses of the facial-attribute study make its tables and figures, of any suite's records.
 
 They read a results folder only, and import neither torch nor a model (Rozsa et al., Facial Attributes:
 Accuracy and Adversarial Robustness).

@@ -1,4 +1,4 @@
-"""Claims: what the paper states of attribute networks and their attacks, judged on these records.
+"""The claims are what the paper states of attribute networks and their attacks; records judge them.
 
 Rozsa et al., Facial Attributes: Accuracy and Adversarial Robustness.
 """
@@ -49,12 +49,12 @@ class Bars:
 
     @property
     def told(self) -> dict[str, str]:
-        """As the conditions of claims name them."""
+        """What the conditions of claims call them."""
         return {"tau": f"{self.threshold:g}"}
 
 
 def run(results: Results, *, threshold: float = 0.95, thresholds: Sequence[float] = TABLE_1) -> Analysis:
-    """The paper's claims, one row per claim and data set.
+    """Judge the paper's claims: one row per claim and data set.
 
     ``paper`` and ``ours`` give the figures in words. ``verdict`` is "holds" only if every one of the
     ``comparisons`` that could be made holds in the numbers themselves, "does not hold" if one does not, and

@@ -1,4 +1,4 @@
-"""Attribute error: classification error per attribute, ours beside quoted ones (Rozsa et al., figure 2)."""
+"""Attribute error sets our classification errors beside published ones (Rozsa et al., figure 2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def run(results: Results, *, quote: bool = True) -> Analysis:
-    """Classification error by attribute, of each model and of always answering the commoner value.
+    """Tell the classification error by attribute, of each model and of always answering the commoner value.
 
     Rows: classifier x attribute, and its mean over ``attributes`` attributes in the row "mean"; errors are
     shares. Ours come from the cards of the weights, with a 95 % Wilson interval of ``n`` scored images.
@@ -61,7 +61,7 @@ def run(results: Results, *, quote: bool = True) -> Analysis:
 
 
 def errors_of(card: Mapping[str, Any], kind: str = "accuracy_by_attribute") -> dict[str, float]:
-    """Classification errors by attribute that a card tells; none where it does not."""
+    """Return the classification errors by attribute that a card tells; none where it does not."""
     return {name: 1 - value for name, value in (card.get(kind) or {}).items()}
 
 
@@ -115,7 +115,7 @@ def _quoted(dataset: str, stand_in_for: str | None, names: set[str]) -> list[dic
 
 
 def _leader(models: pd.DataFrame) -> str:
-    """The model whose errors sort the attributes: the separate networks, converged, else the first."""
+    """Return the model whose errors sort the attributes: separate networks, converged, else the first."""
 
     def rank(row: Any) -> tuple[bool, bool, bool]:
         loss = row.parameters.get("loss", "euclidean")
@@ -128,7 +128,7 @@ def _leader(models: pd.DataFrame) -> str:
 
 
 def _order(rows: list[dict[str, Any]], leader: str) -> dict[str, int]:
-    """Places of the attributes: by the leader's error, the others after them by the first model's."""
+    """Return the places of the attributes: by the leader's error, others after them by the first model's."""
     errors = {row["attribute"]: row["error"] for row in rows if row["classifier"] == leader}
     others: dict[str, float] = {}
     for row in rows:
@@ -163,7 +163,7 @@ def _figure(table: pd.DataFrame) -> Figure:
 
 
 def _styles(own: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """How each classifier is drawn: ours filled, the trivial one grey, the quoted ones hollow and dashed."""
+    """Return how classifiers are drawn: ours filled, the trivial one grey, quoted ones hollow and dashed."""
     styles: dict[str, dict[str, Any]] = {}
     ours = 0
     for classifier, quoted in dict(zip(own["classifier"], own["quoted"], strict=True)).items():

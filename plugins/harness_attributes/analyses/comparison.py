@@ -1,4 +1,4 @@
-"""Model comparison: are two models' errors, or success rates, different over the attributes they share?"""
+"""Model comparison tests whether two models' errors or success rates differ over shared attributes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ERROR, SUCCESS = "classification error", "success rate"
 
 
 def run(results: Results, *, threshold: float = 0.95, models: Sequence[str] = ()) -> Analysis:
-    """Paired comparison of every two models over the attributes that both answer.
+    """Compare every two models over the attributes that both answer, in pairs.
 
     Rows: pair x measure, the measure being the classification error (from the cards) or the success rate with
     PASS >= threshold of an attack on cases that were right ("+") or wrong ("-") before. ``n`` attributes are
@@ -71,7 +71,7 @@ Values = tuple[str, str | None, dict[str, Any], Mapping[str, Mapping[str, float]
 
 
 def _values(results: Results, threshold: float) -> list[Values]:
-    """Dataset, stand-in, what is measured, and by model and attribute its value."""
+    """Return data set, stand-in, what is measured, and by model and attribute its value."""
     study = read_study(results, (threshold,))
     listed = results.models()
     found: list[Values] = []

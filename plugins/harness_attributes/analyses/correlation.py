@@ -1,4 +1,4 @@
-"""Flip correlation: what else changes when one attribute of MOON is flipped (Rozsa et al., figure 5)."""
+"""Flip correlation shows what else changes when MOON flips one attribute (Rozsa et al., figure 5)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness_attributes.analyses.study import Cell, Study, read_study, searches_
 def run(
     results: Results, *, attack: str = "ffa", sign: Sign = "both", threshold: float = 0.95, model: str = ""
 ) -> Analysis:
-    """Share of the adversarials made for one attribute that flip another of the same network's answers.
+    """Tell how many adversarials made for one attribute flip another of the same network's answers.
 
     Rows: cell x made_for (column of the figure) x network (row: the attribute whose decision is asked for).
     The diagonal is 1 ``by_definition``. Attributes without adversarials have n = 0 and no rate.
@@ -58,7 +58,7 @@ def run(
 
 
 def cells_of(study: Study, attack: str, model: str) -> list[Cell]:
-    """The cells of an attack on a joint network.
+    """Return the cells of an attack on a joint network.
 
     Raises:
         HarnessError: there is none.

@@ -1,4 +1,4 @@
-"""Evidence: rates and paired cases of one data set's models, as the paper's claims need them."""
+"""Evidence is what the paper's claims are judged on: rates and paired cases of one data set's models."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ larger = partial(claims.larger, form=percent, ends=hundredths)
 
 @dataclass(frozen=True)
 class Evidence:
-    """The cells of one data set."""
+    """Evidence holds the cells of one data set."""
 
     study: Study
     dataset: str
@@ -41,7 +41,7 @@ class Evidence:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the table of claims tells of it."""
+        """The columns that tell it from others in the table of claims."""
         return {"dataset": self.dataset, "stand_in_for": self.stand_in_for}
 
     def of(self, model: str = "", attack: str = "", loss: str = "") -> list[Cell]:
@@ -125,7 +125,7 @@ def first_hit(joined: pd.DataFrame, side: str, threshold: float) -> pd.Series[bo
 
 
 def named(cell: Cell, sign: str, threshold: float) -> str:
-    """Return a cell in few words."""
+    """Describe a cell in few words."""
     return " ".join(_words(cell, sign, threshold))
 
 

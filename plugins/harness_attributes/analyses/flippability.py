@@ -1,4 +1,4 @@
-"""Flippability by PASS: the share of cases flipped at each threshold (Rozsa et al., table 1)."""
+"""Flippability by PASS counts the cases flipped at each threshold (Rozsa et al., table 1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TABLE_1 = (0.0, 0.9, 0.95, 0.99)
 
 
 def run(results: Results, *, thresholds: Sequence[float] = TABLE_1) -> Analysis:
-    """Share of cases flipped with PASS >= τ, by model, attack, search and sign.
+    """Tell the share of cases flipped with PASS >= τ, by model, attack, search and sign.
 
     Rows: cell x sign x threshold, with ``count`` of ``n`` cases, ``rate`` and its 95 % interval, and the
     ``coverage`` of the cell: cases without an outcome are left out. A threshold of 0 asks nothing of PASS.
@@ -37,7 +37,7 @@ def run(results: Results, *, thresholds: Sequence[float] = TABLE_1) -> Analysis:
 
 
 def table_of(study: Study, thresholds: Sequence[float]) -> pd.DataFrame:
-    """One row per cell, sign and threshold; a sign without cases has n = 0 and no rate."""
+    """Return a row per cell, sign and threshold; a sign without cases has n = 0 and no rate."""
     rows: list[dict[str, Any]] = []
     for cell in study.cells:
         for sign in SIGNS:
@@ -87,7 +87,7 @@ def _lines(axes: Any, rows: pd.DataFrame, position: int) -> None:
 
 
 def _legend(axes: Any, table: pd.DataFrame, methods: list[str]) -> None:
-    """Every series of a model, whichever panel it is in, with the cases that it is of."""
+    """Name every series of a model, whichever panel it is in, with the number of its cases."""
     entries: dict[str, Any] = {}
     for position, method in enumerate(methods):
         for sign in SIGNS:

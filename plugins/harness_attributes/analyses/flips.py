@@ -1,4 +1,4 @@
-"""Flips: how often adversarials of one attribute change the decisions on the others."""
+"""Flips count how often adversarials of one attribute change the decisions on the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness_attributes.analyses.study import KEY, Cell, Study, hits, of_sign
 
 @dataclass(frozen=True, eq=False)
 class Flips:
-    """Decisions changed by adversarials: of which attribute's network, by images made for which attribute."""
+    """Flips are decisions that adversarials changed: of which attribute, by images made for which."""
 
     made_for: list[str]
     """Columns: the attributes that were to be flipped."""
@@ -56,7 +56,7 @@ class Flips:
         return _mean(self.rates[~self.diagonal])
 
     def rows(self, known: dict[str, Any]) -> list[dict[str, Any]]:
-        """A table row per pair: made_for, network, count of n, rate with its 95 % interval, and the means.
+        """Return a row per pair: made_for, network, count of n, rate with its 95 % interval, and the means.
 
         Each case of a column is of another image, so that the interval is Wilson's of ``n`` cases.
         """
@@ -85,7 +85,7 @@ class Flips:
 def within(
     study: Study, cell: Cell, threshold: float, sign: str, attributes: Collection[str] | None = None
 ) -> Flips:
-    """What the adversarials of a cell flip on the model that they were made on; of these attributes alone."""
+    """Count what adversarials flip on the model that they were made on; of these attributes alone."""
     frame = study.results.samples(
         columns=[*KEY, "decisions_clean", "decisions_adv"], where={"cell": cell.id, "success": True}
     )
@@ -95,7 +95,7 @@ def within(
 
 
 def across(study: Study, source: Cell, moved: Cell, threshold: float, sign: str) -> Flips:
-    """What the adversarials of ``source``, with their PASS there, flip on the model of the transfer."""
+    """Count what the adversarials of ``source``, with their PASS there, flip on the model of the transfer."""
     frame = study.results.samples(
         columns=[*KEY, "error", "decisions_clean", "decisions_adv"],
         where={"cell": moved.id, "surrogate_success": True},

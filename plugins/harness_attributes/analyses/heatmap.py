@@ -1,4 +1,4 @@
-"""Heat map: shares of one set of attributes against another, readable for 8 and for 40 of them."""
+"""Heat maps show shares of one set of attributes against another, be they 8 or 40."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEW = 14
 
 @dataclass(frozen=True)
 class Panel:
-    """One heat map of a figure, and what stands around it."""
+    """A panel is one heat map of a figure, and what stands around it."""
 
     flips: Flips
     title: str
@@ -31,7 +31,7 @@ class Panel:
 
 
 def draw(grid: Sequence[Sequence[Panel | None]], title: str) -> Figure:
-    """Heat maps in rows and columns, with one colour scale; a place that is None stays empty."""
+    """Draw heat maps in rows and columns, with one colour scale; a place that is None stays empty."""
     from matplotlib import colormaps
 
     held = [panel for line in grid for panel in line if panel is not None]
@@ -96,7 +96,7 @@ def _title(panel: Panel) -> str:
 
 
 def means_text(flips: Flips) -> str:
-    """What stands under a panel's title: its means and its count."""
+    """Return what stands under a panel's title: its means and its count."""
     diagonal, others = (
         "none" if value is None else drawing.percent(value)
         for value in (flips.mean_diagonal, flips.mean_off_diagonal)

@@ -1,4 +1,4 @@
-"""Names: what figures and claims of the study call attacks, signs, searches and thresholds."""
+"""Names are what figures and claims of the study call attacks, signs, searches and thresholds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Example panels: original, magnified perturbation and adversarial, side by side (Rozsa et al., figure 1)."""
+"""Example panels show originals, magnified perturbations and adversarials (Rozsa et al., figure 1)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WIDE, GAP, BLOCK_GAP, CAPTION, HEADER, TOP = 1.3, 0.06, 0.45, 0.5, 0.85, 0.5
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One line of a figure: a case, and its two images."""
+    """An example is one line of a figure: a case, and its two images."""
 
     facts: Mapping[str, Any]
     original: Pixels  # (C, H, W)
@@ -40,7 +40,7 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """The examples of one cell."""
+    """A block holds the examples of one cell."""
 
     cell: Cell
     examples: list[Example]
@@ -57,7 +57,7 @@ def run(
     attack: str = "ffa",
     threshold: float = 0.95,
 ) -> Analysis:
-    """Typical adversarials: nearest to the median PASS of their cell and sign, half of them natural ones.
+    """Show typical adversarials: nearest to the median PASS of their cell and sign, half of them natural.
 
     Half of the lines are cases that were right before the attack, the rest natural adversarials; where one
     kind lacks cases, the other fills up. Each line shows another image and attribute as long as there are
@@ -124,7 +124,7 @@ def _block(study: Study, cell: Cell, rows: int, attributes: Sequence[str], thres
 
 
 def typical(cases: pd.DataFrame, rows: int, measure: str) -> tuple[pd.DataFrame, dict[str, float]]:
-    """The cases nearest to the median of their sign, half of them of each sign, and the medians.
+    """Return the cases nearest to the median of their sign, half of them of each sign, and the medians.
 
     Deterministic: ties are broken by sample and attribute.
     """
@@ -146,7 +146,7 @@ def typical(cases: pd.DataFrame, rows: int, measure: str) -> tuple[pd.DataFrame,
 
 
 def _varied(ranked: pd.DataFrame, room: int, taken: pd.DataFrame) -> Iterator[Any]:
-    """Labels of the first rows, of new images and attributes before others."""
+    """Yield the labels of the first rows, of new images and attributes before others."""
     images, targets, used = set(taken["sample_id"]), set(taken["target"]), set()
     for strict in (True, False):
         for label, row in ranked.iterrows():
@@ -182,7 +182,7 @@ def _facts(row: Mapping[Any, Any], outputs: Sequence[str]) -> dict[str, Any]:
 
 
 def caption(facts: Mapping[str, Any]) -> str:
-    """What stands under a line of the figure."""
+    """Return what stands under a line of the figure."""
     mark = {True: "+", False: "−"}
     kind = "natural adversarial: was wrong, corrected" if facts["natural"] else "was right"
     similar = "" if np.isnan(facts["pass"]) else f"PASS {facts['pass']:.3f}, "

@@ -1,4 +1,4 @@
-"""Portability: what adversarials of one attribute's network do to the others (Rozsa et al., figure 4)."""
+"""Portability shows what adversarials of one attribute do to other networks (Rozsa et al., figure 4)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(
     threshold: float = 0.95,
     model: str = "",
 ) -> Analysis:
-    """Share of the adversarials made for one attribute that flip the decision on another.
+    """Tell the share of the adversarials made for one attribute that flip the decision on another.
 
     Rows: panel x made_for (column of the figure) x network (row). In the panel "within", adversarials are
     asked on the separate networks that they were made on: the diagonal is 1 ``by_definition``. In "transfer",
@@ -70,7 +70,7 @@ def run(
 
 
 def cells_of(study: Study, attack: str, search: str, model: str) -> list[Cell]:
-    """The cells of an attack on a model of separate networks.
+    """Return the cells of an attack on a model of separate networks.
 
     Raises:
         HarnessError: there is none.
@@ -93,7 +93,7 @@ def cells_of(study: Study, attack: str, search: str, model: str) -> list[Cell]:
 
 
 def _transfers(study: Study, victim: Cell) -> list[tuple[Cell, Cell]]:
-    """The cells in which a model like the victim was the surrogate, and those in which the victim judged."""
+    """Return the cells with a surrogate like the victim, each with that in which the victim judged."""
     sources = {cell.id: cell for cell in study.cells}
     same = ("method", "search", "threat", "model_kind")
     return [

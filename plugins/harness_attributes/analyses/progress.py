@@ -1,4 +1,4 @@
-"""Robustness progress: adversarials of a model before and after further training (Rozsa et al., table 2)."""
+"""Robustness progress counts adversarials before and after further training (Rozsa et al., table 2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(results: Results, *, threshold: float = 0.95, search: str = "line") -> Analysis:
-    """Adversarials at an early checkpoint, at convergence, and of the same case at both.
+    """Count adversarials at an early checkpoint, at convergence, and of the same case at both.
 
     Rows: pair of models that differ only in their checkpoint x attack x sign. The sign is the one that each
     checkpoint gives a case. Only ``n`` cases with an outcome at both count. ``early_count`` of ``early_n``
@@ -47,7 +47,7 @@ def run(results: Results, *, threshold: float = 0.95, search: str = "line") -> A
 
 
 def table_of(study: Study, threshold: float, search: str) -> pd.DataFrame:
-    """One row per pair of checkpoints, attack and sign; empty where there is no pair."""
+    """Return a row per pair of checkpoints, attack and sign; empty where there is no pair."""
     rows: list[dict[str, Any]] = []
     for early, late in pairs(study, search):
         both = paired(early, late, threshold)
@@ -74,7 +74,7 @@ def table_of(study: Study, threshold: float, search: str) -> pd.DataFrame:
 
 
 def pairs(study: Study, search: str) -> Iterator[tuple[Cell, Cell]]:
-    """Cells of the same attack on an early and on the converged checkpoint of a model."""
+    """Yield cells of the same attack on an early and on the converged checkpoint of a model."""
     for late in study.cells:
         if late.early or late.search != search:
             continue
@@ -85,7 +85,7 @@ def pairs(study: Study, search: str) -> Iterator[tuple[Cell, Cell]]:
 
 
 def paired(early: Cell, late: Cell, threshold: float) -> pd.DataFrame:
-    """The cases with an outcome at both checkpoints: sign and hit, each with _early and _late."""
+    """Return the cases with an outcome at both checkpoints: sign and hit, each with _early and _late."""
     one, other = (
         cell.cases[[*KEY, "sign"]].assign(hit=hits(cell.cases, threshold)) for cell in (early, late)
     )
@@ -113,7 +113,7 @@ def _counts(both: pd.DataFrame, sign: str) -> dict[str, Any]:
 
 
 def transferred(study: Study, early: Cell, late: Cell, threshold: float) -> pd.DataFrame | None:
-    """Early adversarials that the converged model judged: sample_id, target, sign when made, flips.
+    """Return early adversarials that the converged model judged: sample_id, target, sign when made, flips.
 
     None where they were not transferred.
     """

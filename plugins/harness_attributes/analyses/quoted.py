@@ -1,4 +1,4 @@
-"""Quoted: numbers that others published, which this project did not measure.
+"""Quoted numbers were published by others; this project did not measure them.
 
 Liu et al. 2015 give the accuracies of LNets+ANet; they are quoted from Ding et al. 2018, table 5, since that
 is where they were read. Both localise the face in the unaligned images of CelebA ("uCelebA"), so they are not

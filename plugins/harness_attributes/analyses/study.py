@@ -1,4 +1,4 @@
-"""Study: the cells of a suite that flip attributes, what their parameters say, and their cases."""
+"""The study reads the cells of a suite that flip attributes, what they say, and their cases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IDENTITY = (
 
 @dataclass(frozen=True, eq=False)
 class Cell(reading.Cell):
-    """A cell that flips attributes, and its cases that have an outcome."""
+    """A cell of the study flips attributes, and holds its cases that have an outcome."""
 
     method: str
     """The same for attacks that differ only in their search: the kind, and more where one kind is several."""
@@ -84,7 +84,7 @@ class Cell(reading.Cell):
 
 @dataclass(frozen=True)
 class Study:
-    """The cells of a suite that flip attributes."""
+    """The study holds the cells of a suite that flip attributes."""
 
     results: Results
     cells: tuple[Cell, ...]

@@ -1,4 +1,4 @@
-"""Attribute success: how often each attribute is flipped (Rozsa et al., figure 3)."""
+"""Attribute success shows how often each attribute is flipped (Rozsa et al., figure 3)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def run(results: Results, *, threshold: float = 0.95) -> Analysis:
-    """Share of each attribute's cases that are flipped with PASS >= threshold.
+    """Tell the share of each attribute's cases that are flipped with PASS >= threshold.
 
     Rows: cell x sign x attribute. ``position`` orders the attributes of a data set by their rate under FGS by
     line search on cases that were right (under the first attack where there is no FGS), ascending. The figure
@@ -44,7 +44,7 @@ def run(results: Results, *, threshold: float = 0.95) -> Analysis:
 
 
 def table_of(study: Study, threshold: float) -> pd.DataFrame:
-    """One row per cell, sign and attribute; an attribute without cases of a sign has n = 0 and no rate."""
+    """Return a row per cell, sign and attribute; without cases of a sign it has n = 0 and no rate."""
     rows: list[dict[str, Any]] = []
     for dataset, _ in study.datasets:
         cells = [cell for cell in study.cells if cell.dataset == dataset]
@@ -63,7 +63,7 @@ def table_of(study: Study, threshold: float) -> pd.DataFrame:
 
 
 def _order(cells: list[Cell], threshold: float) -> list[str]:
-    """The attributes by their rate under the leading attack, ascending; those that it lacks come last."""
+    """Sort the attributes by their rate under the leading attack, ascending; those it lacks come last."""
 
     def rank(cell: Cell) -> tuple[bool, ...]:
         return cell.early, cell.attack_kind != "fgs", cell.search != "line", cell.loss != "euclidean"
@@ -107,7 +107,7 @@ def _part(table: pd.DataFrame, dataset: str, loss: str, search: str) -> pd.DataF
 
 
 def _names(table: pd.DataFrame) -> list[str]:
-    """The attributes of a data set in their order."""
+    """Return the attributes of a data set in their order."""
     return list(dict.fromkeys(table.sort_values("position", kind="stable")["attribute"]))
 
 

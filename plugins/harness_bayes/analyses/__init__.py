@@ -1,1 +1,1 @@
-"""Analyses of the Bayes-optimal study: its tables and figures, made of records alone."""
+"""The analyses of the Bayes-optimal study make its tables and figures, of records alone."""

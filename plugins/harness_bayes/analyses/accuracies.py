@@ -1,4 +1,4 @@
-"""Accuracies: what models score before an attack, on their whole test partition where a card tells it."""
+"""Accuracies are before an attack, of the whole test partition where a card tells them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WHOLE, ATTACKED = "test partition", "attacked images"
 
 
 def card_accuracy(study: Study, item: Attacked) -> Estimate:
-    """What a model's card says of its test partition; nothing where it says nothing."""
+    """Return what a model's card says of its test partition; nothing where it says nothing."""
     told = card(study.results, item.data.label, item.model.label)
     n = int(told.get("scored_images") or 0)
     if told.get("scored_on") != "test" or told.get("accuracy") is None or not n:
@@ -20,7 +20,7 @@ def card_accuracy(study: Study, item: Attacked) -> Estimate:
 
 
 def accuracies(study: Study, *items: Attacked) -> tuple[str, list[Estimate]]:
-    """Of which images, and the accuracy of each: of the test partitions where all cards tell it."""
+    """Return of which images, and each accuracy: of the test partitions where all cards tell it."""
     cards = [card_accuracy(study, item) for item in items]
     if all(card.n for card in cards):
         return WHOLE, cards

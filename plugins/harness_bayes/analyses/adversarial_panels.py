@@ -1,4 +1,4 @@
-"""Adversarial panels: what each model is fooled by, on the same images (figures 1, 4, 13 to 16)."""
+"""Adversarial panels show what fools each model, on the same images (figures 1, 4, 13 to 16)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CAPTION, HEADER, TOP, SIDE = 0.2, 0.72, 0.5, 0.25
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One image, and what each model is fooled by."""
+    """A line shows one image, and what fools each model on it."""
 
     sample: str
     original: Pixels  # (C, H, W)
@@ -49,7 +49,7 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """The images of one data set."""
+    """A block shows the images of one data set."""
 
     data: Data
     items: tuple[Attacked, ...]
@@ -66,7 +66,7 @@ def run(
     datasets: Sequence[str] = (),
     every_model: bool = False,
 ) -> Analysis:
-    """The same images fooling each model: adversarial, and perturbation magnified around grey.
+    """Show what fools each model on the same images, and perturbations magnified around grey.
 
     Shown are typical images that as many models as possible were fooled on, of both classes by turns where
     the data set tells them: those whose L2 is nearest to the median of the Bayes-optimal model, or else of
@@ -123,7 +123,7 @@ def _block(study: Study, data: Data, items: Sequence[Attacked], rows: int) -> Bl
 def typical(
     items: Sequence[Attacked], classes: Mapping[str, int], kept: Sequence[str], rows: int
 ) -> list[str]:
-    """Images that most models were fooled on, nearest to the first's median L2, of both classes by turns.
+    """Choose images that fooled most models, nearest to the first's median L2, of both classes by turns.
 
     Deterministic: ties are broken by sample id.
     """
@@ -146,7 +146,7 @@ def typical(
 
 
 def _classes(study: Study, data: Data) -> dict[str, int]:
-    """The class of each image, where the data set tells it."""
+    """Return the class of each image, where the data set tells it."""
     told = study.results.annotations()
     told = told[(told["dataset"] == data.label) & (told["name"] == "class")]
     return dict(zip(told["sample_id"], told["value"].astype(int), strict=True))

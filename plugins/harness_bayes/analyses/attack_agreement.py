@@ -1,4 +1,4 @@
-"""Attack agreement: the gradient attack beside CW-L2, case by case (Richardson and Weiss, appendix C.2)."""
+"""Attack agreement sets the gradient attack beside CW-L2 (Richardson and Weiss, appendix C.2)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ACROSS = 4
 
 @dataclass(frozen=True, eq=False)
 class Both:
-    """Two attacks on one model, and the cases that both broke."""
+    """Two attacks on one model are compared on the cases that both broke."""
 
     gradient: Attacked
     carlini: Attacked
@@ -54,7 +54,7 @@ class Both:
 
 
 def run(results: Results) -> Analysis:
-    """The distances that the gradient attack and CW-L2 found, over the cases that both broke.
+    """Compare the distances that the gradient attack and CW-L2 found, over the cases that both broke.
 
     Rows: data set x model x gradient attack (component-gradient, or gradient-descent in L2), beside CW-L2.
     Over the ``n`` cases that were right and that both broke: ``mean_l2_gradient``, ``mean_l2_cw``, their
@@ -75,7 +75,7 @@ def run(results: Results) -> Analysis:
 
 
 def pairs_of(study: Study) -> list[Both]:
-    """Every gradient attack beside every CW-L2 on the same data set and model, in order."""
+    """Return every gradient attack with every CW-L2 on the same data set and model, in order."""
     found = []
     for data in study.datasets:
         own = study.models_on(study.attacked, data)
@@ -142,7 +142,7 @@ def _figure(found: Sequence[Both]) -> Figure:
 
 
 def _ratio_texts(own: Sequence[Both]) -> list[str]:
-    """A line for each model on which the attacks differ, and one for all others."""
+    """Return a line for each model on which the attacks differ, and one for all others."""
     alike = [both for both in own if both.ratio.value is not None and abs(both.ratio.value - 1) <= ALIKE]
     told = [_ratio_text(both) for both in own if both not in alike]
     if not alike:

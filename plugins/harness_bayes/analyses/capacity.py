@@ -1,4 +1,4 @@
-"""Capacity: wider, deeper, longer trained and adversarially trained CNNs (Richardson and Weiss, figure 8)."""
+"""Capacity compares CNNs by width, depth and training (Richardson and Weiss, figure 8)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ALL = "all"
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """CNNs on one data set that differ in one parameter alone."""
+    """A curve joins CNNs on one data set that differ in one parameter alone."""
 
     data: Data
     variable: str
@@ -55,7 +55,7 @@ class Curve:
 
 
 def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
-    """Mean L2 of CNNs by width, depth and training images, and what adversarial training gains and costs.
+    """Tell the mean L2 of CNNs by width, depth, training images, and what adversarial training costs.
 
     Rows: ``part`` "width", "depth" or "images", for each data set and CNN of a series that differs in that
     parameter alone (``value``; null where ``setting`` is "all" or "no β"), and ``part`` "trade-off" for each
@@ -90,7 +90,7 @@ def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
 
 
 def curves_of(study: Study, attack: str) -> list[Curve]:
-    """Series of at least two CNNs that differ in one parameter alone."""
+    """Return series of at least two CNNs that differ in one parameter alone."""
     found = []
     for data in study.datasets:
         own = [item for item in study.of(attack) if item.data == data and item.model.kind == CNN]
@@ -109,7 +109,7 @@ def curves_of(study: Study, attack: str) -> list[Curve]:
 
 
 def trade_off(study: Study, data: Data, attack: str) -> list[Attacked]:
-    """The models to compare where a CNN was adversarially trained, in the paper's order; else nothing."""
+    """Return the models to compare where a CNN was adversarially trained, in the paper's order."""
     own = study.models_on(study.of(attack), data)
     if not any(item.model.kind in (TRADES, PGD) for item in own):
         return []

@@ -1,4 +1,4 @@
-"""Claims: what the paper states of optimal and learned classifiers, judged on the records of one task.
+"""The claims are what the paper states of optimal and learned classifiers; records judge them.
 
 Richardson and Weiss, A Bayes-Optimal View on Adversarial Examples.
 """
@@ -28,7 +28,7 @@ Judged = Iterator[Finding | Missing]
 
 @dataclass(frozen=True)
 class Bars:
-    """From where on a claim holds; the paper's words are vaguer than these numbers."""
+    """Bars say from where on a claim holds; the paper's words are vaguer than these numbers."""
 
     near: float = 0.99
     """The least accuracy that is near 100 %."""
@@ -47,7 +47,7 @@ class Bars:
 
     @property
     def told(self) -> dict[str, str]:
-        """As the conditions of claims name them."""
+        """What the conditions of claims call them."""
         bars = vars(self) | {"indistinguishable": ALMOST_INDISTINGUISHABLE}
         shares = ("near", "accurate", "tolerance")
         return {name: f"{100 * bar:g} %" if name in shares else f"{bar:g}" for name, bar in bars.items()}

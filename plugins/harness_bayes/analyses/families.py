@@ -1,4 +1,4 @@
-"""Families: all data sets made of the same images and classes, which claims are judged on."""
+"""Claims are judged on families: all data sets made of the same images and classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WITHSTOOD = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """All data sets that are made of the same images and classes."""
+    """A family holds all data sets that are made of the same images and classes."""
 
     study: Study
     attack: str
@@ -26,7 +26,7 @@ class Family:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the table of claims tells of it."""
+        """The columns that tell it from others in the table of claims."""
         return {
             "task": self.data[0].task,
             "datasets": ", ".join(data.label for data in self.data),
@@ -35,7 +35,7 @@ class Family:
         }
 
     def of(self, group: str, kind: str) -> list[Attacked]:
-        """What a kind of model did on data sets of a group; of CNNs those that others are variants of."""
+        """Return a kind of model on data sets of a group; of CNNs those that others are variants of."""
         found = []
         for data in self.data:
             own = [item for item in self.items if item.data == data and item.model.kind == kind]
@@ -46,7 +46,7 @@ class Family:
         return found
 
     def pairs(self, group: str, one: str, other: str) -> list[tuple[Attacked, Attacked]]:
-        """Two kinds of models on the same data set of a group, under the same attack."""
+        """Return two kinds of models on the same data set of a group, under the same attack."""
         return [
             (first, second)
             for first in self.of(group, one)

@@ -1,4 +1,4 @@
-"""L2 by model: how large a change each model needs, by data set (Richardson and Weiss, figure 6)."""
+"""L2 by model shows how large a change fools each model (Richardson and Weiss, figure 6)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BROKEN = 0.95
 
 
 def run(results: Results, *, attacks: Sequence[str] = (), every_model: bool = False) -> Analysis:
-    """Mean L2 of the adversarials, per data set, model and attack.
+    """Tell the mean L2 of the adversarials, per data set, model and attack.
 
     Rows: data set x model x attack, and "closest" where several attacks were run: of each case the nearest
     adversarial of all of them. ``mean_l2`` is over the ``n`` cases that were right before the attack and that
@@ -91,7 +91,7 @@ BAR, LEAST = 0.19, 1.25
 
 
 def shown_models(study: Study, every: bool) -> list[Model]:
-    """No variants of the CNN, no adversarially trained ones, as in figure 6; all where nothing is left."""
+    """Leave out variants of the CNN and adversarially trained ones, unless nothing is left (figure 6)."""
     models = study.models
     first = baseline([model for model in models if model.kind == CNN])
     kept = [
@@ -102,7 +102,7 @@ def shown_models(study: Study, every: bool) -> list[Model]:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The bars of a data set: where they stand, in inches, in the same order under every attack."""
+    """A group holds the bars of a data set: where they stand, in inches, the same under every attack."""
 
     data: Data
     places: Mapping[str, float]
@@ -112,7 +112,7 @@ class Group:
 
 
 def groups_of(datasets: Sequence[Data], models: Sequence[Model], items: Sequence[Attacked]) -> list[Group]:
-    """Side by side, each as wide as its bars and its name need."""
+    """Place groups side by side, each as wide as its bars and its name need."""
     found, left = [], 0.0
     for data in datasets:
         held = {item.model.label for item in items if item.data == data}

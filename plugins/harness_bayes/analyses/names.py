@@ -1,4 +1,4 @@
-"""Names: what figures of the study call models, attacks and data sets, and the looks of models."""
+"""Names are what figures of the study call models, attacks and data sets; a model has a look, too."""
 
 from __future__ import annotations
 

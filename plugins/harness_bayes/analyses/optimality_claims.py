@@ -1,4 +1,4 @@
-"""Optimality claims: what the paper states of optimal and learned classifiers, judged on these records."""
+"""Optimality claims judge what the paper states of optimal and learned classifiers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFAULT = Bars()
 
 
 def run(results: Results, *, attack: str = CLOSEST, bars: Bars = DEFAULT) -> Analysis:
-    """The paper's claims, one row per claim and task (data sets made of the same images and classes).
+    """Judge the paper's claims: one row per claim and task (data sets of the same images and classes).
 
     ``paper`` and ``ours`` give the figures in words, ``conditions`` from where on a claim is said to hold.
     ``verdict`` is "holds" if every one of the ``comparisons`` that could be made holds in the numbers, "does

@@ -1,4 +1,4 @@
-"""Pixel change: by how many grey levels adversarials differ from their images (figure 7)."""
+"""Pixel change shows by how many 8-bit levels adversarials differ from their images (figure 7)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COLUMNS = 8
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """The changed values of a model's adversarials."""
+    """A change counts the changed values of a model's adversarials."""
 
     item: Attacked
     counts: npt.NDArray[np.int64]
@@ -44,7 +44,7 @@ class Change:
 
 
 def run(results: Results, *, attack: str = CLOSEST, every_model: bool = False) -> Analysis:
-    """How far the values of adversarials lie from their originals, per data set and model.
+    """Tell how far the values of adversarials lie from their originals, per data set and model.
 
     Rows: data set x model, over the ``n`` successful adversarials of cases that were right of which both
     pictures are kept, of ``broken`` in all. ``within_5`` is the share of values (a pixel has one per channel)
@@ -146,7 +146,7 @@ def _figure(study: Study, changes: Sequence[Change], every: bool) -> Figure:
 def _beside(
     axes: Axes, text: str, at: tuple[float, float], points: tuple[float, float], **options: Any
 ) -> None:
-    """A text beside a panel, so many points off a place in shares of the panel."""
+    """Write a text beside a panel, so many points off a place in shares of the panel."""
     axes.annotate(
         text, at, points, xycoords="axes fraction", textcoords="offset points", ha="center", **options
     )

@@ -1,4 +1,4 @@
-"""Quoted: what Richardson and Weiss published (tables 1 to 3), which this project did not measure."""
+"""Quoted numbers are those of Richardson and Weiss, tables 1 to 3; this project did not measure them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ WITHIN_GREY_LEVELS = 5
 
 
 def key_of(data: Data) -> Key | None:
-    """Under what a data set's figures stand in the tables; None where its parameters do not say."""
+    """Return under what a data set's figures stand in the tables; None where it cannot be told."""
     if data.attribute is not None:
         return data.attribute
     return None if data.pair is None else (min(data.pair), max(data.pair))

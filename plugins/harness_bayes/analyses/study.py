@@ -1,4 +1,4 @@
-"""Study: models of two classes under attack, and what became of their cases."""
+"""The study reads models of two classes under attack, and what became of their cases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ORDER = (OPTIMAL, "mfa", CNN, LINEAR, RBF, TRADES, PGD)
 
 @dataclass(frozen=True)
 class Data:
-    """A data set of two classes."""
+    """A data set of the study has two classes."""
 
     label: str
     stand_in_for: str | None
@@ -61,7 +61,7 @@ class Data:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model as the suite names it."""
+    """A model is known by the name that the suite gives it."""
 
     label: str
     kind: str
@@ -71,7 +71,7 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Attacked:
-    """A model on a data set under one attack, and the cases that have an outcome."""
+    """A model was attacked on a data set; the cases are those that have an outcome."""
 
     data: Data
     model: Model
@@ -163,7 +163,7 @@ def reasons(*told: str | None) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """The cells of a suite that tell two classes apart."""
+    """The study holds the cells of a suite that tell two classes apart."""
 
     results: Results
     attacked: tuple[Attacked, ...]
@@ -171,7 +171,7 @@ class Study:
 
     @property
     def datasets(self) -> list[Data]:
-        """By kind, then as the suite names them."""
+        """Data sets by kind, then as the suite names them."""
         found = list(dict.fromkeys(item.data for item in self.attacked))
         kinds = [*KINDS.values()]
         return sorted(
@@ -180,7 +180,7 @@ class Study:
 
     @property
     def models(self) -> list[Model]:
-        """In the paper's order."""
+        """Models in the paper's order."""
         first = {item.model.label: item.model for item in reversed(self.attacked)}
         labels = dict.fromkeys(item.model.label for item in self.attacked)
         return sorted((first[label] for label in labels), key=lambda model: _place(model.kind))
@@ -194,7 +194,7 @@ class Study:
         return tuple(nearest_of(items) for items in groups.values())
 
     def of(self, attack: str) -> list[Attacked]:
-        """What an attack did, by its label or its name in the catalogue; "closest" is of all attacks.
+        """Return what an attack did, by its label or its name in the catalogue; "closest" is of all attacks.
 
         Raises:
             HarnessError: it is not in the results.
@@ -206,7 +206,7 @@ class Study:
         return [item for item in self.attacked if attack in (item.attack, item.attack_kind)]
 
     def models_on(self, items: Iterable[Attacked], data: Data) -> list[Attacked]:
-        """Those of a data set, in the paper's order of models."""
+        """Return those of a data set, in the paper's order of models."""
         order = [model.label for model in self.models]
         return sorted(
             (item for item in items if item.data == data), key=lambda item: order.index(item.model.label)
@@ -266,7 +266,7 @@ def _attacked(cell: reading.Cell, cases: pd.DataFrame) -> Attacked:
 
 
 def nearest_of(items: Sequence[Attacked]) -> Attacked:
-    """The nearest adversarial of each case, over several attacks on one model.
+    """Return the nearest adversarial of each case, over several attacks on one model.
 
     A case has an outcome once an attack succeeded on it, or when all attacks have one. Should attacks
     disagree on whether it was right before, one that says wrong is believed.
@@ -296,14 +296,14 @@ def nearest_of(items: Sequence[Attacked]) -> Attacked:
 
 
 def baseline(models: Sequence[Model]) -> Model | None:
-    """Of models of one kind the one from which the others differ least; the first of equals."""
+    """Return of models of one kind that from which the others differ least; the first of equals."""
     if not models:
         return None
     return min(models, key=lambda own: sum(len(differing(own, other)) for other in models))
 
 
 def differing(one: Model, other: Model) -> set[str]:
-    """The parameters in which two models differ."""
+    """Return the parameters in which two models differ."""
     names = {*one.parameters, *other.parameters}
     return {name for name in names if one.parameters.get(name) != other.parameters.get(name)}
 

@@ -1,4 +1,4 @@
-"""Subspace distance: half the way to the other class, and what fools the optimal classifier (figure 11)."""
+"""Subspace distance holds L2 against half the way to the other class's subspace (figure 11)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOLERANCE = 0.15
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """The optimal classifier's adversarials on a data set, beside the distances of their images."""
+    """Halves hold the optimal classifier's adversarials on a data set, and their images' distances."""
 
     item: Attacked
     distances: pd.Series[float]
@@ -50,7 +50,7 @@ class Halves:
 
 
 def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
-    """What fools the Bayes-optimal model against half the distance to the other class's nearest subspace.
+    """Compare L2 of the Bayes-optimal model with half the distance to the other class's nearest subspace.
 
     Rows: data set. ``mean_distance`` is over the ``images`` whose distance the data set knows. Over the ``n``
     adversarials of cases that were right and whose distance is known: ``mean_l2``, ``ratio``, the mean of
@@ -71,7 +71,7 @@ def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
 
 
 def halves_of(study: Study, attack: str) -> list[Halves]:
-    """Of each data set whose distances are known, in order.
+    """Return those of each data set whose distances are known, in order.
 
     Raises:
         HarnessError: as of ``run``.
@@ -98,7 +98,7 @@ def halves_of(study: Study, attack: str) -> list[Halves]:
 
 
 def distances(results: Results) -> dict[str, pd.Series[float]]:
-    """By data set, the distance of each image by sample id."""
+    """Return by data set the distance of each image by sample id."""
     told = results.annotations()
     told = told[(told["name"] == ANNOTATION) & told["value"].notna()]
     return {

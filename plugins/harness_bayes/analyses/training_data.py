@@ -1,4 +1,4 @@
-"""Training data: models of real and of symmetric images on real test images (table 3, figure 9)."""
+"""Training data compares models of real and of symmetric images on real ones (table 3, figure 9)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
-    """Accuracy on real test images of models trained on real and on symmetric images, and their mean L2.
+    """Tell accuracy and mean L2 on real images of models trained on real and on symmetric images.
 
     Rows: classes x model, of data sets of real images (trained on real) and of symmetric ones with
     tested_on = "real". ``accuracy_of`` says of which images: the whole test partition, as the cards of both
@@ -52,7 +52,7 @@ def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
 
 
 def sides_of(study: Study, attack: str) -> list[tuple[Attacked | None, Attacked | None]]:
-    """A model trained on real images, and the same trained on symmetric ones, where there are such."""
+    """Return models trained on real images, each with the same trained on symmetric ones, if any."""
     items = study.of(attack)
     found: dict[tuple[Any, str, str, str], list[Attacked | None]] = {}
     for data in study.datasets:

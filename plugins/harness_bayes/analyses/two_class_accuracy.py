@@ -1,4 +1,4 @@
-"""Two-class accuracy before and under attack, beside published figures (tables 1 and 2)."""
+"""Two-class accuracy stands before and under attack, beside published figures (tables 1 and 2)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ACROSS = 4
 
 
 def run(results: Results) -> Analysis:
-    """Accuracy before and under attack in two conventions, per data set, model and attack.
+    """Tell the accuracy before and under attack in two conventions, per data set, model and attack.
 
     Rows: data set x model x attack, and "closest" of all attacks. ``robust_accuracy`` is the share of all
     cases that are right and stay so. ``adversarial_accuracy`` is the paper's bracket: under an attack that
@@ -47,7 +47,7 @@ def run(results: Results) -> Analysis:
 
 
 def plain_cnns(study: Study) -> set[tuple[str, str]]:
-    """By data set the CNN that the others are variants of, as labels."""
+    """Return by data set the CNN that the others are variants of, as labels."""
     found = set()
     for data in study.datasets:
         models = {
@@ -62,7 +62,7 @@ def plain_cnns(study: Study) -> set[tuple[str, str]]:
 
 
 def bracket(item: Attacked) -> Estimate:
-    """The paper's adversarial accuracy: right and not broken, or wrong before."""
+    """Return the paper's adversarial accuracy: right and not broken, or wrong before."""
     return rate(~item.cases["right"] | ~item.cases["success"], item.cases["sample_id"])
 
 
