@@ -299,7 +299,7 @@ def test_polish_finds_the_nearest_point_where_the_walk_bends(name: str) -> None:
 def test_polish_is_refused_where_it_would_look_for_something_else() -> None:
     x = images(2)
     model = harness.wrap_model(Sphere(), "attributes")
-    with pytest.raises(harness.HarnessError, match="nearer in L2"):
+    with pytest.raises(harness.HarnessError, match="nearest image in L2"):
         harness.attack("gradient-descent", model, x, goal=flipping(x), threat=real("linf"), polish=3)
 
 

@@ -109,7 +109,7 @@ def test_unknown_places_are_refused(make: Any) -> None:
     with pytest.raises(AttackError, match="give face = ") as raised:
         make(100, 60)
     assert "\n" not in str(raised.value)
-    with pytest.raises(AttackError, match="no region of 64x64"):
+    with pytest.raises(AttackError, match="not a region of 64x64"):
         make(64, 64, face=(0.5, 0.5, 2, 2))
     for face in ((0, 0, 0, 1), (0, 1, 1, 0.5), (0, 0, 1, float("nan"))):
         with pytest.raises(AttackError, match="is not a rectangle"):
@@ -117,7 +117,7 @@ def test_unknown_places_are_refused(make: Any) -> None:
 
 
 def test_images_without_room_are_refused() -> None:
-    with pytest.raises(AttackError, match="no region of 1x1"):
+    with pytest.raises(AttackError, match="not a region of 1x1"):
         eye_patch(1, 1)
     assert eyeglasses(4, 4).any()
 

@@ -333,7 +333,7 @@ def test_a_model_without_a_gradient_is_no_error() -> None:
     [
         (patch, Threat(), {}, "needs a region"),
         (square, Threat(), {}, "needs a region"),
-        (patch, Region(grid()), {}, "has 9; the square chooses"),
+        (patch, Region(grid()), {}, "has 9 places, so use the attack square"),
         (square, Region(window()), {}, "needs places"),
         (patch, Region(torch.zeros(16, 16)), {}, "holds no pixel"),
         (square, Region(torch.zeros(2, 16, 16)), {}, "holds no pixel"),

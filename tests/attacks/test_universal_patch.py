@@ -261,7 +261,7 @@ def test_answers_that_are_no_numbers_teach_nothing(joint: Any) -> None:
 def test_a_region_that_differs_is_refused(joint: Any) -> None:
     x, goal = joint.x[:4], FlipAttribute(torch.tensor(0))
     for mask in (window().expand(4, 1, 16, 16), window().expand(3, 16, 16)):
-        with pytest.raises(AttackError, match="one region"):
+        with pytest.raises(AttackError, match=r"one mask \(H, W\) for all images"):
             harness.attack("universal-patch", joint.model, x, goal=goal, threat=Region(mask))
     with pytest.raises(AttackError, match="holds no pixel"):
         harness.attack("universal-patch", joint.model, x, goal=goal, threat=Region(torch.zeros(16, 16)))

@@ -189,7 +189,7 @@ def test_a_checkpoint_outside_of_the_training_is_refused(
 ) -> None:
     with pytest.raises(ModelError) as caught:
         trained(kind, dataset, kept, QUICK, checkpoint=wanted)
-    expected = f'checkpoint = {wanted} must be "converged" or lie between 1 and epochs = 4'
+    expected = f'checkpoint = {wanted} must be "converged", or from 1 to epochs = 4'
     assert str(caught.value) == expected
     assert not kept.reports
 

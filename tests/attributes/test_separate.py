@@ -110,7 +110,7 @@ def test_chosen_attributes_are_answered_in_their_order() -> None:
 
 @pytest.mark.parametrize(
     ("attributes", "fault"),
-    [(["Yuong"], 'did you mean "Young"'), ([], "at least one"), (["Male", "Male"], "each once")],
+    [(["Yuong"], 'did you mean "Young"'), ([], "at least one"), (["Male", "Male"], "none twice")],
 )
 def test_wrong_attributes_are_refused(attributes: list[str], fault: str) -> None:
     with pytest.raises(ModelError, match=fault):

@@ -55,5 +55,5 @@ def test_pixels_that_never_change_are_no_direction() -> None:
 
 
 def test_equal_images_have_no_direction() -> None:
-    with pytest.raises(DatasetError, match="digits: all images are equal, so that no direction has variance"):
+    with pytest.raises(DatasetError, match="digits: all images are equal, so no direction has variance"):
         principal_axis(np.ones((5, 8)), "digits")

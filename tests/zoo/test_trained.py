@@ -172,7 +172,7 @@ def test_a_checkpoint_that_is_none_is_one_line_with_its_place(cache: Path) -> No
     (choice,) = choices(use="moon", checkpoint=4)
     with pytest.raises(ModelError) as caught:
         obtain(choice, drawn(), 0, CPU)
-    expected = f'{choice.place}: checkpoint = 4 must be "converged" or lie between 1 and epochs = 3'
+    expected = f'{choice.place}: checkpoint = 4 must be "converged", or from 1 to epochs = 3'
     assert str(caught.value) == expected
 
 

@@ -5,7 +5,7 @@ from torch import nn
 
 
 def build(task, *, side: int = 12):
-    """Return a module from images (B, C, H, W) in [0, 1] to scores (B, M), positive where present."""
+    """Return a module from images (B, C, H, W) in [0, 1] to scores (B, M), > 0 for present attributes."""
     inputs = task.shape[0] * side * side
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(side), nn.Flatten(), nn.Linear(inputs, len(task.attribute_names))
