@@ -45,7 +45,7 @@ class Parameter:
     @property
     def type_name(self) -> str:
         """Return the type as a person writes it: "float", "int of at least 1", "int or none"."""
-        return _spoken(self.annotation)
+        return _type_name(self.annotation)
 
 
 def optional(**types: Any) -> dict[str, Parameter]:
@@ -241,20 +241,20 @@ def _origins(annotation: Any) -> tuple[Any, ...]:
     return (origin or annotation,)
 
 
-def _spoken(annotation: Any) -> str:
+def _type_name(annotation: Any) -> str:
     arguments = typing.get_args(annotation)
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         bounds = [_bound(item) for item in arguments[1:]]
-        return " ".join([_spoken(arguments[0]), " and ".join(filter(None, bounds))]).strip()
+        return " ".join([_type_name(arguments[0]), " and ".join(filter(None, bounds))]).strip()
     if origin is typing.Union or type(annotation).__name__ == "UnionType":
-        return " or ".join(_spoken(argument) for argument in arguments)
+        return " or ".join(_type_name(argument) for argument in arguments)
     if origin is typing.Literal:
         return " or ".join(f'"{argument}"' for argument in arguments)
     if annotation is type(None):
         return "none"
     if origin is not None:
-        inner = ", ".join("…" if argument is Ellipsis else _spoken(argument) for argument in arguments)
+        inner = ", ".join("…" if argument is Ellipsis else _type_name(argument) for argument in arguments)
         return f"{getattr(origin, '__name__', origin)} of {inner}"
     return getattr(annotation, "__name__", str(annotation))
 
