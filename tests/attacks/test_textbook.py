@@ -80,14 +80,13 @@ class Network:
             for rows in torch.arange(cases).split(64)
         ]
 
-    def attacked_in_double(self, attack: Any, cases: int, **params: Any) -> tuple[Tensor, Tensor]:
+    def attacked_in_double(self, attack: Any, rows: Tensor, **params: Any) -> tuple[Tensor, Tensor]:
         """The images (N, C, H, W) that the attack itself returns in float64, and whether they are others."""
-        rows = torch.arange(cases)
-        x = torch.round(self.x[:cases].double() * 255) / 255
+        x = torch.round(self.x[rows].double() * 255) / 255
         self.module.double()
         try:
             objective = self.goal(rows).objective(self.model, self.model.scores(x))
-            found = attack(Handle(self.model, cases), x, objective, MINIMAL, rng=None, **params)
+            found = attack(Handle(self.model, len(rows)), x, objective, MINIMAL, rng=None, **params)
         finally:
             self.module.float()
         return found, (found != x).flatten(1).any(1)
@@ -105,7 +104,8 @@ def network(kind: str, faces: Dataset, cases: int, **recipe: Any) -> Network:
         else:
             module = separate.build(task, attributes=ATTRIBUTES, loss=kind)  # type: ignore[arg-type]
             flat(separate.train)(module, faces, context, **recipe)
-    module.eval().requires_grad_(False)
+    # of one image at a time, that halves the seconds
+    module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     model = harness.wrap_model(module, "attributes")
     rows = faces.rows("test")
     draws = np.random.default_rng(1)
@@ -128,10 +128,10 @@ def size(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def networks(size: str) -> dict[str, Network]:
-    """A few seconds' training on small images, or the quick presets as they are."""
+    """A few seconds' training on few images, or the quick presets as they are: sharper networks."""
     made = {}
-    pixels, images, recipe = ((44, 36), 500, {"epochs": 4}) if size == "short" else ((88, 72), 1600, {})
-    faces = synthetic.load(size=pixels, count=images)
+    images, recipe = (500, {"epochs": 4}) if size == "short" else (1600, {})
+    faces = synthetic.load(size=(44, 36), count=images)
     for kind in KINDS:
         made[kind] = network(kind, faces, CASES, **recipe)
         right = made[kind].right.float().mean()
@@ -279,26 +279,45 @@ class Pair:
         return float(np.abs(np.round(self.ours * 255) - np.round(self.plain * 255)).sum())
 
 
-def faces(net: Network, cases: int, dtype: Any) -> list[Face]:
-    x = (np.round(net.x[:cases].numpy() * 255) / np.asarray(255, dtype)).astype(dtype)
+def faces(net: Network, rows: Tensor, dtype: Any) -> list[Face]:
+    x = (np.round(net.x[rows].numpy() * 255) / np.asarray(255, dtype)).astype(dtype)
     return [
-        Face(net.module, int(net.columns[case]), 1.0 if net.present[case] else -1.0, x[case])
-        for case in range(cases)
+        Face(net.module, int(net.columns[row]), 1.0 if net.present[row] else -1.0, image)
+        for row, image in zip(rows.tolist(), x, strict=True)
     ]
 
 
-def pairs(net: Network, attack: Any, search: str, cases: int, **params: Any) -> list[Pair]:
-    """Of both in float32."""
-    if search == "iterative":
-        params["max_iterations"] = MOST_ITERATIONS
+def pairs_in_double(net: Network, attack: Any, search: str, rows: Tensor) -> list[Pair]:
+    """Of both in float64."""
+    params = {"max_iterations": MOST_ITERATIONS} if search == "iterative" else {}
+    images, changed = net.attacked_in_double(attack, rows, search=search, **params)
+    net.module.double()
+    try:
+        return [
+            Pair(face, image.numpy() if there else None, plain(face, attack, search))
+            for face, image, there in zip(faces(net, rows, np.float64), images, changed, strict=True)
+        ]
+    finally:
+        net.module.float()
+
+
+def pairs(net: Network, attack: Any, search: str, cases: int) -> list[Pair]:
+    """Of both in float32; where their images differ, they are the same in float64."""
+    params = {"max_iterations": MOST_ITERATIONS} if search == "iterative" else {}
     trials = net.attacked(attack, cases, search=search, **params)
     assert all(trial.verdict.valid.all() for trial in trials)
     images = [image.numpy() for trial in trials for image in trial.verdict.adversarials]
     success = [there for trial in trials for there in trial.verdict.success.tolist()]
-    return [
+    made = [
         Pair(face, image if there else None, plain(face, attack, search))
-        for face, image, there in zip(faces(net, cases, np.float32), images, success, strict=True)
+        for face, image, there in zip(
+            faces(net, torch.arange(cases), np.float32), images, success, strict=True
+        )
     ]
+    apart = torch.tensor([case for case, pair in enumerate(made) if pair.apart > 0], dtype=torch.long)
+    if len(apart):
+        assert all(pair.apart == 0 for pair in pairs_in_double(net, attack, search, apart))
+    return made
 
 
 def tell(name: str, made: list[Pair]) -> None:
@@ -311,21 +330,11 @@ def tell(name: str, made: list[Pair]) -> None:
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize(("kind", "attack"), FFA_AND_FGS)
 def test_the_same_image_in_double(networks: dict[str, Network], kind: str, attack: Any, search: str) -> None:
-    net, cases = networks[kind], 30
-    params = {"max_iterations": MOST_ITERATIONS} if search == "iterative" else {}
-    images, changed = net.attacked_in_double(attack, cases, search=search, **params)
-    net.module.double()
-    try:
-        made = [
-            Pair(face, image.numpy() if there else None, plain(face, attack, search))
-            for face, image, there in zip(faces(net, cases, np.float64), images, changed, strict=True)
-        ]
-    finally:
-        net.module.float()
+    made = pairs_in_double(networks[kind], attack, search, torch.arange(30))
     tell(f"{attack.__name__} {search} {kind} float64", made)
     assert any(pair.plain is not None for pair in made)
     assert [pair.levels[0] for pair in made] == [pair.levels[1] for pair in made]
-    assert sum(pair.apart > 0 for pair in made) == 0
+    assert all(pair.apart == 0 for pair in made)
 
 
 @pytest.mark.parametrize(("kind", "attack"), FFA_AND_FGS)
@@ -333,17 +342,15 @@ def test_the_same_smallest_step(networks: dict[str, Network], size: str, kind: s
     """300 cases of FFA and 200 of FGS, in batches of 64.
 
     Images may differ where the score crosses 0 several times within a few components, and where a tie in a
-    max-pool or the last bits of a gradient send the line elsewhere: in float64 none does. All steps of FFA
-    are the same; FGS takes the sign of such components, and with sharper, fully trained networks two cases in
-    a hundred may end at another step.
+    max-pool or the last bits of a gradient send the line elsewhere: those that do are the same in float64.
+    With sharper, fully trained networks two cases in a hundred may end at another step.
     """
     net = networks[kind]
     made = pairs(net, attack, "line", CASES)
     tell(f"{attack.__name__} line {kind}", made)
     other = sum(pair.levels[0] != pair.levels[1] for pair in made)
-    assert other <= (0.02 * CASES if attack is fgs and size == "trained" else 0)
-    apart = 0.06 if size == "short" else 0.25 if attack is fgs else 0.16
-    assert sum(pair.apart > 0 for pair in made) <= apart * CASES
+    assert other <= (0.02 * CASES if size == "trained" else 0)
+    assert sum(pair.apart > 0 for pair in made) <= 0.06 * CASES
     flipped = torch.tensor([pair.plain is not None for pair in made])
     right = net.right
     assert (flipped & right).sum() >= 10
@@ -365,7 +372,8 @@ def test_the_same_number_of_levels_step_by_step(networks: dict[str, Network], ki
     """300 cases of FFA and 200 of FGS, in batches of 64.
 
     Last bits decide at a kink of the network where the next step goes; and FFA's target, once a temporary
-    image has crossed the boundary before its rounding has, swings about it. MOON has the most kinks.
+    image has crossed the boundary before its rounding has, swings about it. MOON has the most kinks. Images
+    that differ for that reason are the same in float64.
     """
     made = pairs(networks[kind], attack, "iterative", CASES)
     tell(f"{attack.__name__} iterative {kind}", made)
