@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+# all cores compile the bytecode at the end: pip alone takes half a minute more
+PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: run test check bench clean
 
@@ -18,13 +20,14 @@ check: $(STAMP)  ## style, types, import contracts
 	$(VENV)/bin/lint-imports
 
 bench: $(STAMP)  ## timings against peers and bare passes, with a table of all bars; torchattacks asks for a torchvision that it does not need
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps torchattacks
+	$(PIP) --no-deps torchattacks
 	$(VENV)/bin/pytest tests/benchmarks --benchmark-enable --continue-on-collection-errors
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) -c constraints.txt torch
+	$(PIP) -c constraints.txt -e '.[dev]'
+	$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true  # torch holds a file for newer Pythons
 	touch $(STAMP)
 
 clean:
