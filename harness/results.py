@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.errors import ResultsError, nearest
+from harness.store.clusters import cluster_column, read_people
 from harness.store.parquet import (
     IDENTITY,
     matches,
@@ -106,7 +107,9 @@ class Results:
         """Return a row per case, with the identity of its cell: cell, dataset, model, attack, threat, goal.
 
         Args:
-            columns: record columns; None for all. Only these are read.
+            columns: record columns; None for all. Only these are read. "cluster" is one, too: the person
+                that an image shows where the data set knows it, else the image; cases of one cluster are
+                no independent evidence.
             where: columns of cells or records, and the value or the list of values that they must have.
                 Cells that do not match are not opened.
 
@@ -123,17 +126,21 @@ class Results:
             cells = cells.filter(matches(cells, name, conditions.pop(name)))
         cells = cells.filter(pc.not_equal(cells.column("status"), "skipped"))
         ids = cells.column("cell").to_pylist()
-        schema = _record_schema(self.path, ids)
+        stored = _record_schema(self.path, ids)
+        schema = stored.append(pa.field("cluster", pa.string()))
         chosen = [
             name
-            for name in dict.fromkeys(schema.names if columns is None else columns)
+            for name in dict.fromkeys(stored.names if columns is None else columns)
             if name not in IDENTITY
         ]
         for name in [*chosen, *conditions]:
             if name not in schema.names:
                 valid = [*schema.names, *(cells.column_names if name not in chosen else IDENTITY)]
                 raise ResultsError(f'{self.path}: column "{name}" is unknown; {nearest(name, valid)}')
-        parts = [_samples_of(self.path, cell, schema, chosen, conditions) for cell in cells.to_pylist()]
+        people = read_people(self.path) if "cluster" in {*chosen, *conditions} else {}
+        parts = [
+            _samples_of(self.path, cell, schema, chosen, conditions, people) for cell in cells.to_pylist()
+        ]
         return to_frame(pa.concat_tables(parts) if parts else _no_samples(schema, chosen))
 
 
@@ -177,11 +184,19 @@ def _record_schema(folder: Path, cells: Iterable[str]) -> pa.Schema:
 
 
 def _samples_of(
-    folder: Path, cell: Mapping[str, Any], schema: pa.Schema, chosen: Sequence[str], where: Mapping[str, Any]
+    folder: Path,
+    cell: Mapping[str, Any],
+    schema: pa.Schema,
+    chosen: Sequence[str],
+    where: Mapping[str, Any],
+    people: Mapping[str, Mapping[str, int]],
 ) -> pa.Table:
     """Return the chosen columns of a cell's records that match."""
     # sample_id, too, so that the number of rows is known where nothing else is read
     table = read_records(folder, cell["cell"], {"sample_id", *chosen, *where})
+    if "cluster" in {*chosen, *where}:
+        clusters = cluster_column(table.column("sample_id"), people.get(cell["dataset"], {}))
+        table = table.append_column("cluster", clusters)
     for name in where:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))

@@ -43,7 +43,7 @@ class Finding:
     text: str
     holds: bool
     clear: bool
-    """Whether the 95 % interval leaves no doubt."""
+    """Whether the 95 % interval leaves no doubt; without clear findings a claim cannot be judged."""
     used: tuple[Any, ...] = ()
     """What its numbers are of, each a ``Basis``."""
 
@@ -135,34 +135,29 @@ def within(
 def larger(
     first: Estimate,
     second: Estimate,
+    difference: Estimate,
     what: str,
     *,
     names: tuple[str, str] = ("first", "second"),
-    strict: bool = False,
     form: Form = drawing.number,
-    ends: Form | None = None,
     used: Iterable[Basis] = (),
 ) -> Finding | Missing:
-    """Judge whether the first estimate is at least the second; clearly, if their intervals lie apart.
+    """Judge whether the first estimate is the larger one; clearly, if the interval of the difference says so.
 
     Args:
+        difference: first - second. On shared cases it is that of ``metrics.paired``, whose interval is
+            narrower than those of the two suggest.
         what: what both are of; ``names`` say in what they differ.
-        strict: it has to be larger.
     """
     used = tuple(used)
-    if first.value is None or second.value is None:
+    if first.value is None or second.value is None or difference.value is None:
         return _missing(what, used)
-    holds = first.value > second.value or (first.value == second.value and not strict)
-    sides = [f"{name} {told(side, form, ends)}" for name, side in zip(names, (first, second), strict=True)]
-    return Finding(f"{what}: {' vs '.join(sides)}", holds, _apart(first, second), used)
-
-
-def _apart(first: Estimate, second: Estimate) -> bool:
-    ends = (first.low, first.high, second.low, second.high)
-    if any(end is None for end in ends):
-        return False
-    low, high, under, over = (float(end or 0.0) for end in ends)
-    return low > over or high < under
+    sides = [f"{name} {told(side, form)}" for name, side in zip(names, (first, second), strict=True)]
+    text = f"{what}: {' vs '.join(sides)}, difference {told(difference, form)}"
+    clear = None not in (difference.low, difference.high) and not (
+        float(difference.low or 0.0) <= 0 <= float(difference.high or 0.0)
+    )
+    return Finding(text, difference.value > 0, clear, used)
 
 
 def _missing(what: str, used: Iterable[Basis]) -> Missing:
@@ -179,7 +174,11 @@ def verdict(
     missing: str,
     reservations: Callable[[Sequence[Any]], Iterable[str]] | None = None,
 ) -> dict[str, Any]:
-    """Return the columns of a judged claim: it holds if each comparison that could be made does.
+    """Return the columns of a judged claim.
+
+    It holds if every comparison that could be made clearly holds, and does not hold if one is clearly
+    against it. What lies within the 95 % interval decides nothing: with such comparisons alone, or beside
+    those that hold, it cannot be judged; the counts tell how near it is to either.
 
     Args:
         missing: what is lacking where there is nothing to compare.
@@ -189,33 +188,33 @@ def verdict(
     findings = [item for item in found if isinstance(item, Finding)]
     absent = [item.why for item in found if isinstance(item, Missing)]
     if not findings:
-        open_: dict[str, Any] = {"ours": "", "comparisons": 0, "held": 0, "verdict": OPEN, "clear": None}
-        return open_ | {"coverage": None, "detail": "; ".join(absent) or missing}
-    against = [item for item in findings if not item.holds]
+        open_: dict[str, Any] = {"ours": "", "comparisons": 0, "held": 0, "undecided": 0, "against": 0}
+        return open_ | {"verdict": OPEN, "coverage": None, "detail": "; ".join(absent) or missing}
+    against = [item for item in findings if item.clear and not item.holds]
     unclear = [item for item in findings if not item.clear]
     used = list({id(basis): basis for item in findings for basis in item.used}.values())
     covered = [basis.coverage or 0.0 for basis in used]
     return {
         "ours": "; ".join(item.text for item in findings),
         "comparisons": len(findings),
-        "held": len(findings) - len(against),
-        "verdict": FAILS if against else HOLDS,
-        # One clear failure decides; else a claim is as clear as its least clear part.
-        "clear": any(item.clear for item in against) if against else not unclear,
+        "held": len(findings) - len(against) - len(unclear),
+        "undecided": len(unclear),
+        "against": len(against),
+        "verdict": FAILS if against else OPEN if unclear else HOLDS,
         "coverage": min(covered) if covered else None,
         "detail": ". ".join([*_parts(findings, absent), *(reservations(used) if reservations else ())]),
     }
 
 
 def _parts(findings: Sequence[Finding], absent: Sequence[str]) -> list[str]:
-    against = [item for item in findings if not item.holds]
-    doubtful = [item.text for item in findings if item.holds and not item.clear]
-    parts = [f"{len(findings) - len(against)} of {len(findings)} comparisons hold"]
-    if doubtful:
-        parts.append(f"{len(doubtful)} of these only within the 95 % interval: " + "; ".join(doubtful))
+    against = [item.text for item in findings if item.clear and not item.holds]
+    doubtful = [item.text for item in findings if not item.clear]
+    held = len(findings) - len(against) - len(doubtful)
+    parts = [f"{held} of {len(findings)} comparisons clearly hold"]
     if against:
-        doubt = [item.text if item.clear else f"{item.text} (within the interval)" for item in against]
-        parts.append("against it: " + "; ".join(doubt))
+        parts.append(f"{len(against)} clearly against it: " + "; ".join(against))
+    if doubtful:
+        parts.append(f"{len(doubtful)} within the 95 % interval: " + "; ".join(doubtful))
     if absent:
         parts.append("not compared: " + "; ".join(absent))
     return parts
@@ -247,16 +246,12 @@ def table(
         for subject in subjects
         for claim in claims
     )
-    return typed(rows).astype({"clear": "boolean"})
+    return typed(rows)
 
 
 # --- figure -----------------------------------------------------------------------------------------------
 
-# The lighter tints are within the interval.
-TINTS = {
-    (HOLDS, True): "#0072B2", (HOLDS, False): "#9CCBE8", (FAILS, True): "#D55E00", (FAILS, False): "#F4C09A",
-}  # fmt: skip
-UNJUDGED = "0.93"
+TINTS = {HOLDS: "#0072B2", FAILS: "#D55E00", OPEN: "0.93"}
 
 
 def figure(table: pd.DataFrame, claims: Iterable[Claim], columns: str = "task") -> Figure:
@@ -284,22 +279,20 @@ def figure(table: pd.DataFrame, claims: Iterable[Claim], columns: str = "task") 
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.spines[:].set_visible(False)
-    words = {True: "", False: ", within the\n95 % interval"}
-    entries = {f"{word}{words[clear]}": tint for (word, clear), tint in TINTS.items()}
-    drawing.legend_beside(drawn, entries | {OPEN: UNJUDGED})
+    drawing.legend_beside(drawn, TINTS)
     return drawn
 
 
 def _tile(axes: Any, x: int, y: int, row: Mapping[Any, Any]) -> None:
     from matplotlib.patches import Rectangle
 
-    judged = row["verdict"] != OPEN
-    clear = judged and bool(row["clear"])
-    tint = TINTS[row["verdict"], clear] if judged else UNJUDGED
-    axes.add_patch(Rectangle((x - 0.48, y - 0.45), 0.96, 0.9, color=tint, linewidth=0))
-    text = f"{row['verdict']}\n{row['held']} of {row['comparisons']}" if judged else "not judged"
-    if judged and not row["coverage"] >= 1:
-        text += " (incomplete)"
-    axes.text(
-        x, y, text, ha="center", va="center", fontsize=7.5, color="white" if clear else "black"
-    )  # fmt: skip
+    axes.add_patch(Rectangle((x - 0.48, y - 0.45), 0.96, 0.9, color=TINTS[row["verdict"]], linewidth=0))
+    text = str(row["verdict"])
+    if row["comparisons"]:
+        text += f"\n{row['held']} of {row['comparisons']}"
+        if row["against"]:
+            text += f", {row['against']} against"
+        if not row["coverage"] >= 1:
+            text += " (incomplete)"
+    colour = "black" if row["verdict"] == OPEN else "white"
+    axes.text(x, y, text, ha="center", va="center", fontsize=7.5, color=colour)

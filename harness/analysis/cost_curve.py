@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CELL = ("dataset", "goal", "model", "attack", "threat", "stand_in_for")
 PANEL = ("dataset", "goal", "model", "stand_in_for")
-RECORD = ("sample_id", "clean_correct", "success", "error", "forwards", "backwards", "found", "seconds")
+RECORD = ("cluster", "clean_correct", "success", "error", "forwards", "backwards", "found", "seconds")
 LINES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 """One for each threat of an attack; its colour and marker are the attack's."""
 ACROSS = 3
@@ -39,7 +39,7 @@ ACROSS = 3
 class Spent:
     """Spent is the cost of the cases of a cell that were classified correctly before the attack."""
 
-    images: npt.NDArray[np.intp]  # (N,) codes
+    clusters: npt.NDArray[np.intp]  # (N,) codes
     passes: Numbers  # (N,) forward and backward, until the returned image was found or else in all
     whole: Numbers  # (N,) in all
     seconds: Numbers  # (N,)
@@ -88,7 +88,7 @@ def _spent(cases: pd.DataFrame) -> Spent:
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(forwards > 0, until / forwards, 1.0)
     return Spent(
-        images=np.unique(cases["sample_id"].to_numpy(str), return_inverse=True)[1],
+        clusters=np.unique(cases["cluster"].to_numpy(str), return_inverse=True)[1],
         passes=until + np.round(backwards * share),
         whole=forwards + backwards,
         seconds=cases["seconds"].fillna(0).to_numpy(np.float64),
@@ -112,7 +112,7 @@ def curve(spent: Spent, points: int) -> list[dict[str, Any]]:
     for passes in steps.tolist():
         fooled = spent.success & (spent.passes <= passes)
         under = int(np.searchsorted(charged, passes, side="right"))
-        estimate = rate(fooled, spent.images)
+        estimate = rate(fooled, spent.clusters)
         rows.append(
             {
                 "passes": int(passes),

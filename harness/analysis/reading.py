@@ -15,7 +15,7 @@ from harness.metrics import Estimate
 from harness.results import Results
 from harness.store.parquet import record_files
 
-CASE = ("sample_id", "target", "clean_correct", "success", "error")
+CASE = ("sample_id", "cluster", "target", "clean_correct", "success", "error")
 TEXTS = ("dataset", "stand_in_for", "reason")
 """How columns begin or end that may be null in every row and hold no number."""
 
@@ -113,7 +113,8 @@ def recorded(results: Results, cell: Cell) -> set[str]:
 def cases(results: Results, cells: Iterable[Cell], columns: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
     """Return the cases that have an outcome, by the cell's id; those in error are left out.
 
-    Columns: cell, sample_id, target, right (whether it was classified correctly), success, and
+    Columns: cell, sample_id, cluster (the person that the image shows where that is known, else the image;
+    intervals are over clusters), target, right (whether it was classified correctly), success, and
     ``columns``, which are empty where no record has them.
     """
     cells = list(cells)
@@ -123,7 +124,7 @@ def cases(results: Results, cells: Iterable[Cell], columns: Sequence[str] = ()) 
     known = frame["error"].isna() & frame["success"].notna() & frame["clean_correct"].notna()
     frame = frame[known].rename(columns={"clean_correct": "right"}).astype({"right": bool, "success": bool})
     frame = frame.assign(**{name: float("nan") for name in columns if name not in held})
-    frame = frame[["cell", "sample_id", "target", "right", "success", *columns]]
+    frame = frame[["cell", "sample_id", "cluster", "target", "right", "success", *columns]]
     groups = {str(name): own.reset_index(drop=True) for name, own in frame.groupby("cell", sort=False)}
     nothing = frame.iloc[:0].reset_index(drop=True)
     return {cell.id: groups.get(cell.id, nothing) for cell in cells}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from harness.cases.datasets import OpenedDataset
 from harness.errors import DatasetError, HarnessError
 from harness.files import write_whole
+from harness.store.clusters import IDENTITY
 from harness.store.schema import ANNOTATION_SCHEMA
 
 FILE = "annotations.parquet"
@@ -33,16 +34,8 @@ def keep_annotations(folder: Path, loaded: Iterable[OpenedDataset]) -> None:
 
 
 def _tables(data: OpenedDataset) -> Iterable[pa.Table]:
-    if data.dataset.annotations is None:
-        return
     name = data.dataset.name
-    try:
-        known = data.dataset.annotations(data.rows)
-    except HarnessError:
-        raise
-    except Exception as error:
-        raise DatasetError(f"{name}: annotations: {type(error).__name__}: {error}") from error
-    for what, numbers in known.items():
+    for what, numbers in _known(data).items():
         values = np.asarray(numbers, np.float64)
         if values.shape != data.rows.shape:
             raise DatasetError(f"{name}: annotation {what} has shape {values.shape}, not ({len(data.rows)},)")
@@ -53,3 +46,17 @@ def _tables(data: OpenedDataset) -> Iterable[pa.Table]:
             "value": values,
         }
         yield pa.table(columns, schema=ANNOTATION_SCHEMA)
+
+
+def _known(data: OpenedDataset) -> Mapping[str, Any]:
+    """Return what a data set knows of the attacked images: numbers by name, and who they show."""
+    dataset = data.dataset
+    who = {} if dataset.identities is None else {IDENTITY: dataset.identities[data.rows]}
+    if dataset.annotations is None:
+        return who
+    try:
+        return {**dataset.annotations(data.rows), **who}
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise DatasetError(f"{dataset.name}: annotations: {type(error).__name__}: {error}") from error

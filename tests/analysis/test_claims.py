@@ -63,52 +63,67 @@ def test_strict_bounds_and_nothing_to_measure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "holds", "clear"),
+    ("difference", "holds", "clear"),
     [
-        (estimate(0.9, 0.8, 0.95), estimate(0.5, 0.4, 0.6), True, True),
-        (estimate(0.5, 0.4, 0.6), estimate(0.45, 0.3, 0.6), True, False),
-        (estimate(0.5, 0.4, 0.6), estimate(0.9, 0.8, 0.95), False, True),
-        (estimate(0.5, 0.4, 0.6), estimate(0.5, 0.4, 0.6), True, False),
-        (estimate(0.9), estimate(0.5, 0.4, 0.6), True, False),
+        (estimate(0.4, 0.3, 0.5), True, True),
+        (estimate(0.05, -0.1, 0.2), True, False),
+        (estimate(-0.4, -0.5, -0.3), False, True),
+        (estimate(-0.1, -0.2, 0.1), False, False),
+        (estimate(0.0, 0.0, 0.0), False, False),
+        (estimate(0.4), True, False),
     ],
 )
-def test_one_estimate_against_another(first: Estimate, second: Estimate, holds: bool, clear: bool) -> None:
-    judged = larger(first, second, "rate", names=("A", "B"))
+def test_one_estimate_against_another_is_decided_by_their_difference(
+    difference: Estimate, holds: bool, clear: bool
+) -> None:
+    first, second = estimate(0.5, 0.1, 0.9), estimate(0.45, 0.1, 0.9)
+    judged = larger(first, second, difference, "rate", names=("A", "B"))
     assert isinstance(judged, Finding)
     assert (judged.holds, judged.clear) == (holds, clear)
-    assert judged.text == f"rate: A {told(first)} vs B {told(second)}"
-    assert isinstance(larger(first, NOTHING, "rate"), Missing)
+    assert judged.text == f"rate: A {told(first)} vs B {told(second)}, difference {told(difference)}"
+    assert isinstance(larger(first, NOTHING, difference, "rate"), Missing)
+    assert isinstance(larger(first, second, NOTHING, "rate"), Missing)
 
 
-def test_equal_is_not_larger_where_it_has_to_be() -> None:
-    equal = estimate(0.5, 0.4, 0.6)
-    judged = larger(equal, equal, "rate", strict=True)
-    assert isinstance(judged, Finding)
-    assert not judged.holds
+YES, NO, UNDECIDED = Finding("a", True, True), Finding("c", False, True), Finding("b", True, False)
+AGAINST_BUT_UNDECIDED = Finding("d", False, False)
 
 
-def test_one_clear_failure_decides() -> None:
-    yes, perhaps = Finding("a", True, True), Finding("b", False, False)
-    no = Finding("c", False, True)
-    assert verdict([yes], "")["clear"] is True
-    assert (verdict([yes, perhaps], "")["verdict"], verdict([yes, perhaps], "")["clear"]) == (FAILS, False)
-    assert (verdict([perhaps, no], "")["verdict"], verdict([perhaps, no], "")["clear"]) == (FAILS, True)
-    assert "b (within the interval)" in verdict([perhaps, no], "")["detail"]
-    assert "not compared: d" in verdict([yes, Missing("d")], "")["detail"]
+@pytest.mark.parametrize(
+    ("found", "expected", "counts"),
+    [
+        ([YES], HOLDS, (1, 0, 0)),
+        ([YES, YES], HOLDS, (2, 0, 0)),
+        ([YES, UNDECIDED], OPEN, (1, 1, 0)),
+        ([UNDECIDED], OPEN, (0, 1, 0)),
+        ([YES, AGAINST_BUT_UNDECIDED], OPEN, (1, 1, 0)),
+        ([YES, NO], FAILS, (1, 0, 1)),
+        ([UNDECIDED, NO], FAILS, (0, 1, 1)),
+    ],
+)
+def test_only_clear_comparisons_decide(
+    found: list[Finding], expected: str, counts: tuple[int, int, int]
+) -> None:
+    row = verdict(found, "")
+    assert row["verdict"] == expected
+    assert (row["held"], row["undecided"], row["against"]) == counts
+    assert row["comparisons"] == sum(counts)
+
+
+def test_what_is_missing_is_told() -> None:
+    assert "not compared: d" in verdict([YES, Missing("d")], "")["detail"]
     assert verdict([], "nothing") == {
-        "ours": "", "comparisons": 0, "held": 0, "verdict": OPEN, "clear": None, "coverage": None,
-        "detail": "nothing",
+        "ours": "", "comparisons": 0, "held": 0, "undecided": 0, "against": 0, "verdict": OPEN,
+        "coverage": None, "detail": "nothing",
     }  # fmt: skip
     assert verdict([Missing("d")], "nothing")["detail"] == "d"
 
 
-def test_doubt_is_told_before_what_speaks_against_it() -> None:
-    found = [Finding("a", True, False), Finding("b", True, True), Finding("c", False, True)]
-    row = verdict(found, "", lambda used: [f"of {len(used)}"])
-    assert (row["verdict"], row["held"], row["comparisons"], row["clear"]) == (FAILS, 2, 3, True)
-    assert row["ours"] == "a; b; c"
+def test_the_detail_tells_what_speaks_against_it_and_what_decides_nothing() -> None:
+    row = verdict([UNDECIDED, YES, NO], "", lambda used: [f"of {len(used)}"])
+    assert row["ours"] == "b; a; c"
     assert row["detail"] == (
-        "2 of 3 comparisons hold. 1 of these only within the 95 % interval: a. against it: c. of 0"
+        "1 of 3 comparisons clearly hold. 1 clearly against it: c. 1 within the 95 % interval: b. of 0"
     )
 
 
@@ -119,7 +134,7 @@ def test_a_verdict_covers_what_its_least_covered_number_covers() -> None:
     assert verdict([Finding("a", True, True, (half, unknown))], "")["coverage"] == 0.0
     twice = [Finding("a", True, True, (half,)), Finding("b", True, True, (half,))]
     row = verdict(twice, "", lambda used: [item.name for item in used])
-    assert row["detail"] == "2 of 2 comparisons hold. moon on faces"
+    assert row["detail"] == "2 of 2 comparisons clearly hold. moon on faces"
 
 
 @dataclass(frozen=True)
@@ -167,28 +182,32 @@ def test_a_table_has_a_row_for_each_subject_and_claim() -> None:
     table = claims.table([ROBUST, replace(ROBUST, name="again")], subjects, Bars())
     assert list(table) == [
         "task", "stand_in_for", "claim", "paper", "conditions",
-        "ours", "comparisons", "held", "verdict", "clear", "coverage", "detail",
+        "ours", "comparisons", "held", "undecided", "against", "verdict", "coverage", "detail",
     ]  # fmt: skip
     assert table["claim"].tolist() == ["faces are robust", "again"] * 2
     assert table["verdict"].tolist() == [HOLDS, HOLDS, OPEN, OPEN]
     assert set(table["conditions"]) == {"at least 0.5"}
-    assert table["clear"].dtype == "boolean"
     assert table["detail"].iloc[-1] == "no rate"
 
 
 def test_a_figure_has_a_tile_for_each_verdict() -> None:
-    doubt = estimate(0.4, 0.3, 0.6)
-    subjects = [Faces("Male", (SURE,)), Faces("Wearing_Hat", (doubt,), "celeba"), Faces("Young", ())]
+    failing, doubt = estimate(0.4, 0.3, 0.45), estimate(0.4, 0.3, 0.6)
+    subjects = [
+        Faces("Male", (SURE,)),
+        Faces("Wearing_Hat", (failing, SURE), "celeba"),
+        Faces("Young", (SURE, doubt)),
+        Faces("Bald", ()),
+    ]
     named = [ROBUST, replace(ROBUST, name="long name", short="")]
     table = claims.table(named, subjects, Bars())
     table.loc[0, "coverage"] = 0.5
     figure = claims.figure(table, named)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["robust", "long name"]
-    heads = ["Male", "Wearing Hat\n(stand-in\nfor celeba)", "Young"]
+    heads = ["Male", "Wearing Hat\n(stand-in\nfor celeba)", "Young", "Bald"]
     assert [label.get_text() for label in axes.get_xticklabels()] == heads
-    tiles = ["holds\n1 of 1 (incomplete)", "holds\n1 of 1", *["does not hold\n0 of 1"] * 2]
-    tiles += ["not judged"] * 2
+    tiles = ["holds\n1 of 1 (incomplete)", "holds\n1 of 1", *["does not hold\n1 of 2, 1 against"] * 2]
+    tiles += [*["cannot be judged\n1 of 2"] * 2, *["cannot be judged"] * 2]
     assert [text.get_text() for text in axes.texts] == tiles
     assert len({patch.get_facecolor() for patch in axes.patches}) == 3
-    assert len(figure.legends[0].get_texts()) == 5
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [HOLDS, FAILS, OPEN]

@@ -81,7 +81,7 @@ def test_cases_have_an_outcome(tmp_path: Path) -> None:
     cells = reading.read_cells(results)
     found = reading.cases(results, cells, ("l2", "pass"))
     own = found[cells[0].id].sort_values("sample_id")
-    assert list(own) == ["cell", "sample_id", "target", "right", "success", "l2", "pass"]
+    assert list(own) == ["cell", "sample_id", "cluster", "target", "right", "success", "l2", "pass"]
     assert own["sample_id"].tolist() == ["a", "b"]
     assert own["right"].tolist() == [True, False]
     assert own["success"].tolist() == [True, False]
