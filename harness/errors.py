@@ -41,6 +41,14 @@ class ResultsError(HarnessError):
     """A results folder cannot be read or written."""
 
 
+NO_IMAGES = "the attack returned"
+"""How the text begins of a ContractError of an attack that returned no usable images."""
+UNUSABLE_IMAGE = "the attack's image is not finite"
+NO_ANSWER = "the model's output is not finite"
+NO_CLEAN_ANSWER = "the model's clean output is not finite"
+"""Errors of a case by which records say whose failure it is."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a hint for an unknown name: the nearest valid name, or all valid names if none is near."""
     names = sorted(set(valid))

@@ -34,6 +34,8 @@ _TOP = {
         Parameter("batch_size", int | Literal["auto"], 64),
         Parameter("shard_size", int | None, None),
         Parameter("device", str, "auto"),
+        Parameter("order_by", str | None, None),
+        Parameter("overall_worst_case", bool, False),
     )
 }
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
@@ -88,6 +90,10 @@ class Suite:
     batch_size: int | Literal["auto"] = 64
     shard_size: int | None = None
     device: str = "auto"
+    order_by: str | None = None
+    """The threat by whose worst case boards order models; the first of the suite where None."""
+    overall_worst_case: bool = False
+    """Whether boards have a worst case over all threats, too."""
 
 
 def read_suite(

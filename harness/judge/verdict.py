@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from harness.errors import ContractError
+from harness.errors import NO_ANSWER, NO_CLEAN_ANSWER, NO_IMAGES, UNUSABLE_IMAGE, ContractError
 from harness.goals import Objective
 from harness.model import Model
 from harness.threat import FLOAT_TOLERANCE, Threat, l0, l2, linf
@@ -91,9 +91,9 @@ def judge(
         reached = objective.reached(outputs) & answered & finite
         unrounded = _unrounded(model, objective, returned.clamp(0, 1), settled, reached, batch_size)
     errors = {
-        "the model's clean output is not finite": known,
-        "the attack's image is not finite": finite,
-        "the model's output is not finite": answered,
+        NO_CLEAN_ANSWER: known,
+        UNUSABLE_IMAGE: finite,
+        NO_ANSWER: answered,
     }
     delta = settled - x
     return Verdict(
@@ -114,11 +114,11 @@ def judge(
 def _images(x_adv: object, x: Tensor) -> Tensor:
     """Return what an attack returned, as images of the type and shape of ``x``; refuse anything else."""
     if not isinstance(x_adv, Tensor):
-        raise ContractError(f"the attack returned {type(x_adv).__name__} instead of a tensor")
+        raise ContractError(f"{NO_IMAGES} {type(x_adv).__name__} instead of a tensor")
     if x_adv.shape != x.shape:
-        raise ContractError(f"the attack returned shape {tuple(x_adv.shape)} for {tuple(x.shape)}")
+        raise ContractError(f"{NO_IMAGES} shape {tuple(x_adv.shape)} for {tuple(x.shape)}")
     if not x_adv.is_floating_point():
-        raise ContractError(f"the attack returned {x_adv.dtype} instead of floating-point images")
+        raise ContractError(f"{NO_IMAGES} {x_adv.dtype} instead of floating-point images")
     return x_adv.detach().to(x)
 
 

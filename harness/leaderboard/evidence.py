@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.leaderboard.threats import TOLERANCE, Budget, threat_of
 from harness.leaderboard.worst_case import Worst
+from harness.metrics.estimates import rate
 from harness.metrics.outcomes import Flags, Floats, Keys, Outcomes, image_codes, numbers
 from harness.metrics.paired import sign_test
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Budget = tuple[str, float]
-"""A norm and eps; None in its place is no budget at all."""
 Bits = npt.NDArray[np.uint8]
 
 COLUMNS = ("reached", "reached_unrounded", "zero_gradients", "found")
@@ -29,8 +29,6 @@ LAST = 0.1
 """A success is late where it is found in this last share of an attack's forward passes."""
 SHORTEST = 10
 """An attack that spends fewer forward passes on its hardest case has no last tenth to speak of."""
-TOLERANCE = 1e-5
-"""By how much a judged image may exceed its budget: the judge's own tolerance."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,13 @@ class Traces:
     """Successes found in the last tenth of the forward passes that the hardest case took."""
     late_images: int = 0
     """How many images these are of."""
+    late_share: float = 1.0
+    """The lower end of the interval of the share of late successes; the lowest of several cells."""
 
     def __add__(self, other: Traces) -> Traces:
-        return Traces(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+        counts = (one.name for one in fields(self) if one.name != "late_share")
+        summed = {name: getattr(self, name) + getattr(other, name) for name in counts}
+        return Traces(late_share=min(self.late_share, other.late_share), **summed)
 
 
 def traces_of(table: pa.Table, cases: Outcomes) -> Traces:
@@ -75,12 +77,17 @@ def traces_of(table: pa.Table, cases: Outcomes) -> Traces:
         backwards, zero = cases.values["backwards"], numbers(table, "zero_gradients")
         counts["gradients_asked"] = among & (backwards > 0) & ~np.isnan(zero)
         counts["zero_gradients"] = counts["gradients_asked"] & (zero >= backwards)
-    images = 0
+    images, share = 0, 0.0
     if "found" in held:
         late = success & _late(cases.values["forwards"], numbers(table, "found"), among)
         counts["late_successes"] = late
         images = np.unique(cases.images[late]).size
-    return Traces(late_images=images, **{name: int(np.count_nonzero(rows)) for name, rows in counts.items()})
+        share = rate(late[among], cases.clusters[among]).low or 0.0
+    return Traces(
+        late_images=images,
+        late_share=share,
+        **{name: int(np.count_nonzero(rows)) for name, rows in counts.items()},
+    )
 
 
 def _late(forwards: Floats, found: Floats, among: Flags) -> Flags:
@@ -174,8 +181,7 @@ def evidence_of(
         budget_kind=cell.get("budget"),
         traits=frozenset(filter(None, (cell.get("traits") or "").split(","))),
         attack=cell["attack"],
-        # Beside norm and budget, "linf 8/255", a threat's label names the region.
-        regional=len(cell["threat"].split()) > 2 if norm else cell["threat"] != "unbounded",
+        regional=threat_of(cell).regional,
         transferred=cell.get("surrogate") is not None,
         traces=traces,
         keys=shared if same and shared is not None else cases.keys,

@@ -14,7 +14,6 @@ from itertools import permutations
 from typing import Any
 
 from harness.leaderboard.evidence import Evidence, clearly_more, paired
-from harness.metrics.estimates import wilson
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def _not_converged(row: Evidence) -> bool:
     # Where the attack has succeeded on nearly all cases, more iterations cannot help.
     if found.late_images < LATE_IMAGES or found.cases - found.successes < LATE_SHARE * found.cases:
         return False
-    return wilson(found.late_successes, found.cases)[0] > LATE_SHARE
+    return found.late_share > LATE_SHARE
 
 
 def _noise_as_strong(rows: Rows) -> set[int]:

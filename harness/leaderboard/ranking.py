@@ -1,73 +1,148 @@
-"""Ranks say when two numbers are statistically the same; the order of a board's rows follows from them."""
+"""Ranks say which rows are clearly better than others; the order of a board's rows follows from them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from harness.metrics.estimates import student_half
+from harness.metrics.outcomes import Codebook, Flags, Keys, Outcomes
+
 CLEAN, WORST_CASE = "clean", "worst-case"
-"""The attack of the row without attack, and that of the pointwise worst case over all attacks."""
+"""The attack of the row without attack, and that of the pointwise worst case over attacks."""
+
+Floats = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.bool_]
+
+RESERVE = 3
+"""By how many clusters of average weight the squares of a difference are increased.
+
+Without, five clusters that happen to agree would leave no doubt. With three, six agreeing clusters are the
+fewest that decide, as in an exact two-sided sign test at 5 %.
+"""
 
 
-def standing(low: npt.NDArray[Any], high: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return ranks, and whether each is shared, from 95 % intervals; the largest numbers come first.
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores are what a row reached on its distinct cases, of several seeds on average; rows compare them."""
 
-    A rank is one more than the number of others that are clearly better, their interval lying wholly above
-    this one's. A rank is tied where some other's interval overlaps this one's. Overlap is not transitive: of
-    three neighbours the outer two may differ although neither differs from the middle one.
+    keys: Keys
+    """(N,) ascending."""
+    least: Floats
+    """(N,) from 0 to 1, if the open cases went against the row."""
+    most: Floats
+    """(N,) if they went its way."""
+
+
+def scores_of(cases: Outcomes, hits: Flags, possible: Flags, among: Flags | slice = slice(None)) -> Scores:
+    """Return the scores of some cases: ``possible`` are open, and may be hits too."""
+    keys, at, counts = np.unique(cases.keys[among], return_inverse=True, return_counts=True)
+    least, most = (
+        np.bincount(at, weights=won[among], minlength=keys.size) / counts for won in (hits, hits | possible)
+    )
+    return Scores(keys, least, most)
+
+
+def robustness(cases: Outcomes) -> Scores:
+    """Return by case whether the model is right and stays so, for the ranks of models."""
+    among = cases.known | cases.open
+    return scores_of(cases, cases.correct & ~cases.success & ~cases.open, cases.open, among)
+
+
+def successes(cases: Outcomes) -> Scores:
+    """Return by case that was classified correctly whether the attack succeeded, for the ranks of attacks."""
+    return scores_of(cases, cases.success, cases.open, cases.correct)
+
+
+def clearly_better(one: Scores, other: Scores, codebook: Codebook) -> bool:
+    """Say whether one row is better than another on the cases that both have, beyond chance.
+
+    The difference is paired, case by case, and open cases are counted against the one. Its 95 % interval,
+    Student's t over clusters, has to lie above 0.
     """
-    above: npt.NDArray[Any] = low[None, :] > high[:, None]  # (one, other)
-    apart = above | above.T
-    np.fill_diagonal(apart, True)
-    return 1 + above.sum(axis=1), (~apart).any(axis=1)
+    if one.keys.size == other.keys.size and np.array_equal(one.keys, other.keys):
+        keys, difference = one.keys, one.least - other.most
+    else:
+        keys, here, there = np.intersect1d(one.keys, other.keys, assume_unique=True, return_indices=True)
+        difference = one.least[here] - other.most[there]
+    mean = float(difference.mean()) if keys.size else 0.0
+    if mean <= 0:
+        return False
+    _, at, sizes = np.unique(codebook.clusters(keys), return_inverse=True, return_counts=True)
+    if sizes.size < 2:
+        return False
+    sums = np.bincount(at, weights=difference)
+    reserve = RESERVE * float(np.mean(sums[sums != 0] ** 2))
+    return mean > student_half(sums - mean * sizes, keys.size, reserve)
 
 
-def ranked(board: pd.DataFrame) -> pd.DataFrame:
-    """Return the board with its ranks: of models against an attack, and of attacks on a model.
+def standing(better: Matrix) -> tuple[list[int], list[bool]]:
+    """Return ranks, and whether each is shared, from which row (R, R) is clearly better than which.
 
-    ``rank`` and ``tied`` compare the models of one dataset, attack, threat and goal by robust accuracy,
-    ``attack_rank`` and ``attack_tied`` the attacks on one dataset, model and goal by success rate. Null
-    where there is nothing to compare.
+    A rank is one more than the number of rows that are clearly better, or better than such a row; so none
+    stands above a row that is clearly better than it. It is tied where some other row is neither better nor
+    worse.
     """
-    board = board.copy()
-    attacks = ~board["attack"].isin([CLEAN, WORST_CASE])
-    for prefix, number, keys, among in (
-        ("", "robust_accuracy", ["dataset", "attack", "threat", "goal"], board["attack"].notna()),
-        ("attack_", "success_rate", ["dataset", "model", "goal"], attacks),
-    ):
-        ranks: list[int | None] = [None] * len(board)
-        ties: list[bool | None] = [None] * len(board)
-        compared = np.flatnonzero(among & board[number].notna())
-        for members in board.iloc[compared].groupby(keys, sort=False).indices.values():
-            at = compared[members]
-            low, high = (board[f"{number}{end}"].to_numpy(float)[at] for end in ("_low", "_high"))
-            for place, rank, tied in zip(at, *standing(low, high), strict=True):
-                ranks[place], ties[place] = int(rank), bool(tied)
-        board[f"{prefix}rank"] = pd.array(ranks, dtype="Int64")
-        board[f"{prefix}tied"] = pd.array(ties, dtype="boolean")
-    return board
+    above = better.copy()
+    for middle in range(len(above)):
+        above |= above[:, middle, None] & above[None, middle]
+    np.fill_diagonal(above, False)
+    alike = ~(above | above.T)
+    np.fill_diagonal(alike, False)
+    return (1 + above.sum(axis=0)).tolist(), alike.any(axis=1).tolist()
 
 
-def ordered(board: pd.DataFrame) -> pd.DataFrame:
-    """Sort the rows by dataset, goal and model, the most robust in its worst case first.
+def rank(rows: Sequence[Scores], codebook: Codebook) -> tuple[list[int], list[bool]]:
+    """Return the rank of each row, and whether it is tied."""
+    better = np.array([[clearly_better(one, other, codebook) for other in rows] for one in rows], np.bool_)
+    return standing(better.reshape(len(rows), len(rows)))
 
-    The rows of a model are the clean one, the attacks from the strongest to the weakest, the worst case.
+
+def ranked(
+    rows: Sequence[Mapping[str, Any]],
+    scores: Sequence[Scores | None],
+    keys: Iterable[str],
+    codebook: Codebook,
+) -> list[tuple[int, bool] | None]:
+    """Return rank and tie of the rows that have scores, among those that agree in some columns."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    keys = tuple(keys)
+    for at, (row, own) in enumerate(zip(rows, scores, strict=True)):
+        if own is not None:
+            groups.setdefault(tuple(row[key] for key in keys), []).append(at)
+    found: list[tuple[int, bool] | None] = [None] * len(rows)
+    for members in groups.values():
+        ranks = rank([own for at in members if (own := scores[at]) is not None], codebook)
+        for at, place, tied in zip(members, *ranks, strict=True):
+            found[at] = place, tied
+    return found
+
+
+def ordered(board: pd.DataFrame, threats: Sequence[str]) -> pd.DataFrame:
+    """Sort the rows by dataset, goal and model, the most robust under the first of the threats first.
+
+    The rows of a model are the clean one, the attacks from the strongest to the weakest, the worst cases in
+    the order of the threats. A model that was not attacked under the first threat comes after the others.
     """
-    worst = board[board["attack"] == WORST_CASE].set_index(["dataset", "goal", "model"])["robust_accuracy"]
+    worst = board[(board["attack"] == WORST_CASE) & (board["threat"].isin(threats[:1]))]
+    robust = worst.set_index(["dataset", "goal", "model"])["robust_accuracy"].dropna().to_dict()
     keys = zip(board["dataset"], board["goal"], board["model"], strict=True)
-    robust = {key: -value for key, value in worst.items() if value == value}
     block = board["attack"].map({CLEAN: 0, WORST_CASE: 2}).fillna(1)
+    places = board["threat"].map({threat: place for place, threat in enumerate(threats)}).fillna(len(threats))
     return (
-        board.assign(_robust=[robust.get(key, np.inf) for key in keys], _block=block)
-        .assign(_success=-board["success_rate"].astype(float))
+        board.assign(_robust=[-robust.get(key, -np.inf) for key in keys], _block=block)
+        .assign(_success=-board["success_rate"].astype(float).where(block != 2, np.nan))
+        .assign(_threat=places.where(block == 2, 0))
         .sort_values(
-            ["dataset", "goal", "_robust", "model", "_block", "_success", "attack", "threat"],
+            ["dataset", "goal", "_robust", "model", "_block", "_threat", "_success", "attack", "threat"],
             na_position="last",
             kind="stable",
         )
-        .drop(columns=["_robust", "_block", "_success"])
+        .drop(columns=["_robust", "_block", "_success", "_threat"])
         .reset_index(drop=True)
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from harness.leaderboard.worst_case import CLOSEST
-from harness.metrics import CORE, SPECS, Estimate, rate
+from harness.metrics import CORE, NOTHING, SPECS, Estimate, rate
 from harness.metrics.outcomes import OUTCOMES, Flags, Outcomes
 from harness.specs import MetricSpec
 
@@ -26,6 +27,11 @@ def metric_columns(name: str, spec: MetricSpec) -> list[str]:
     return [column, f"{column}_low", f"{column}_high"] if spec.interval else [column]
 
 
+def count_columns() -> list[str]:
+    """Return the board's columns that say of how many cases a core metric with an interval is."""
+    return [f"{column_name(name)}_n" for name, spec in SPECS.items() if spec.interval]
+
+
 def metric_cells(name: str, spec: MetricSpec, estimate: Estimate) -> Row:
     """Return what a row has in these columns."""
     return dict(zip(metric_columns(name, spec), (estimate.value, estimate.low, estimate.high), strict=False))
@@ -36,6 +42,8 @@ def attack_row(cases: Outcomes, planned: int) -> Row:
     row = _counts(cases, cases.covered, planned)
     for metric in CORE:
         row |= _core(metric, CORE[metric](cases))
+    for metric, estimate in _rates(cases):
+        row |= _core(metric, estimate)
     return row
 
 
@@ -45,50 +53,63 @@ def clean_row(cases: Outcomes, planned: int) -> Row:
     The row covers all cases of which an attack's record, errors included, says whether they were classified
     correctly.
     """
-    clean = rate(cases.correct[cases.known], cases.images[cases.known])
+    clean = _clean(cases) if cases.known.any() else NOTHING
     row = _counts(cases, cases.known, planned)
     return row | _core("clean-accuracy", clean) | _core("robust-accuracy", clean)
 
 
 def worst_row(cases: Outcomes, planned: int) -> Row:
-    """Return the numbers of the pointwise worst case over all attacks.
+    """Return the numbers of a pointwise worst case over attacks.
 
     It has the rates, and the metrics of the nearest adversarials alone; what the attacks cost has no worst
     case.
     """
     row = _counts(cases, cases.covered, planned)
-    clean = rate(cases.correct[cases.known], cases.images[cases.known]).value
-    row["clean_accuracy"] = clean if row["coverage"] else None
-    for metric, estimate in _worst_rates(cases).items():
+    for metric, estimate in _rates(cases):
         row |= _core(metric, estimate)
+    if row["coverage"]:
+        row |= _core("clean-accuracy", _clean(cases))
     for metric, spec in SPECS.items():
         if _is_of_nearest(spec):
             row |= _core(metric, CORE[metric](cases))
     return row
 
 
-def _worst_rates(cases: Outcomes) -> dict[str, Estimate]:
-    """Return the rates of the worst case, whose intervals allow for the cases that are not covered.
+def _clean(cases: Outcomes) -> Estimate:
+    """Return the clean accuracy where it is known; its interval allows for the other cases."""
+    known, clusters = cases.known, cases.clusters
+    found = rate(cases.correct[known], clusters[known])
+    return found if known.all() else _between(found, cases.correct, ~known, cases)
 
-    What is not covered here is no random sample: a success elsewhere would have covered it, so the covered
-    cases look less robust than all are. Where coverage is incomplete the intervals therefore reach from what
-    the rate would be without any of the cases that are not covered to what it would be with all of them.
-    Cases without a record of any attack are not among these: nothing is known of them.
+
+def _rates(cases: Outcomes) -> Iterator[tuple[str, Estimate]]:
+    """Give the rates of a row, whose intervals allow for the open cases: those without an outcome.
+
+    What is open is no random sample: a success would have closed it in a worst case, and what makes an attack
+    or a model crash has to do with the image. Where cases are open the intervals therefore reach from what
+    the rate would be if they all went one way to what it would be if they all went the other. Cases without
+    a record of any attack are not among these: nothing is known of them.
     """
-    known, open_ = cases.known, cases.known & ~cases.covered
-    estimates = {}
+    open_, unknown = cases.open, cases.open & ~cases.known
+    robust, right = cases.correct & ~cases.success & ~open_, cases.correct | unknown
+    wrong = (cases.known & ~cases.correct) | unknown
     for metric, among, hits, possible in (
-        ("robust-accuracy", known, cases.correct & ~cases.success & ~open_, cases.correct & open_),
-        ("success-rate", known & cases.correct, cases.success, open_),
-        ("natural-rate", known & ~cases.correct, cases.success, open_),
+        ("clean-accuracy", cases.known | unknown, cases.correct, unknown),
+        ("robust-accuracy", cases.known | unknown, robust, right & open_),
+        ("success-rate", right, cases.success, open_),
+        ("natural-rate", wrong, cases.success, open_),
     ):
-        estimate = CORE[metric](cases)
-        if open_.any() and estimate.n:
-            images = cases.images[among]
-            least, most = rate(hits[among], images), rate((hits | possible)[among], images)
-            estimate = replace(estimate, low=least.low, high=most.high)
-        estimates[metric] = estimate
-    return estimates
+        found = CORE[metric](cases)
+        yield metric, _between(found, hits, possible, cases, among) if possible.any() and found.n else found
+
+
+def _between(
+    found: Estimate, hits: Flags, possible: Flags, cases: Outcomes, among: Flags | slice = slice(None)
+) -> Estimate:
+    """Return an estimate whose interval reaches over what the possible hits could make of it."""
+    clusters = cases.clusters[among]
+    least, most = rate(hits[among], clusters), rate((hits | possible)[among], clusters)
+    return replace(found, low=least.low, high=most.high)
 
 
 def _is_of_nearest(spec: MetricSpec) -> bool:
@@ -98,10 +119,14 @@ def _is_of_nearest(spec: MetricSpec) -> bool:
 
 
 def _core(metric: str, estimate: Estimate) -> Row:
-    return metric_cells(metric, SPECS[metric], estimate)
+    row = metric_cells(metric, SPECS[metric], estimate)
+    if SPECS[metric].interval:
+        row[f"{column_name(metric)}_n"] = estimate.n
+    return row
 
 
 def _counts(cases: Outcomes, covered: Flags, planned: int) -> Row:
     count = int(np.count_nonzero(covered))
-    images = int(np.unique(cases.images).size)
-    return {"n": planned, "images": images, "coverage": count / planned if planned else 0.0}
+    images, clusters = (int(np.unique(codes).size) for codes in (cases.images, cases.clusters))
+    coverage = count / planned if planned else 0.0
+    return {"n": planned, "images": images, "clusters": clusters, "coverage": coverage}

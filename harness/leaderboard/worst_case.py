@@ -1,15 +1,20 @@
-"""The worst case combines all attacks on a model: a case counts as a success once any attack succeeded."""
+"""The worst case combines attacks under one threat: a case counts as a success once any of them succeeded.
+
+An adversarial belongs to every threat whose bounds it keeps to. Numbers of different threats are never
+pooled, unless a suite asks for a worst case over everything.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.outcomes import Flags, Floats, Keys, Outcomes, target_codes
+from harness.leaderboard.threats import OVERALL, TOLERANCE, BoardThreat
+from harness.metrics.outcomes import Codebook, Flags, Floats, Keys, Outcomes, target_codes
 
 CLOSEST = {"l2": np.fmin, "linf": np.fmin, "pass": np.fmax}
 """Which of several adversarials is nearest to its image, by each measure; PASS is a similarity."""
@@ -94,6 +99,29 @@ def _spread(worst: Worst, keys: Keys) -> Worst:
     )
 
 
+def under(threat: BoardThreat, cases: Worst, own: BoardThreat) -> Worst | None:
+    """Return what an attack under its own threat contributes to the worst case of another; None if nothing.
+
+    A perturbation that may change every pixel belongs to each budget that it keeps to. An attack without a
+    budget is asked about every budget: where it has no outcome, the case is open under all of them.
+    """
+    if threat in (own, OVERALL):
+        return cases
+    if own.regional or threat.budget is None:
+        return None
+    norm, eps = threat.budget
+    inside = cases.success & (cases.values[norm] <= eps + TOLERANCE)
+    asked = own.asks(threat)
+    if not asked and not inside.any():
+        return None
+    return replace(
+        cases,
+        success=inside,
+        unresolved=cases.unresolved & asked,
+        values={name: np.where(inside, values, np.nan) for name, values in cases.values.items()},
+    )
+
+
 def without_records(keys: Keys, seen: Keys) -> Flags:
     """Say which cases an unfinished cell may have planned without a record, ``seen`` being those it has.
 
@@ -106,7 +134,7 @@ def without_records(keys: Keys, seen: Keys) -> Flags:
     return missing
 
 
-def concluded(worst: Worst, unfinished: Iterable[Keys]) -> Outcomes:
+def concluded(worst: Worst, unfinished: Iterable[Keys], codebook: Codebook) -> Outcomes:
     """Return the worst case as cases; ``unfinished`` are the keys recorded by each cell that lacks records.
 
     A case is covered once an attack succeeded on it, or when every attack on it has an outcome: with an
@@ -117,6 +145,7 @@ def concluded(worst: Worst, unfinished: Iterable[Keys]) -> Outcomes:
         unresolved |= without_records(worst.keys, seen)
     return Outcomes(
         keys=worst.keys,
+        clusters=codebook.clusters(worst.keys),
         covered=worst.known & (worst.success | ~unresolved),
         known=worst.known,
         correct=worst.known & worst.correct,

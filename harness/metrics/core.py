@@ -22,43 +22,44 @@ if TYPE_CHECKING:
 
 
 def clean_accuracy(records: Records) -> Estimate:
-    """Return the share of cases that are classified correctly before the attack; errors are left out."""
+    """Return the share of cases that are classified correctly before the attack; open cases are left out."""
     cases = as_outcomes(records)
-    return rate(cases.correct[cases.covered], cases.images[cases.covered])
+    return rate(cases.correct[cases.covered], cases.clusters[cases.covered])
 
 
 def robust_accuracy(records: Records) -> Estimate:
     """Return the share of all cases that are classified correctly and on which the attack does not succeed.
 
-    Errors are left out: they are neither robust nor fooled.
+    Open cases, which have no outcome, are left out: they are neither robust nor fooled. Boards give the
+    bounds between which the rate lies, whatever became of them.
     """
     cases = as_outcomes(records)
-    return rate((cases.correct & ~cases.success)[cases.covered], cases.images[cases.covered])
+    return rate((cases.correct & ~cases.success)[cases.covered], cases.clusters[cases.covered])
 
 
 def success_rate(records: Records) -> Estimate:
-    """Return the successes over the cases that were classified correctly; errors are left out."""
+    """Return the successes over the cases that were classified correctly; open cases are left out."""
     cases = as_outcomes(records)
     among = cases.covered & cases.correct
-    return rate(cases.success[among], cases.images[among])
+    return rate(cases.success[among], cases.clusters[among])
 
 
 def natural_rate(records: Records) -> Estimate:
-    """Return the successes over the misclassified cases (natural adversarials); errors are left out."""
+    """Return the successes over the misclassified cases (natural adversarials); open cases are left out."""
     cases = as_outcomes(records)
     among = cases.covered & ~cases.correct
-    return rate(cases.success[among], cases.images[among])
+    return rate(cases.success[among], cases.clusters[among])
 
 
 def transfer_rate(records: Records) -> Estimate:
     """Return how many of the adversarials that fooled the model they were made on fool this one, too.
 
     The rate is over cases that this model classified correctly before. Nothing transferred gives NOTHING.
-    Errors are left out.
+    Open cases are left out.
     """
     cases = as_outcomes(records, "surrogate_success")
     among = cases.covered & cases.correct & (np.nan_to_num(cases.values["surrogate_success"]) > 0)
-    return rate(cases.success[among], cases.images[among])
+    return rate(cases.success[among], cases.clusters[among])
 
 
 def valid_rate(records: Records) -> Estimate:
@@ -66,7 +67,7 @@ def valid_rate(records: Records) -> Estimate:
     cases = as_outcomes(records, "valid")
     valid = cases.values["valid"]
     among = cases.covered & ~np.isnan(valid)
-    return rate(valid[among] > 0, cases.images[among])
+    return rate(valid[among] > 0, cases.clusters[among])
 
 
 def mean_l2(records: Records) -> Estimate:
@@ -117,7 +118,7 @@ def seconds_per_success(records: Records) -> Estimate:
 def _of_adversarials(records: Records, column: str) -> Estimate:
     cases = as_outcomes(records, column)
     among = cases.covered & cases.correct & cases.success
-    return mean(cases.values[column][among], cases.images[among])
+    return mean(cases.values[column][among], cases.clusters[among])
 
 
 def _of_all(records: Records, column: str) -> Estimate:
@@ -178,7 +179,6 @@ _TABLE: tuple[tuple[Metric, MetricSpec], ...] = (
         clean_accuracy,
         "share of cases that are classified correctly before the attack",
         heading="clean %",
-        interval=False,
         shown="always",
         importance=9,
     ),

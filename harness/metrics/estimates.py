@@ -1,7 +1,9 @@
-"""Estimates are numbers with 95 % intervals, which account for cases that share an image.
+"""Estimates are numbers with 95 % intervals, which account for cases of one cluster: an image, or a person.
 
-Rates follow Wilson (1927) on an effective sample size (Kish 1965; Korn and Graubard 1998), means the cluster
-bootstrap.
+Rates of independent cases follow Wilson (1927). Where cases share clusters, rates follow the beta-binomial
+model while few clusters have a hit or few have a miss, and beyond that Wilson with an effective sample size
+(Kish 1965; Korn and Graubard 1998). Means follow Student's t on the sums of clusters, and with many clusters
+the cluster bootstrap.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from harness.metrics import beta_binomial
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -21,12 +25,18 @@ Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
 RESAMPLES = 1000
 GROUPS = 2000  # the most that the bootstrap resamples: with more images, whole groups of images
 BOOTSTRAP_SEED = 0
+FEW_EVENTS = 50
+"""With as many clusters that have a hit, and that have a miss, the variance between them is known."""
+FEWEST = 5
+"""Fewer clusters give no interval of a mean: their spread says next to nothing."""
+MANY = 50
+"""From so many clusters on means are bootstrapped, which follows skewed data."""
 
 Flags = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]
 Labels: TypeAlias = "npt.NDArray[Any] | pd.Series[Any]"
-"""Which image each case is of: codes from 0, or any labels that are not integers, such as sample ids."""
+"""Which cluster each case is of: codes from 0, or any labels that are not integers, such as sample ids."""
 
 
 @dataclass(frozen=True)
@@ -47,60 +57,75 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     """Return the 95 % Wilson interval of a proportion; ``n`` may be an effective, fractional sample size."""
     if n <= 0:
         raise ValueError(f"a proportion of {n} cases has no interval")
-    p = successes / n
+    return _score(successes / n, n)
+
+
+def _score(p: float, n: float) -> tuple[float, float]:
+    """Return Wilson's interval around a share of ``n`` cases; at 0 and 1 it ends there exactly."""
     centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    # Exactly 0 and 1 at the ends, where rounding would leave 1e-17.
-    return (0.0 if successes <= 0 else max(0.0, centre - half)), (
-        1.0 if successes >= n else min(1.0, centre + half)
-    )
+    half = Z / (1 + Z**2 / n) * sqrt(max(p * (1 - p), 0.0) / n + Z**2 / (4 * n**2))
+    low = 0.0 if p <= 0 else max(0.0, centre - half)
+    high = 1.0 if p >= 1 else min(1.0, centre + half)
+    return min(low, p), max(high, p)
 
 
-def effective_size(hits: Flags, images: Codes) -> float:
-    """Return how many independent cases say as much about a rate as these, of which some share an image.
+def effective_size(hits: Flags, clusters: Codes) -> float:
+    """Return how many independent cases say as much about a rate as these, of which some share a cluster.
 
     It is n / deff, where the design effect deff is the cluster-robust variance of the rate over that of
-    independent cases, at least 1. One case per image gives exactly n. With few images the variance is itself
-    uncertain: the squared ratio of Student's quantiles, at n - 1 and at images - 1 degrees of freedom,
-    accounts for that (Korn and Graubard). At rates of 0 and 1 the variance between images is 0 and says
-    nothing. Each image then counts as one case, as if its cases always agreed, which is conservative.
+    independent cases, at least 1. One case per cluster gives exactly n. With few clusters the variance is
+    itself uncertain: the squared ratio of Student's quantiles, at n - 1 and at clusters - 1 degrees of
+    freedom, accounts for that (Korn and Graubard). Where all cases agree, or one cluster has them all, the
+    variance between clusters is not known, and each cluster counts as one case.
     """
     n = hits.size
-    cases = np.bincount(images)
+    cases = np.bincount(clusters)
     held = cases > 0
-    clusters = int(np.count_nonzero(held))
-    if clusters == n:
+    count = int(np.count_nonzero(held))
+    if count == n:
         return float(n)
     p = np.count_nonzero(hits) / n
-    if p in (0.0, 1.0) or clusters == 1:
-        return float(clusters)
+    if p in (0.0, 1.0) or count == 1:
+        return float(count)
     from scipy.special import stdtrit  # here: the catalogue imports this module
 
-    residuals = np.bincount(images, weights=hits)[held] - p * cases[held]
-    variance = clusters / (clusters - 1) * float(residuals @ residuals) / n**2
+    residuals = np.bincount(clusters, weights=hits)[held] - p * cases[held]
+    variance = count / (count - 1) * float(residuals @ residuals) / n**2
     deff = max(1.0, variance * (n - 1) / (p * (1 - p)))
-    shrink = (stdtrit(n - 1, 0.975) / stdtrit(clusters - 1, 0.975)) ** 2
+    shrink = (stdtrit(n - 1, 0.975) / stdtrit(count - 1, 0.975)) ** 2
     return n / deff * float(shrink)
 
 
-def rate(hits: npt.ArrayLike, images: Labels | None = None) -> Estimate:
-    """Return the share of cases that are hits; ``images`` say of which image each case is."""
+def rate(hits: npt.ArrayLike, clusters: Labels | None = None) -> Estimate:
+    """Return the share of cases that are hits; ``clusters`` say which cases share an image or a person."""
     flags = np.asarray(hits, np.bool_)
     n = flags.size
     if n == 0:
         return NOTHING
     successes = int(np.count_nonzero(flags))
-    size = float(n) if images is None else effective_size(flags, _codes(images))
-    low, high = wilson(successes * (size / n), size)
+    low, high = wilson(successes, n) if clusters is None else _clustered(flags, _codes(clusters))
     return Estimate(successes / n, low, high, n)
 
 
-def mean(values: npt.ArrayLike, images: Labels | None = None) -> Estimate:
-    """Return the mean of the values that are not NaN, with a percentile bootstrap over images.
+def _clustered(flags: Flags, clusters: Codes) -> tuple[float, float]:
+    """Return the interval of a rate whose cases share clusters."""
+    sizes = np.bincount(clusters)
+    hits = np.bincount(clusters, weights=flags).astype(np.int64)[sizes > 0]
+    sizes = sizes[sizes > 0]
+    if sizes.size == flags.size:
+        return wilson(int(hits.sum()), flags.size)
+    if min(np.count_nonzero(hits), np.count_nonzero(hits < sizes)) < FEW_EVENTS:
+        return beta_binomial.interval(hits, sizes)
+    return _score(flags.mean(), effective_size(flags, clusters))
 
-    Images are resampled, not cases, since the cases of one image are alike. More than 2,000 images are dealt
-    at random into 2,000 groups, and groups are resampled: groups are exchangeable too, and the cost is
-    bounded. The result is deterministic. One image has no interval.
+
+def mean(values: npt.ArrayLike, clusters: Labels | None = None) -> Estimate:
+    """Return the mean of the values that are not NaN, with an interval over clusters.
+
+    Below 50 clusters it is Student's t on the residuals of whole clusters; from there on a percentile
+    bootstrap. Clusters are resampled, not cases, since the cases of a cluster are alike. More than 2,000 are
+    dealt at random into 2,000 groups, and groups are resampled: groups are exchangeable too, and the cost is
+    bounded. The result is deterministic. Fewer than 5 clusters have no interval.
     """
     given = np.asarray(values)
     measured = ~np.isnan(given)
@@ -109,13 +134,18 @@ def mean(values: npt.ArrayLike, images: Labels | None = None) -> Estimate:
     if n == 0:
         return NOTHING
     value = float(numbers.mean())
-    codes = np.arange(n) if images is None else np.unique(_codes(images)[measured], return_inverse=True)[1]
-    clusters = int(codes.max()) + 1
-    if clusters == 1:
+    codes = (
+        np.arange(n) if clusters is None else np.unique(_codes(clusters)[measured], return_inverse=True)[1]
+    )
+    count = int(codes.max()) + 1
+    if count < FEWEST:
         return Estimate(value, None, None, n)
-    groups = min(clusters, GROUPS)
-    if clusters > GROUPS:
-        dealt = np.random.default_rng(BOOTSTRAP_SEED).permutation(clusters) % GROUPS
+    if count < MANY:
+        half = student_half(np.bincount(codes, weights=numbers - value), n)
+        return Estimate(value, value - half, value + half, n)
+    groups = min(count, GROUPS)
+    if count > GROUPS:
+        dealt = np.random.default_rng(BOOTSTRAP_SEED).permutation(count) % GROUPS
         codes = dealt[codes]
     weights = _resamples(groups)
     totals = weights @ np.bincount(codes, weights=numbers, minlength=groups)
@@ -124,9 +154,23 @@ def mean(values: npt.ArrayLike, images: Labels | None = None) -> Estimate:
     return Estimate(value, float(low), float(high), n)
 
 
-def _codes(images: Labels) -> Codes:
+def student_half(residuals: npt.NDArray[np.float64], n: int, reserve: float = 0.0) -> float:
+    """Return half the width of the 95 % interval of a mean of ``n`` cases by Student's t.
+
+    Args:
+        residuals: (C,) the sum of value - mean over the cases of each cluster.
+        reserve: what is added to the sum of their squares.
+    """
+    from scipy.special import stdtrit
+
+    count = residuals.size
+    squares = float(residuals @ residuals) + reserve
+    return float(stdtrit(count - 1, 0.975)) * sqrt(count / (count - 1) * squares) / n
+
+
+def _codes(clusters: Labels) -> Codes:
     """Return codes from 0 in the order in which labels are met, so that a bootstrap depends on no names."""
-    labels: npt.NDArray[Any] = np.asarray(images)
+    labels: npt.NDArray[Any] = np.asarray(clusters)
     if labels.dtype.kind in "iu":
         return labels
     import pandas as pd  # here: whoever names a metric needs no pandas

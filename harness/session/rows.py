@@ -48,6 +48,7 @@ def _row(cell: Cell | Skipped, goal: str, surrogate: ModelChoice | None, seed: i
         "attack_use": cell.attack.entry.qualified,
         "attack_parameters": json.dumps(jsonable(cell.attack.parameters)),
         "attack_version": cell.attack.entry.version,
+        "model_traits": ",".join(sorted(cell.model.entry.spec.traits)),
     }
 
 

@@ -76,6 +76,7 @@ CELL_SCHEMA = pa.schema(
         pa.field("attack_use", pa.string()),
         pa.field("attack_parameters", pa.string()),  # JSON
         pa.field("attack_version", pa.string()),
+        pa.field("model_traits", pa.string()),  # joined by commas
     ]
 )
 """cells.parquet: one row per cell of the current plan, and one per skipped pair."""

@@ -1,0 +1,94 @@
+"""A rate of cases that share images or persons gets its interval from the beta-binomial model here.
+
+The rate of a cluster varies from cluster to cluster as a beta distribution (Skellam 1948; Williams 1975):
+with an intra-class correlation of 0 all clusters have the same rate, with 1 all cases of a cluster agree. How
+alike they are is not known, and with few hits the records hardly tell; the interval is therefore averaged
+over the correlation, by how well each value explains the counts. No variance has to be estimated.
+``tests/benchmarks/test_coverage.py`` measures how often the intervals cover.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.integer[Any]]
+
+CORRELATIONS = np.array(
+    [0, 0.01, 0.02, 0.04, 0.07, 0.11, 0.16, 0.22, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98]
+)
+"""The intra-class correlations that are averaged over."""
+INDEPENDENT = 0.5
+"""The prior weight of a correlation of 0."""
+SMALL = 0.1
+"""The prior density of other correlations is 1 / (correlation + this): attacked images are little alike."""
+TILT = 0.25
+"""By how many cases Jeffreys' half is moved, to each side, against the end that is computed.
+
+Half a case would give Clopper's and Pearson's ends, which cover too much, and 0 those of Jeffreys, which
+cover too little where few clusters agree within themselves.
+"""
+LEVEL = 0.95
+_COARSE, _FINE = 120, 200
+_NEGLIGIBLE = 18.0
+"""Log density below the highest at which nothing is left: e^-18."""
+
+
+def interval(hits: Counts, sizes: Counts) -> tuple[float, float]:
+    """Return the 95 % interval of the rate of clusters with so many hits (C,) of so many cases (C,)."""
+    pairs, counts = np.unique(np.stack([hits, sizes]), axis=1, return_counts=True)
+    total, found = int(sizes.sum()), int(hits.sum())
+    # As many independent cases as the clusters are if all cases of a cluster agree (Kish 1965).
+    clusters = total**2 / float(sizes.astype(np.float64) @ sizes)
+    if found in (0, total):
+        # Nothing tells how alike the cases of a cluster are: they may always agree, and as the other end
+        # cannot be missed, this one may be as often as both ends together.
+        none = 1 - (1 - LEVEL) ** (1 / clusters)
+        return (0.0, none) if found == 0 else (1 - none, 1.0)
+    # The posterior is no wider than with that many; in arcsin √p its width is the same everywhere.
+    centre, reach = np.arcsin(np.sqrt(found / total)), 6 / np.sqrt(clusters)
+    edges = np.linspace(max(0.0, centre - reach), min(np.pi / 2, centre + reach), _COARSE + 1)
+    density = _log_density(edges, pairs, counts)
+    held = np.flatnonzero(density > density.max() - _NEGLIGIBLE)
+    edges = np.linspace(edges[max(held[0] - 1, 0)], edges[min(held[-1] + 2, _COARSE)], _FINE + 1)
+    density = _log_density(edges, pairs, counts)
+    angles = (edges[1:] + edges[:-1]) / 2
+    tilt = 2 * TILT * (np.log(np.sin(angles)) - np.log(np.cos(angles)))
+    low = _quantile((1 - LEVEL) / 2, edges, density - tilt)
+    return low, _quantile((1 + LEVEL) / 2, edges, density + tilt)
+
+
+def _log_density(edges: Floats, pairs: Counts, counts: Counts) -> Floats:
+    """Return the log posterior density (N,) of arcsin √p between N + 1 edges, up to a constant.
+
+    It is averaged over correlations; a uniform density in arcsin √p is Jeffreys' prior of p.
+    """
+    from scipy.special import betaln  # here: the catalogue imports the metrics
+
+    p = np.sin((edges[1:] + edges[:-1]) / 2) ** 2
+    hits, misses = (side[:, None, None].astype(np.float64) for side in (pairs[0], pairs[1] - pairs[0]))
+    spread = (1 - CORRELATIONS[1:]) / CORRELATIONS[1:]
+    alpha, beta = p[:, None] * spread, (1 - p[:, None]) * spread
+    alike = betaln(hits + alpha, misses + beta) - betaln(alpha, beta)
+    equal = hits * np.log(p)[:, None] + misses * np.log1p(-p)[:, None]
+    likelihood = np.tensordot(counts.astype(np.float64), np.concatenate([equal, alike], axis=2), 1)
+    weighted = likelihood + np.log(_prior())
+    highest = weighted.max(axis=1)
+    summed: Floats = highest + np.log(np.exp(weighted - highest[:, None]).sum(axis=1))
+    return summed
+
+
+def _prior() -> Floats:
+    weights = np.gradient(np.log(CORRELATIONS + SMALL))
+    weights *= (1 - INDEPENDENT) / weights.sum()
+    weights[0] += INDEPENDENT
+    return weights
+
+
+def _quantile(share: float, edges: Floats, density: Floats) -> float:
+    """Return p at a quantile of a log density of arcsin √p."""
+    summed = np.concatenate([[0.0], np.cumsum(np.exp(density - density.max()))])
+    return float(np.sin(np.interp(share, summed / summed[-1], edges)) ** 2)
