@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NULL = "–"
+PERCENT = 100.0
+IMPORTANCE_OF_N = 10
+"""What matters more than the number of cases is shortened in a narrow terminal, and never leaves it."""
 Row = Mapping[Any, Any]
 
 
@@ -78,14 +81,20 @@ def metric(column: str, spec: MetricSpec) -> Column:
     heading, always = spec.heading or column, spec.shown == "always"
     value, low, high = (number(f"{column}{end}", spec.digits, spec.scale) for end in ("", "_low", "_high"))
     plain = Column(heading, column, value, always=always, importance=spec.importance)
-    if not (always and spec.interval):
+    is_rate = spec.scale == PERCENT
+    if not (spec.interval and (always or is_rate)):
         return plain
 
     def with_interval(row: Row) -> str:
-        """Write a number and its interval: "73.5 [70.1–76.5]"."""
-        return value(row) if low(row) == NULL else f"{value(row)} [{low(row)}–{high(row)}]"
+        """Write a number, its interval and, where not of all cases, of how many: "75.0 [30–95] of 4"."""
+        if low(row) == NULL:
+            return value(row)
+        n = row.get(f"{column}_n")
+        of = "" if is_null(n) or n == row.get("n") else f" of {int(n)}"  # type: ignore[arg-type]
+        return f"{value(row)} [{low(row)}–{high(row)}]{of}"
 
-    return replace(plain, heading=f"{heading} [low–high]", text=with_interval, short=plain)
+    short = plain if spec.importance > IMPORTANCE_OF_N else None
+    return replace(plain, heading=f"{heading} [low–high]", text=with_interval, short=short)
 
 
 def columns_of(board: pd.DataFrame) -> list[Column]:
@@ -95,7 +104,7 @@ def columns_of(board: pd.DataFrame) -> list[Column]:
         Column("rank", "rank", rank),
         Column("dataset", "dataset", dataset, is_number=False),
         *(Column(part, part, name(part), is_number=False) for part in ("model", "attack", "threat", "goal")),
-        Column("n", "n", number("n", digits=0), importance=10),
+        Column("n", "n", number("n", digits=0), importance=IMPORTANCE_OF_N),
         Column("coverage %", "coverage", number("coverage", digits=1, scale=100.0), importance=12),
         *(column for column in core if column.always),
         Column("flags", "flags", lambda row: ", ".join(flags_of(row)), is_number=False, always=False),
@@ -110,21 +119,38 @@ def explanations(board: pd.DataFrame) -> dict[str, str]:
     metrics = {column_name(name): spec for name, spec in SPECS.items()} | _added(board)
     return {
         "rank": "of the model among those under the same data set, attack, threat and goal, by robust "
-        "accuracy: one more than the number of models that are clearly better, their interval lying wholly "
-        "above. “=” marks a tie: another model's interval overlaps, so the two are not statistically "
-        "distinguishable.",
+        "accuracy: one more than the number of models that are clearly better, or better than such a model. "
+        "One is clearly better where the 95 % interval of the difference, case by case, lies above 0. “=” "
+        "marks a tie: some other model is neither clearly better nor clearly worse. Constant baselines have "
+        "no rank.",
         "attack": "“clean” is the model without attack; in “worst-case” a case counts as a success once any "
-        "attack succeeded on it.",
-        "n": "cases planned; coverage % is the share of them with an outcome. Errors lower the coverage, and "
-        "count neither as robust nor as fooled.",
+        "attack succeeded on it within the bounds of the threat.",
+        "n": "cases planned; coverage % is the share of them with an outcome. Cases without one count "
+        "neither as robust nor as fooled; intervals reach over all that could have become of them.",
         **{
             spec.term or spec.heading or column: spec.explanation
             for column, spec in metrics.items()
             if spec.explanation and spec.shown != "never"
         },
         "flags": "signs that a row tells more of the attack, or of masked gradients, than of a robust model.",
-        "[low–high]": "95 % interval; cases that share an image are not taken for independent.",
+        "[low–high]": ". ".join(
+            [
+                "95 % interval; cases that share an image or a person are not taken for independent",
+                *clusters_of(board),
+                "“of” says of how many cases, where not of all.",
+            ]
+        ),
     }
+
+
+def clusters_of(board: pd.DataFrame) -> list[str]:
+    """Say in a line how many persons the images show, where intervals are over persons; else nothing."""
+    if "clusters" not in board.columns:  # boards of earlier versions
+        return []
+    fewer = board[board["clusters"] < board["images"]]
+    counts = sorted({(int(row["images"]), int(row["clusters"])) for row in rows_of(fewer)})
+    of = ", ".join(f"{images} images of {clusters} persons" for images, clusters in counts)
+    return [f"intervals and ties are over persons: {of}"] if counts else []
 
 
 def _added(board: pd.DataFrame) -> dict[str, MetricSpec]:

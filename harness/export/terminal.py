@@ -14,6 +14,7 @@ from rich.text import Text
 
 from harness.export.columns import (
     Column,
+    clusters_of,
     columns_of,
     dataset,
     flag_sign,
@@ -140,6 +141,7 @@ def _caption(board: pd.DataFrame) -> Text:
     if flags:
         lines.append(f"{FLAG}  docs/flags: what they mean, what raises them falsely, what to do")
     lines.append("[low–high]: 95 %; =: a tie, not statistically distinguishable from another model")
+    lines += clusters_of(board)
     errors = notes(board)
     lines += errors[:3]
     if len(errors) > 3:

@@ -23,7 +23,7 @@ CORRELATIONS = np.array(
 """The intra-class correlations that are averaged over."""
 INDEPENDENT = 0.5
 """The prior weight of a correlation of 0."""
-SMALL = 0.1
+SMALL = 0.03
 """The prior density of other correlations is 1 / (correlation + this): attacked images are little alike."""
 TILT = 0.25
 """By how many cases Jeffreys' half is moved, to each side, against the end that is computed.
@@ -57,8 +57,25 @@ def interval(hits: Counts, sizes: Counts) -> tuple[float, float]:
     density = _log_density(edges, pairs, counts)
     angles = (edges[1:] + edges[:-1]) / 2
     tilt = 2 * TILT * (np.log(np.sin(angles)) - np.log(np.cos(angles)))
-    low = _quantile((1 - LEVEL) / 2, edges, density - tilt)
-    return low, _quantile((1 + LEVEL) / 2, edges, density + tilt)
+    ends = np.array([
+        _quantile((1 - LEVEL) / 2, edges, density - tilt), _quantile((1 + LEVEL) / 2, edges, density + tilt)
+    ])  # fmt: skip
+    ends = centre + (ends - centre) * _widening(hits, sizes)
+    low, high = np.sin(np.clip(ends, 0, np.pi / 2)) ** 2
+    return float(low), float(high)
+
+
+def _widening(hits: Counts, sizes: Counts) -> float:
+    """Return by how much few clusters widen an interval: Student's quantile over the normal distribution's.
+
+    Averaging over correlations allows for what few hits do not tell, but not for how little few clusters do.
+    The fewer clusters with a hit or with a miss there are, the more the former does already.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    share = min(np.count_nonzero(hits), np.count_nonzero(hits < sizes)) / sizes.size
+    ratio = stdtrit(sizes.size - 1, (1 + LEVEL) / 2) / ndtri((1 + LEVEL) / 2) if sizes.size > 1 else 1.0
+    return float(ratio ** (share**2))
 
 
 def _log_density(edges: Floats, pairs: Counts, counts: Counts) -> Floats:
@@ -89,6 +106,6 @@ def _prior() -> Floats:
 
 
 def _quantile(share: float, edges: Floats, density: Floats) -> float:
-    """Return p at a quantile of a log density of arcsin √p."""
+    """Return arcsin √p at a quantile of its log density."""
     summed = np.concatenate([[0.0], np.cumsum(np.exp(density - density.max()))])
-    return float(np.sin(np.interp(share, summed / summed[-1], edges)) ** 2)
+    return float(np.interp(share, summed / summed[-1], edges))

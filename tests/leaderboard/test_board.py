@@ -74,9 +74,12 @@ def test_columns_come_in_order_whatever_the_board_holds(tmp_path: Path) -> None:
         *("rank", "tied", "dataset", "stand_in_for", "model", "attack", "threat", "goal"),
         *("n", "images", "coverage", "clean_accuracy"),
     ]
-    assert columns()[-5:] == [
-        *("error", "flags", "forwards_per_success", "backwards_per_success", "seconds_per_success")
+    late = columns().index("error")
+    assert columns()[late : late + 6] == [
+        *("error", "flags", "forwards_per_success", "backwards_per_success", "seconds_per_success"),
+        "clusters",
     ]
+    assert all(name.endswith("_n") for name in columns()[late + 6 :])
     assert len(empty) == 0
 
 
@@ -176,7 +179,7 @@ def test_an_uncovered_case_is_not_robust_in_the_worst_case(tmp_path: Path) -> No
     one = cell([record("a"), record("b", success=True), record("c")], attack="one")
     other = cell([broken("a"), broken("b"), record("c")], attack="other")
     row = row_of(board_of(tmp_path, one, other), "worst-case")
-    assert row["threat"] == "any"
+    assert row["threat"] == "linf 8/255"
     assert row["coverage"] == pytest.approx(2 / 3)  # a: no success, and not known to be robust
     assert row["robust_accuracy"] == row["success_rate"] == 0.5
     assert row["robust_accuracy_low"] == pytest.approx(binomtest(1, 3).proportion_ci(method="wilson").low)
@@ -271,19 +274,32 @@ def test_ranks_compare_only_what_is_comparable(tmp_path: Path) -> None:
     assert attacked["rank"].eq(1).all()
     assert not attacked["tied"].any()
     worst = board[board["attack"] == "worst-case"].set_index("model")["rank"].to_dict()
-    assert worst == {"b": 1, "a": 2, "c": 1}
+    assert worst == {"b": 1, "a": 1, "c": 1}  # under other threats, and of other images
 
 
-def test_overlap_is_not_transitive() -> None:
-    ranks, tied = standing(np.array([0.6, 0.5, 0.4, 0.1]), np.array([0.8, 0.7, 0.55, 0.2]))
-    assert ranks.tolist() == [1, 1, 2, 4]  # the first and the third differ; both are like the second
-    assert tied.tolist() == [True, True, True, False]
+def better(size: int, *pairs: tuple[int, int]) -> np.ndarray:
+    found = np.zeros((size, size), bool)
+    for one, other in pairs:
+        found[one, other] = True
+    return found
 
 
-def test_intervals_that_touch_overlap() -> None:
-    ranks, tied = standing(np.array([0.5, 0.2]), np.array([0.8, 0.5]))
-    assert ranks.tolist() == [1, 1]
-    assert tied.all()
+def test_what_is_worse_than_one_is_worse_than_all_that_beat_it() -> None:
+    # 0 and 1 beat 2, 2 beats 3, and 3 is like 0 and 1: it stands below 2 all the same
+    ranks, tied = standing(better(4, (0, 2), (1, 2), (2, 3)))
+    assert ranks == [1, 1, 3, 4]
+    assert tied == [True, True, False, False]
+
+
+def test_ties_are_not_transitive() -> None:
+    ranks, tied = standing(better(4, (0, 2), (0, 3), (1, 3), (2, 3)))
+    assert ranks == [1, 1, 2, 4]  # the first and the third differ; both are like the second
+    assert tied == [True, True, True, False]
+
+
+def test_a_circle_shares_its_rank() -> None:
+    ranks, _ = standing(better(3, (0, 1), (1, 2), (2, 0)))
+    assert ranks == [3, 3, 3]
 
 
 def test_attacks_are_ranked_by_success(tmp_path: Path) -> None:
@@ -292,9 +308,10 @@ def test_attacks_are_ranked_by_success(tmp_path: Path) -> None:
         return cell(records, attack=name, threat=threat, cell=f"{name} {successes}")
 
     board = board_of(tmp_path, attack("x", 5), attack("y", 95), attack("z", 90), attack("x", 50, "linf 1"))
-    assert list(board["attack"]) == ["clean", "y", "z", "x", "x", "worst-case"]
-    assert board["attack_rank"].tolist() == [pd.NA, 1, 1, 3, 4, pd.NA]
-    assert board["attack_tied"].tolist() == [pd.NA, True, True, False, False, pd.NA]
+    assert list(board["attack"]) == ["clean", "y", "z", "x", "x", "worst-case", "worst-case"]
+    # z succeeds only where y does, and on 5 of 100 cases less
+    assert board["attack_rank"].tolist() == [pd.NA, 1, 1, 3, 4, pd.NA, pd.NA]
+    assert board["attack_tied"].tolist() == [pd.NA, True, True, False, False, pd.NA, pd.NA]
 
 
 def test_rows_are_ordered(tmp_path: Path) -> None:
@@ -402,7 +419,9 @@ def test_a_core_metric_needs_its_function_and_its_spec_alone(
         monkeypatch.setitem(CORE, name, metric)
         monkeypatch.setitem(SPECS, name, spec)
     board = board_of(tmp_path, cell([record("a", success=True, l2=2.0, forwards=7)]), metric_entries={})
-    assert list(board.columns) == [*before, "median_l2", "median_l2_low", "median_l2_high", "longest"]
+    added = ["median_l2", "median_l2_low", "median_l2_high", "longest"]
+    at = before.index("clusters")
+    assert list(board.columns) == [*before[:at], *added, *before[at:], "median_l2_n"]
     assert board.set_index("attack")["median_l2"].to_dict() == {
         "clean": pytest.approx(math.nan, nan_ok=True),
         "pgd": 2.0,

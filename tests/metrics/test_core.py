@@ -241,7 +241,8 @@ def test_registered_specs_load() -> None:
 
 def test_every_record_column_of_a_metric_is_read() -> None:
     read = {*outcomes.OUTCOMES, *core.NUMBERS}
-    assert read == {column for spec in metrics.SPECS.values() for column in spec.columns} | {"target"}
+    named = {column for spec in metrics.SPECS.values() for column in spec.columns}
+    assert read == named | {"target", "fault"}
     assert read <= {*RECORD_SCHEMA.names, "pass"}
 
 
