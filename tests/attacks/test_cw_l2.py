@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import harness
+from harness.catalog import catalog
 from harness.goals import Evade, FlipAttribute, Impersonate, Targeted, Untargeted
 from harness.threat import L2, Linf, Minimal, Region
 from harness_attacks.costs import passes_of_cw
@@ -252,16 +253,41 @@ def test_an_image_that_is_there_already_stays(classes: Setting) -> None:
     assert (outcome.backwards == 0).all()
 
 
-def test_confidence_is_a_margin(classes: Setting) -> None:
-    settings: dict[str, Any] = {"goal": classes.goal, "threat": REAL, "iterations": 80, "polish": 0}
-    sure = harness.attack("cw-l2", classes.model, classes.x, confidence=1.0, **settings)
+@pytest.mark.parametrize("polish", [0, 10])
+@pytest.mark.parametrize("kappa", [0.5, 1.0])
+def test_confidence_is_a_margin(classes: Setting, kappa: float, polish: int) -> None:
+    settings: dict[str, Any] = {"goal": classes.goal, "threat": REAL, "iterations": 80, "polish": polish}
+    sure = harness.attack("cw-l2", classes.model, classes.x, confidence=kappa, **settings)
     objective = classes.goal.objective(classes.model, classes.model.scores(classes.x))
-    begun = objective.correct
-    margins = objective.margin(classes.model.scores(sure.adversarials))[begun]
+    margins = objective.margin(classes.model.scores(sure.adversarials))
     assert sure.success.all()
-    assert margins.min() >= 1 - 1e-4
+    assert margins.min() >= kappa - 1e-5
+    if polish:  # to where the margin is no larger than it must be
+        assert margins[objective.correct].median() < kappa + 0.01
     plain = harness.attack("cw-l2", classes.model, classes.x, **settings)
+    begun = objective.correct
     assert distances(plain)[begun].mean() < distances(sure)[begun].mean()
+
+
+@pytest.mark.parametrize("compute", ["float32", "bfloat16"])
+@pytest.mark.parametrize("network", ["classes", "joint", "softmax"])
+def test_polished_images_have_the_confidence_after_rounding(
+    network: str, compute: Any, request: pytest.FixtureRequest
+) -> None:
+    setting = request.getfixturevalue(network).first(40)
+    outcome = harness.attack(
+        "cw-l2",
+        setting.model,
+        setting.x,
+        goal=setting.goal,
+        threat=Minimal("l2"),
+        compute=compute,
+        iterations=60,
+        confidence=0.5,
+    )
+    objective = setting.goal.objective(setting.model, setting.model.scores(setting.x))
+    assert outcome.success.all()
+    assert objective.margin(setting.model.scores(outcome.adversarials)).min() >= 0.5
 
 
 def test_nothing_outside_the_region_changes(classes: Setting) -> None:
@@ -294,6 +320,15 @@ def test_cases_that_come_to_rest_leave(classes: Setting) -> None:
     assert early.backwards[begun].float().mean() < 200
     assert early.backwards[begun].unique().numel() > 5  # each when it is ready
     assert distances(early)[begun].mean() <= 1.01 * distances(late)[begun].mean()
+
+
+@pytest.mark.parametrize(("chosen", "steps"), [({}, 10), ({"checks": 4}, 50), ("paper", 20)])
+def test_progress_is_checked_at_equal_intervals(classes: Setting, chosen: Any, steps: int) -> None:
+    """Progress that no case makes ends each search at its second check; the paper preset makes ten of them."""
+    params = catalog().attacks["cw-l2"].spec.presets["paper"] if chosen == "paper" else chosen
+    settings = {"searches": 1, "rescues": 0, "polish": 0, **params, "iterations": 100, "progress": 1e-9}
+    outcome = harness.attack("cw-l2", classes.model, classes.x, goal=classes.goal, threat=REAL, **settings)
+    assert outcome.backwards[outcome.backwards > 0].unique().tolist() == [steps]
 
 
 def test_rescues_reach_what_three_constants_do_not(classes: Setting) -> None:
