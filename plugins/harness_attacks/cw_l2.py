@@ -186,7 +186,7 @@ class _Search:
     ) -> None:
         """Make Adam's steps; update ``best``, its squared ``distance`` and ``reached`` of the whole batch.
 
-        A case leaves if its loss is above the share ``progress`` of what it was ``interval`` iterations before.
+        A case leaves if its loss is above the share ``progress`` of what it was ``interval`` steps before.
         """
         left, before = self, torch.full((len(self.cases),), torch.inf, device=self.x.device)
         for iteration in range(iterations):

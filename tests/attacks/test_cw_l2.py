@@ -324,7 +324,7 @@ def test_cases_that_come_to_rest_leave(classes: Setting) -> None:
 
 @pytest.mark.parametrize(("chosen", "steps"), [({}, 10), ({"checks": 4}, 50), ("paper", 20)])
 def test_progress_is_checked_at_equal_intervals(classes: Setting, chosen: Any, steps: int) -> None:
-    """Progress that no case makes ends each search at its second check; the paper preset makes ten of them."""
+    """Progress that no case makes ends each search at its second check; the paper preset has ten checks."""
     params = catalog().attacks["cw-l2"].spec.presets["paper"] if chosen == "paper" else chosen
     settings = {"searches": 1, "rescues": 0, "polish": 0, **params, "iterations": 100, "progress": 1e-9}
     outcome = harness.attack("cw-l2", classes.model, classes.x, goal=classes.goal, threat=REAL, **settings)
