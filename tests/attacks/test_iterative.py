@@ -22,7 +22,7 @@ ATTACKS = [ffa, fgs]
 
 
 class Linear(nn.Module):
-    """One score (B, 1), linear in the grey levels above 100; counts the rows that it was asked about."""
+    """One score (B, 1), linear in the 8-bit levels above 100; counts the rows that it was asked about."""
 
     def __init__(self, weights: Tensor, bias: float) -> None:
         super().__init__()
