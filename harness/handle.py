@@ -100,6 +100,11 @@ class Handle:
         """Tell whether ``logits`` can be called, because the model has two logits behind each score."""
         return self._access != "decisions" and callable(getattr(self._model.module, "logits", None))
 
+    @property
+    def has_select(self) -> bool:
+        """Tell whether the model can compute one attribute's score alone, as separate networks can."""
+        return self.head == "attributes" and callable(getattr(self._model.module, "select", None))
+
     def __len__(self) -> int:
         return len(self._cases)
 

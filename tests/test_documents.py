@@ -135,8 +135,21 @@ def test_every_command_of_the_documents_is_one() -> None:
     assert verbs <= set(re.findall(r"^    (\w+) ", parser().format_help(), flags=re.MULTILINE)) | {"train"}
 
 
+def test_every_reference_result_is_named_with_its_command() -> None:
+    text = (ROOT / "results/README.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    kept = [path.name for path in (ROOT / "results/reference").iterdir()]
+    assert sorted(named) == sorted(kept)
+    for row in rows:
+        suite = re.search(r"suites/[a-z-]+\.toml", row)
+        assert suite is None or (ROOT / suite.group()).exists()
+        assert suite or ".parquet`" in row
+
+
 def test_links_lead_somewhere() -> None:
-    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md")]
+    for document in (*pages, *(ROOT / "docs").rglob("*.md")):
         prose = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)#:]+)\)", prose):
             assert (document.parent / target).exists(), f"{document.name}: {target}"

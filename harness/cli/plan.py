@@ -45,6 +45,8 @@ def _print(expected: Forecast) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from harness.export.columns import dataset
+
     console = Console()
     if not console.is_terminal:  # a pipe has no width of its own
         console = Console(width=150)
@@ -61,7 +63,7 @@ def _print(expected: Forecast) -> None:
     ):
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for cell in expected.cells[:SHOWN]:
-        names = (Text(cell[column]) for column in ("dataset", "model", "attack", "threat"))
+        names = (Text(dataset(cell)), *(Text(cell[column]) for column in ("model", "attack", "threat")))
         costs = (cell[column] for column in ("forwards", "backwards", "seconds"))
         table.add_row(*names, str(cell["cases"]), *("?" if cost is None else f"{cost:.0f}" for cost in costs))
     console.print(table)

@@ -62,8 +62,9 @@ GRADIENT_ATTACKS = (
         norms=("l2",),
         budget="minimal",
         traits=frozenset({"unbounded"}),
-        presets={"default": {}, "paper": {"progress": 0.9999, "rescues": 0, "polish": 0}},
+        presets={"default": {}, "paper": {"progress": 0.9999, "checks": 10, "rescues": 0, "polish": 0}},
         passes=costs.passes_of_cw,
+        revision=2,
     ),
     AttackSpec(
         name="gradient-descent",

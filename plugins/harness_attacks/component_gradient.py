@@ -3,7 +3,9 @@
 The classes of a mixture consist of components, and near an image one component of each class decides. The
 Bayes-optimal study attacks mixtures and support vector machines along the gradient of the difference between
 the likeliest component of the other class and that of the image's own (Richardson and Weiss 2021,
-https://arxiv.org/abs/2002.10563, appendix C.2).
+https://arxiv.org/abs/2002.10563, appendix C.2). The paper states neither the size of the steps nor which
+components are meant, and ends at the step that crosses the boundary; here that step is then searched for the
+boundary, unless ``tests`` is 0.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ def component_gradient(
             component, the next likeliest at the start.
         step_size: in the units of the norm, as in gradient-descent.
         iterations: the largest number of steps of a walk.
-        tests: the largest number of tests that search for the boundary in a walk's last step.
+        tests: the largest number of tests that search for the boundary in a walk's last step; 0: the image
+            after that step, as published.
         polish: as in gradient-descent, for the nearest image of all walks.
 
     Raises:

@@ -20,8 +20,9 @@ ROUGH, FINE = 1, 4
 def passes_of_ffa(parameters: Parameters) -> tuple[float, float]:
     """Count the forward and backward passes of FFA, by line search or step by step."""
     if parameters["search"] == "iterative":
-        # a gradient, and a test of the rounded image, per step
-        return 2.0 * parameters["max_iterations"], float(parameters["max_iterations"])
+        # a gradient, and a test of the rounded image, per step; a held target is computed once
+        steps = float(parameters["max_iterations"])
+        return 2 * steps + (parameters["target"] == "held"), steps
     tests = parameters["max_steps"] + parameters["max_bisections"]
     tests += SPARE * (parameters["root"] == "interpolate")
     # In reduced precision a test may be repeated in float32, and the last one always is.

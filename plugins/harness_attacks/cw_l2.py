@@ -30,8 +30,6 @@ from harness_attacks.oracle import Oracle
 from harness_attacks.shrink import polished
 from harness_attacks.tanh_space import from_tanh, steepness, to_tanh
 
-CHECKS = 20
-"""How often a search checks the progress of its cases."""
 GROWTH = 10.0
 """The factor by which the constant grows before the first success."""
 
@@ -50,6 +48,7 @@ def cw_l2(
     confidence: Annotated[float, Ge(0), Lt(1e10)] = 0.0,
     abort_early: bool = True,
     progress: Annotated[float, Gt(0), Le(1)] = 0.9,
+    checks: Annotated[int, Ge(1)] = 20,
     rescues: Annotated[int, Ge(0)] = 6,
     polish: Annotated[int, Ge(0)] = 10,
 ) -> Tensor:
@@ -60,20 +59,24 @@ def cw_l2(
         iterations: the largest number of Adam's steps for each value.
         learning_rate: the learning rate of Adam.
         initial_constant: the first value of the constant.
-        confidence: κ, the margin that is required, in the units of the model's scores.
-        abort_early: a case leaves a search if a twentieth of the iterations does not lower its loss enough.
-        progress: the share of its earlier loss to which a case must get for this. (The paper has .9999, and a
-            tenth of the iterations.) Polishing takes fewer passes to gain what more iterations would gain.
+        confidence: κ, the margin that is required, in the units of the model's scores. Polished images have
+            it after rounding; without ``polish``, as published, images have it before they are rounded.
+        abort_early: a case leaves a search if its loss does not fall enough between two checks.
+        progress: the share of its loss at the last check to which a case must get. (Published: .9999.)
+        checks: how often this is checked in a search, at equal intervals; the first check only notes the
+            loss. (Published: 10 intervals from the first step on, and the sum of the losses of a batch, which
+            ends for all of its images at once. Here each case ends by itself, so that its result does not
+            depend on the batch.)
         rescues: how many more values, each ten times the last, are tried for cases without a success.
         polish: rounds in which the result is moved towards the original while the goal stays reached; 0: the
             result is what Adam found.
     """
     model = model.focus(objective)
-    oracle = Oracle(model, objective)
+    oracle = Oracle(model, objective, confidence=confidence)
     every = torch.arange(len(x), device=x.device)
     best = x.clone()
     distance = torch.full((len(x),), torch.inf, device=x.device)  # the squared distance of the best image
-    # An original that has reached its goal is returned as it is.
+    # An original that has reached its goal, with this confidence, is returned as it is.
     active = every[~(oracle.margin(every, x) > 0)] if len(x) else every
     begun = active
     constant = _Constant.first(len(x), initial_constant, x)
@@ -84,7 +87,8 @@ def cw_l2(
             break
         work = _Search.begin(model, x, objective, threat, active, constant.value[active], confidence)
         reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        work.run(iterations, learning_rate, progress if abort_early else inf, best, distance, reached)
+        interval, share = max(1, iterations // checks), progress if abort_early else inf
+        work.run(iterations, learning_rate, interval, share, best, distance, reached)
         constant.update(active, reached[active])
     fooled = begun[distance[begun].isfinite()]
     if polish and len(fooled):
@@ -174,6 +178,7 @@ class _Search:
         self,
         iterations: int,
         learning_rate: float,
+        interval: int,
         progress: float,
         best: Tensor,
         distance: Tensor,
@@ -181,14 +186,12 @@ class _Search:
     ) -> None:
         """Make Adam's steps; update ``best``, its squared ``distance`` and ``reached`` of the whole batch.
 
-        A case leaves if its loss is above the share ``progress`` of what it was a twentieth of the iterations
-        before.
+        A case leaves if its loss is above the share ``progress`` of what it was ``interval`` steps before.
         """
         left, before = self, torch.full((len(self.cases),), torch.inf, device=self.x.device)
-        every = max(1, iterations // CHECKS)
         for iteration in range(iterations):
             loss = left.step(learning_rate, best, distance, reached)
-            if iteration % every == every - 1:
+            if iteration % interval == interval - 1:
                 staying = loss <= before * progress
                 before = loss
                 if not staying.all():

@@ -51,7 +51,11 @@ def fgs(
     """
     model = model.focus(objective)
     if search == "iterative":
-        return follow(model, x, objective, threat, uphill, max_iterations=max_iterations, whole=True)
+
+        def step(cases: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+            return uphill(model.take(cases), images, objective.take(cases))
+
+        return follow(model, x, objective, threat, step, max_iterations=max_iterations, whole=True)
     # There is only one backward pass: reduced precision would save nothing.
     model = model.precise()
     margin, gradient = uphill(model, x, objective)

@@ -1,8 +1,8 @@
 """Gradient descent makes steps of a fixed size along the margin's gradient, until the goal is reached.
 
 It is the simplest minimum-norm attack, and the one that the Bayes-optimal study uses (Richardson and Weiss
-2021, https://arxiv.org/abs/2002.10563, section 4). The boundary is searched inside the last step, which
-crosses it.
+2021, https://arxiv.org/abs/2002.10563, section 4). The published attack ends at the step that crosses the
+boundary; here that step is then searched for the boundary, unless ``tests`` is 0.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def gradient_descent(
         step_size: in the units of the norm: along the gradient in L2, along its sign in L-infinity. The
             default is .05 in L2, and half an 8-bit level in L-infinity.
         iterations: the largest number of steps.
-        tests: the largest number of tests that search for the boundary in the last step.
+        tests: the largest number of tests that search for the boundary in the last step; 0: the image after
+            that step.
         polish: rounds along the boundary towards the original, in L2; on a curved boundary, the point at
             which a walk meets it may be far from the nearest one. This is not in the published attack.
     """

@@ -19,9 +19,9 @@ from harness.threat import GREY_LEVELS, Threat
 from harness_attacks.line import along
 from harness_attacks.oracle import Oracle, is_exact
 
-Uphill = Callable[[Handle, Tensor, Objective], tuple[Tensor, Tensor]]
-"""A function of a handle, images (B, C, H, W) and their objective. It returns the margin (B,) beyond the
-oracle's ``NOISE``, and the direction (B, C, H, W) of the next step, of any length."""
+Uphill = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""A function of cases (A,) and their current images (A, C, H, W). It returns the margin (A,) beyond the
+oracle's ``NOISE``, and the direction (A, C, H, W) of the next step, of any length."""
 
 
 def follow(
@@ -40,7 +40,7 @@ def follow(
     gradient is zero, or budget, region and pixel range allow no change.
 
     Args:
-        model: focused on the objective; gradients are computed in its own precision.
+        model: the handle of the whole batch, in whose precision ``uphill`` computes gradients.
         max_iterations: the largest number of steps.
         whole: keep images on the grid, so that the tested image is the one whose gradient is taken; in
             float32, that forward pass is then the test. Otherwise images are real-valued, kept in [0, 1],
@@ -57,7 +57,7 @@ def follow(
             walk = walk.tested(oracle, found)
         if not len(walk.cases):
             return found
-        margin, direction = uphill(model.take(walk.cases), walk.image, objective.take(walk.cases))
+        margin, direction = uphill(walk.cases, walk.image)
         moved = walk.moved(direction, whole)
         going = (moved.image != walk.image).flatten(1).any(1)
         if tested_by_gradient:

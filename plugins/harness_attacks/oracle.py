@@ -26,6 +26,8 @@ class Oracle:
     trust: float = inf
     """The absolute margin above which a result in reduced precision is used during a search, without a
     second pass in float32."""
+    confidence: float = 0.0
+    """What a margin must exceed for the goal to count as reached; it is subtracted from every margin."""
 
     @property
     def is_exact(self) -> bool:
@@ -33,7 +35,10 @@ class Oracle:
         return is_exact(self.model) or self.trust == inf
 
     def margin(self, cases: Tensor, images: Tensor) -> Tensor:
-        """Return (K,) float32 margins of images (K, C, H, W) of ``cases``; positive: the goal is reached."""
+        """Return (K,) float32 margins of images (K, C, H, W) of ``cases``, less the confidence.
+
+        Where they are positive, the goal is reached.
+        """
         return self._ask(self.model.precise(), cases, images)
 
     def rough_margin(self, cases: Tensor, images: Tensor, expected: Tensor | None = None) -> Tensor:
@@ -66,7 +71,7 @@ class Oracle:
     def _ask(self, model: Handle, cases: Tensor, images: Tensor) -> Tensor:
         with torch.no_grad():
             outputs = model.take(cases)(images)
-        return decisive(self.objective.take(cases), outputs).to(images)
+        return (decisive(self.objective.take(cases), outputs) - self.confidence).to(images)
 
 
 def decisive(objective: Objective, outputs: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from harness_attacks.fgs import fgs
 from harness_attacks.pgd import pgd
 
 FloatArray = npt.NDArray[np.float32]
-FURTHEST = 63  # grey levels; every case flips before
+FURTHEST = 63  # 8-bit levels; every case flips before
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +247,7 @@ def published_objective(setting: Any, target_at: Tensor, x: Tensor, case: int) -
 
 @pytest.mark.parametrize("network", ["single", "joint", "softmax"])
 def test_ffa_image_by_image(network: str, request: pytest.FixtureRequest) -> None:
-    """The same smallest step as a plain loop over one float32 image at a time, in grey levels."""
+    """The same smallest step as a plain loop over one float32 image at a time, in 8-bit levels."""
     setting = request.getfixturevalue(network)
     outcome = harness.attack(ffa, setting.model, setting.x, goal=setting.goal, threat=Minimal("linf"))
     compared, alike = 0, 0

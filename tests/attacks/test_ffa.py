@@ -17,7 +17,7 @@ MINIMAL = Minimal("linf")
 
 
 class Linear(nn.Module):
-    """Scores (B, M), linear in the grey levels above 100."""
+    """Scores (B, M), linear in the 8-bit levels above 100."""
 
     def __init__(self, weights: Tensor, bias: Tensor) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ def test_the_budget_bounds_the_search(joint: Any) -> None:
     assert outcome.valid.all()
     within = torch.tensor((free.distances["linf"] <= 8 / 255 + 1e-6).to_numpy())
     assert 10 < within.sum() < len(joint.x)
-    # The step is bounded, not what rounding makes of it: 8.4 grey levels round to 8, and are not tried.
+    # The step is bounded, not what rounding makes of it: 8.4 levels round to 8, and are not tried.
     assert (outcome.success & within).sum() >= 0.9 * within.sum()
 
 

@@ -18,7 +18,7 @@ MINIMAL = Minimal("linf")
 
 
 class Linear(nn.Module):
-    """One score (B, 1), linear in the grey levels above 100."""
+    """One score (B, 1), linear in the 8-bit levels above 100."""
 
     def __init__(self, weights: Tensor, bias: float) -> None:
         super().__init__()

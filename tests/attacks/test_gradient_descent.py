@@ -83,10 +83,22 @@ def test_distance_to_a_plane(norm: str) -> None:
 
 
 def test_the_walk_is_a_plain_loop(classes: Setting) -> None:
-    """One image at a time, autograd and no batch: as many gradients, and an end in the same step."""
+    """One image at a time, autograd and no batch: as many gradients, and an end in the same step.
+
+    Without tests, the image is the one after that step, as published.
+    """
     size, cases = 0.05, classes.first(40)
-    outcome = harness.attack(
-        gradient_descent, cases.model, cases.x, goal=cases.goal, threat=real("l2"), step_size=size
+    outcome, untested = (
+        harness.attack(
+            gradient_descent,
+            cases.model,
+            cases.x,
+            goal=cases.goal,
+            threat=real("l2"),
+            step_size=size,
+            tests=tests,
+        )
+        for tests in (10, 0)
     )
     compared = 0
     for case in range(40):
@@ -108,6 +120,7 @@ def test_the_walk_is_a_plain_loop(classes: Setting) -> None:
             assert torch.equal(outcome.adversarials[case], cases.x[case])
             continue
         compared += 1
+        assert torch.allclose(untested.adversarials[case], image[0], atol=1e-5)
         step, part = image.detach() - before, outcome.adversarials[case] - before
         share = float((part * step).sum() / step.square().sum())
         assert 0 < share <= 1 + 1e-4

@@ -25,7 +25,7 @@ MINIMAL = Minimal("linf")
 
 
 class Reported(nn.Module):
-    """A score (B, 1) of the grey levels of each image's first pixel above 100; keeps what it was asked."""
+    """A score (B, 1) of the 8-bit levels of each image's first pixel above 100; keeps what it was asked."""
 
     def __init__(self, score: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

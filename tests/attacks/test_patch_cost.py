@@ -74,7 +74,7 @@ def test_the_forecast_bounds_the_passes(joint: Any, name: str, mirror: bool, ite
 
 def test_an_image_that_rounding_spoils_is_not_tested_at_every_step() -> None:
     class OffGrid(nn.Module):
-        """Only images between the grey levels look adversarial."""
+        """Only images off the 8-bit grid look adversarial."""
 
         def forward(self, x: Tensor) -> Tensor:
             levels = x.flatten(1) * 255

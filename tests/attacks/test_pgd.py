@@ -167,7 +167,7 @@ def test_restarts_go_on_only_where_the_goal_is_not_reached(joint: Any) -> None:
 
 def test_what_is_known_to_succeed_is_not_given_up_for_a_better_margin() -> None:
     class OffGrid(nn.Module):
-        """Only images between the grey levels look adversarial; stored ones are if their first pixel rose."""
+        """Only images off the 8-bit grid look adversarial; stored ones are if their first pixel rose."""
 
         def forward(self, x: Tensor) -> Tensor:
             levels = x.flatten(1) * 255

@@ -265,7 +265,7 @@ class Pair:
 
     @property
     def levels(self) -> tuple[int | None, int | None]:
-        """The largest change in grey levels, of both."""
+        """The largest change in 8-bit levels, of both."""
         return self._levels(self.ours), self._levels(self.plain)
 
     def _levels(self, image: Image | None) -> int | None:
@@ -273,7 +273,7 @@ class Pair:
 
     @property
     def apart(self) -> float:
-        """Grey levels of all components together; 0 where neither flipped."""
+        """8-bit levels of all components together; 0 where neither flipped."""
         if self.ours is None or self.plain is None:
             return 0.0 if self.ours is self.plain else np.inf
         return float(np.abs(np.round(self.ours * 255) - np.round(self.plain * 255)).sum())

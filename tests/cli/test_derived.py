@@ -156,9 +156,13 @@ def test_a_lost_fit_cannot_be_judged(
 
 
 def test_a_stand_in_of_the_source_is_named(harness: Command, made: Path) -> None:
+    assert "stand-in" not in harness("plan", made).out
     made.write_text(
         SUITE.replace('use = "tiny"', 'use = "tiny-files"\nroot = "$TINY_FACES"\nstand_in = "tiny"')
     )
+    shown = " ".join(harness("plan", made).out.split())
+    assert "one (stand-in for tiny-files) prototypes towards" in shown
+    assert "other (stand-in for tiny-files) prototypes towards" in shown
     assert harness("run", made).status == 0
     board = read_results(Path("results/made")).leaderboard()
     assert set(board["stand_in_for"]) == {"tiny-files"}
