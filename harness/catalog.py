@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 from typing import Any, Generic, TypeVar
 
 from harness.errors import CatalogError, nearest
-from harness.parameters import Parameter, arguments, keyword_parameters
+from harness.parameters import Parameter, arguments, jsonable, keyword_parameters
 from harness.specs import (
     AnalysisSpec,
     AttackSpec,
@@ -24,6 +24,7 @@ from harness.specs import (
     MeasureSpec,
     MetricSpec,
     ModelSpec,
+    Parameters,
     Spec,
 )
 
@@ -76,6 +77,18 @@ class Entry(Generic[S_co]):
         """Return what identifies the code: distribution, version, the spec's revision, and the library."""
         own = f"{self.plugin.distribution} {self.plugin.version} r{self.spec.revision}"
         return f"{own}, {self.spec.library} {_version(self.spec.library)}" if self.spec.library else own
+
+    def identity(self, parameters: Parameters) -> list[Any]:
+        """Return what tells its work with these parameters from any other: name, code and parameters."""
+        kept = {
+            name: value
+            for name, value in parameters.items()
+            if name not in self.spec.later or value != self.spec.later[name]
+        }
+        version = self.version
+        if self.spec.revised is not None and not self.spec.revised(parameters):
+            version = version.replace(f" r{self.spec.revision}", f" r{self.spec.revision - 1}", 1)
+        return [self.qualified, version, jsonable(kept)]
 
     def load(self, target: str) -> Any:
         """Return the object that a spec names as "package.module:object".

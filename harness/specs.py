@@ -37,6 +37,11 @@ class Spec:
     """Where it comes from: paper, section, equation."""
     revision: int = 1
     """Raised when the same parameters begin to mean something else; part of every cell's identity."""
+    revised: Callable[[Parameters], bool] | None = None
+    """Which parameters the last revision gave another meaning; others keep the revision before. None: all."""
+    later: Parameters = field(default_factory=dict)
+    """Parameters that were added after the first release, with the value that means what was done before:
+    with that value they are no part of identities, so that results and weights of before stay valid."""
     library: str = ""
     """The distribution that does the work, where that is another's; its version is part of the identity."""
 

@@ -82,7 +82,7 @@ def cell_id(planned: Plan, cell: Cell, data: OpenedDataset, weights: str) -> str
     attack, threat = cell.attack, cell.attack.threat
     identity = {
         "dataset": [data.dataset.fingerprint, data.sample_digest],
-        "attack": [attack.entry.qualified, attack.entry.version, jsonable(attack.parameters)],
+        "attack": attack.entry.identity(attack.parameters),
         "threat": [threat.norm, threat.eps, threat.access, threat.levels],
         "goal": [cell.goal, jsonable(attack.attributes)],
         "compute": attack.compute,
@@ -107,7 +107,7 @@ def shard_size(planned: Plan, cases: int) -> int:
 def _victim(planned: Plan, cell: Cell, weights: str) -> dict[str, Any]:
     """Return what judging depends on: the model, and what is measured."""
     return {
-        "model": [cell.model.entry.qualified, cell.model.entry.version, jsonable(cell.model.parameters)],
+        "model": cell.model.entry.identity(cell.model.parameters),
         "weights": weights,
         "measures": [
             [

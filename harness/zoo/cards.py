@@ -22,10 +22,11 @@ from harness.zoo.cache import cache_folder
 
 def identity(choice: ModelChoice, dataset: Dataset, seed: int) -> dict[str, Any]:
     """Return everything that trained weights depend on."""
+    model, version, parameters = choice.entry.identity(choice.parameters)
     return {
-        "model": choice.entry.qualified,
-        "version": choice.entry.version,
-        "parameters": jsonable(choice.parameters),
+        "model": model,
+        "version": version,
+        "parameters": parameters,
         "seed": seed,
         "dataset": dataset.fingerprint,
         "task": jsonable([dataset.shape, dataset.attribute_names, dataset.class_names]),

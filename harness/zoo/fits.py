@@ -87,10 +87,11 @@ def _learn(
 
 def _identity(choice: DatasetChoice, source: Dataset | None, seed: int) -> dict[str, Any]:
     taken = keyword_parameters(choice.entry.load(choice.entry.spec.fit or ""))
+    _, version, parameters = choice.entry.identity({name: choice.parameters[name] for name in taken})
     return {
         "fit": f"{choice.entry.plugin.name}/{choice.entry.spec.fit}",
-        "version": choice.entry.version,
-        "parameters": jsonable({name: choice.parameters[name] for name in taken}),
+        "version": version,
+        "parameters": parameters,
         "seed": seed,
         "source": None if source is None else source.fingerprint,
     }

@@ -34,6 +34,7 @@ GRADIENT_ATTACKS = (
         budget="minimal",
         passes=costs.passes_of_ffa,
         revision=2,
+        later={"target": "recomputed"},
     ),
     AttackSpec(
         name="fgs",
@@ -65,6 +66,8 @@ GRADIENT_ATTACKS = (
         presets={"default": {}, "paper": {"progress": 0.9999, "checks": 10, "rescues": 0, "polish": 0}},
         passes=costs.passes_of_cw,
         revision=2,
+        revised=lambda parameters: parameters["confidence"] > 0,  # polished images did not keep it
+        later={"checks": 20},
     ),
     AttackSpec(
         name="gradient-descent",

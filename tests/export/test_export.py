@@ -237,7 +237,7 @@ def test_a_metric_of_a_plugin_is_shown_as_its_spec_says(
     board = board.assign(hidden_low=0.5, hidden_high=1.5, other=np.nan)
     head, *_ = [line for line in markdown.render(board, {}).splitlines() if line.startswith("|")]
     assert head.endswith("| AU-ROC % [low–high] | other |")
-    assert markdown.render(board, {}).count("| 50.0 | – |") == 6
+    assert markdown.render(board, {}).count("| 50.0 [40.0–60.0] | – |") == 6
     assert "- **AU-ROC %**: an area." in markdown.render(board, {})
     narrow = shown(terminal.table(board, results.suite, 90), 90)
     assert "other" in narrow
