@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError
 from harness.files import lock, write_text, write_whole
-from harness.parameters import digest_of, jsonable, keyword_parameters
+from harness.parameters import digest_of, keyword_parameters
 from harness.plan.datasets import DatasetChoice
 from harness.training import StateDict
 from harness.zoo.cache import Report, cache_folder, learning_context
