@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # all cores compile the bytecode at the end: pip alone takes half a minute more
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench audit clean
 
 run: $(STAMP)  ## the main job: suites/celeba.toml, on $$CELEBA_ROOT where that is set
 	$(VENV)/bin/harness run suites/celeba.toml
@@ -22,6 +22,9 @@ check: $(STAMP)  ## style, types, import contracts
 bench: $(STAMP)  ## timings against peers and bare passes, with a table of all bars; torchattacks asks for a torchvision that it does not need
 	$(PIP) --no-deps torchattacks
 	$(VENV)/bin/pytest tests/benchmarks --benchmark-enable --continue-on-collection-errors
+
+audit: $(STAMP)  ## how often the intervals of rates and means cover the truth, by simulation: some minutes
+	AUDIT=1 OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -s tests/benchmarks/test_coverage.py
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
