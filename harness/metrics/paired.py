@@ -25,14 +25,15 @@ def difference(first: npt.ArrayLike, second: npt.ArrayLike, images: Labels | Non
 def ratio_of_means(
     first: pd.DataFrame, second: pd.DataFrame, value: str = "l2", *, paired: bool = True
 ) -> Estimate:
-    """Return the first mean over the second, with a percentile bootstrap over images.
+    """Return the first mean over the second, with a percentile bootstrap over clusters.
 
     ``n`` is the smaller number of cases.
 
     Args:
-        first: columns sample_id and ``value``.
+        first: columns sample_id and ``value``; with a column ``cluster``, such as the person that an image
+            shows, clusters are resampled, and images otherwise.
         second: the same.
-        paired: an image of one id is the same in both, and is resampled in both at once.
+        paired: a cluster of one name is the same in both, and is resampled in both at once.
     """
     import pandas as pd  # here: whoever names a metric needs no pandas
 
@@ -42,14 +43,17 @@ def ratio_of_means(
     n = min(len(first), len(second))
     if n == 1:
         return Estimate(ratio, None, None, n)
+    drawn = "cluster" if "cluster" in first and "cluster" in second else "sample_id"
     if paired:
-        codes, _ = pd.factorize(pd.concat([first["sample_id"], second["sample_id"]]))
+        codes, _ = pd.factorize(pd.concat([first[drawn], second[drawn]]))
         weights = _weights(int(codes.max()) + 1, 0)
         sides = [(codes[: len(first)], weights), (codes[len(first) :], weights)]
     else:
-        apart = [pd.factorize(own["sample_id"])[0] for own in (first, second)]
+        apart = [pd.factorize(own[drawn])[0] for own in (first, second)]
         sides = [(codes, _weights(int(codes.max()) + 1, stream)) for stream, codes in enumerate(apart)]
-    # A resample may hold no case of one side, where the sides share few images: it says nothing.
+    if max(len(weights[1][0]) for _, weights in sides) == 1:
+        return Estimate(ratio, None, None, n)  # one cluster has no variance
+    # A resample may hold no case of one side, where the sides share few clusters: it says nothing.
     above, below = (_means(own[value], *side) for own, side in zip((first, second), sides, strict=True))
     low, high = np.nanquantile(above / below, [0.025, 0.975])
     return Estimate(ratio, float(low), float(high), n)

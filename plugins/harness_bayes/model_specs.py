@@ -9,8 +9,9 @@ from typing import Any
 from harness.specs import ModelSpec, Parameters
 
 PAPER = "Richardson & Weiss, A Bayes-Optimal View on Adversarial Examples"
-PAPER_CNN: Parameters = {"width": 64, "depth": 6}
-"""The filters of the library's network that the study used; the paper does not state its depth."""
+PAPER_CNN: Parameters = {"width": 64, "depth": 6, "fresh": True}
+"""The filters of the library's network that the study used; the paper does not state its depth. Samples are
+drawn anew at each step."""
 PAPER_ADVERSARIAL: Parameters = {**PAPER_CNN, "steps": 10}
 PAPER_SVM: Parameters = {"images": 10_000}
 """The paper does not state it; this number fits into 2 GB."""

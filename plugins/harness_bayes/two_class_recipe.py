@@ -16,7 +16,7 @@ from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
-from harness_bayes.two_class_images import TwoClassImages, two_class_images
+from harness_bayes.two_class_images import FreshImages, TwoClassImages, training_images
 
 LARGEST_LOSS = 1e9
 """The loss beyond which a training has diverged, although networks with LeakyReLU may stay finite."""
@@ -31,6 +31,9 @@ class Recipe:
 
     images: Annotated[int, Ge(2)] | None = None
     """The largest number of training images to use, the first of each class; None: all."""
+    fresh: bool = False
+    """Whether each epoch has new images, as many as ``images``, where the data set draws them: no image is
+    learned twice, as published for samples. Real images stay the same."""
     epochs: Annotated[int, Ge(1)] = 6
     """The number of passes over these images."""
     batch_size: Annotated[int, Ge(1)] = 128
@@ -69,7 +72,7 @@ def fit(
         DatasetError: there is no training set.
         ModelError: the data set does not have two classes, or the training diverged.
     """
-    images = two_class_images(dataset, "train", recipe.images)
+    images = training_images(dataset, recipe.images, recipe.fresh)
     network.to(context.device)
     named = dict(network.named_parameters())
     optimizer = torch.optim.Adam(named.values(), lr=recipe.learning_rate)
@@ -88,7 +91,7 @@ def fit(
 def _train_epoch(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    images: TwoClassImages,
+    images: TwoClassImages | FreshImages,
     loss: Loss,
     recipe: Recipe,
     context: Context,
@@ -99,8 +102,9 @@ def _train_epoch(
     noise = torch.Generator().manual_seed(derived_seed(context.seed, "noise", epoch))
     for start in range(0, len(order), recipe.batch_size):
         batch = order[start : start + recipe.batch_size]
-        x = torch.from_numpy(images.read(batch)).to(context.device).float() / 255  # (B, C, H, W)
-        labels = torch.from_numpy(images.labels[batch]).to(context.device)  # (B,)
+        read, classes = images.batch(batch, epoch)
+        x = torch.from_numpy(read).to(context.device).float() / 255  # (B, C, H, W)
+        labels = torch.from_numpy(classes).to(context.device)  # (B,)
         with _passes(recipe.precision, context.device):
             value = loss(network, x, labels, noise)
         optimizer.zero_grad()

@@ -59,6 +59,28 @@ def test_a_ratio_of_means_and_its_interval() -> None:
     assert free.high - free.low > 4 * (own.high - own.low)  # what pairing is for
 
 
+def test_a_ratio_of_means_resamples_persons_where_they_are_known() -> None:
+    rng = np.random.default_rng(5)
+    person = np.repeat(np.arange(20), 10)
+    of_person = rng.lognormal(0, 0.4, 20)
+    first = frame(of_person[person] * rng.normal(1, 0.01, 200)).assign(cluster=[f"p{n}" for n in person])
+    second = frame(np.ones(200)).assign(cluster=first["cluster"])
+    found = ratio_of_means(first, second)
+    means = first.groupby("cluster")["l2"].mean()
+    interval = stats.bootstrap((means,), np.mean, method="percentile", rng=1).confidence_interval
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=0.03)
+    by_image = ratio_of_means(first.drop(columns="cluster"), second)
+    assert by_image.value == found.value
+    assert found.high - found.low > 2.5 * (by_image.high - by_image.low)
+    # a person of the same name is the same in both, though the images are others
+    same = ratio_of_means(first, first.assign(sample_id=first["sample_id"] + "b"))
+    assert (same.low, same.high) == pytest.approx((1.0, 1.0))
+    apart = ratio_of_means(first, first, paired=False)
+    assert apart.high - apart.low > 1.2 * (found.high - found.low)
+    alone = ratio_of_means(first.assign(cluster="p"), second.assign(cluster="p"))
+    assert (alone.low, alone.high, alone.n) == (None, None, 200)
+
+
 def test_a_ratio_of_few_and_of_many_cases() -> None:
     assert ratio_of_means(frame(np.array([])), frame(np.array([1.0]))).value is None
     one = ratio_of_means(frame(np.array([2.0])), frame(np.array([1.0])))

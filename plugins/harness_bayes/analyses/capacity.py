@@ -23,10 +23,10 @@ from harness_bayes.analyses.study import (
     Attacked,
     Data,
     Study,
-    baseline,
     read_study,
     reasons,
 )
+from harness_bayes.analyses.variants import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,13 +113,9 @@ def trade_off(study: Study, data: Data, attack: str) -> list[Attacked]:
     own = study.models_on(study.of(attack), data)
     if not any(item.model.kind in (TRADES, PGD) for item in own):
         return []
-    plain = baseline([item.model for item in own if item.model.kind == CNN])
-    kept = [
-        item
-        for item in own
-        if item.model.kind in (OPTIMAL, LINEAR, RBF, TRADES, PGD)
-        or (plain and item.model.label == plain.label)
-    ]
+    models = [item.model for item in own]
+    shown = {model.label for kind in (OPTIMAL, LINEAR, RBF, CNN) for model in plain(models, kind)}
+    kept = [item for item in own if item.model.kind in (TRADES, PGD) or item.model.label in shown]
     return sorted(
         kept, key=lambda item: (item.model.kind == TRADES, item.model.parameters.get("beta") or 0.0)
     )

@@ -15,16 +15,15 @@ from harness_bayes.analyses.names import attack_text, model_text, shades, stand_
 from harness_bayes.analyses.quoted import ALMOST_INDISTINGUISHABLE, PERCEPTIBLE
 from harness_bayes.analyses.study import (
     CLOSEST,
-    CNN,
     PGD,
     TRADES,
     Attacked,
     Data,
     Model,
     Study,
-    baseline,
     read_study,
 )
+from harness_bayes.analyses.variants import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,11 +90,10 @@ BAR, LEAST = 0.19, 1.25
 
 
 def shown_models(study: Study, every: bool) -> list[Model]:
-    """Leave out variants of the CNN and adversarially trained ones, unless nothing is left (figure 6)."""
+    """Leave out variants of CNN and RBF SVM, and adversarially trained ones, unless nothing is left."""
     models = study.models
-    first = baseline([model for model in models if model.kind == CNN])
     kept = [
-        model for model in models if model.kind not in (TRADES, PGD) and (model.kind != CNN or model is first)
+        model for model in models if model.kind not in (TRADES, PGD) and model in plain(models, model.kind)
     ]
     return models if every or not kept else kept
 
