@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import hypot
 from typing import TYPE_CHECKING, Any
 
@@ -146,3 +147,22 @@ def sign_test(wins: int, losses: int) -> float:
     from scipy.special import bdtrc  # here: naming the flags needs no scipy
 
     return float(bdtrc(wins - 1, wins + losses, 0.5))
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean of independent estimates, each of equal weight, with an interval from theirs.
+
+    Zou and Donner 2008: the distances from the values to the ends of the intervals add up in squares, as in
+    Newcombe's interval of a difference. It has none if one of them has none.
+    """
+    if not estimates or any(one.value is None for one in estimates):
+        return NOTHING
+    values = np.array([one.value for one in estimates], np.float64)
+    value, n = float(values.mean()), sum(one.n for one in estimates)
+    if any(one.low is None or one.high is None for one in estimates):
+        return Estimate(value, None, None, n)
+    below, above = (
+        float(np.linalg.norm(values - np.array(ends, np.float64))) / len(values)
+        for ends in ([one.low for one in estimates], [one.high for one in estimates])
+    )
+    return Estimate(value, value - below, value + above, n)

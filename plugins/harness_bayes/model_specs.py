@@ -15,7 +15,14 @@ drawn anew at each step."""
 PAPER_ADVERSARIAL: Parameters = {**PAPER_CNN, "steps": 10}
 PAPER_SVM: Parameters = {"images": 10_000}
 """The paper does not state it; this number fits into 2 GB."""
-PAPER_MIXTURE: Parameters = {"steps": 10_000, "learning_rate": 5e-5, "decay": False}
+PAPER_MIXTURE: Parameters = {
+    "steps": 10_000,
+    "learning_rate": 5e-5,
+    "decay": False,
+    "surveyed": 10_000,
+    "analysed": 300,
+    "judgements": 0,
+}
 """The values of the public code; the other defaults are the published ones."""
 LIBRARY = "scikit-learn"
 SIZE = (64, 64)

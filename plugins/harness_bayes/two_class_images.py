@@ -15,6 +15,8 @@ from harness_bayes.drawn_images import labels_of
 
 LARGEST_COPY = 2**30
 """The largest number of bytes of images that are kept in memory; more images are read when needed."""
+Batch = tuple[UInt8Images, npt.NDArray[np.int64]]
+"""Images (B, C, H, W) and labels (B,)."""
 CHUNK = 512
 """The number of images that are read at once."""
 
@@ -45,7 +47,7 @@ class TwoClassImages:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, index: npt.NDArray[np.intp], epoch: int) -> tuple[UInt8Images, npt.NDArray[np.int64]]:
+    def batch(self, index: npt.NDArray[np.intp], epoch: int) -> Batch:
         """Return images (B, C, H, W) and labels (B,): the same in every epoch."""
         return self.read(index), self.labels[index]
 
@@ -69,7 +71,7 @@ class FreshImages:
     def __len__(self) -> int:
         return self.count
 
-    def batch(self, index: npt.NDArray[np.intp], epoch: int) -> tuple[UInt8Images, npt.NDArray[np.int64]]:
+    def batch(self, index: npt.NDArray[np.intp], epoch: int) -> Batch:
         """Return images (B, C, H, W) of an epoch, counted from 1, by their numbers (B,); and labels (B,)."""
         numbers = index + (epoch - 1) * self.count
         return self.draw(numbers), labels_of(numbers)

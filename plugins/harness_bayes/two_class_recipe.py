@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
-from harness_bayes.two_class_images import FreshImages, TwoClassImages, training_images
+from harness_bayes.two_class_images import Batch, FreshImages, TwoClassImages, training_images
 
 LARGEST_LOSS = 1e9
 """The loss beyond which a training has diverged, although networks with LeakyReLU may stay finite."""
@@ -100,9 +102,8 @@ def _train_epoch(
     network.train()
     order = np.random.default_rng(derived_seed(context.seed, "order", epoch)).permutation(len(images))
     noise = torch.Generator().manual_seed(derived_seed(context.seed, "noise", epoch))
-    for start in range(0, len(order), recipe.batch_size):
-        batch = order[start : start + recipe.batch_size]
-        read, classes = images.batch(batch, epoch)
+    done = 0
+    for read, classes in _ahead(images, order, recipe.batch_size, epoch):
         x = torch.from_numpy(read).to(context.device).float() / 255  # (B, C, H, W)
         labels = torch.from_numpy(classes).to(context.device)  # (B,)
         with _passes(recipe.precision, context.device):
@@ -116,8 +117,23 @@ def _train_epoch(
                 f"training diverged in epoch {epoch}: the loss is {shown}; "
                 f"give a lower learning_rate than {recipe.learning_rate:g}"
             )
-        share = (epoch - 1 + (start + len(batch)) / len(order)) / recipe.epochs
+        done += len(classes)
+        share = (epoch - 1 + done / len(order)) / recipe.epochs
         context.report(share, f"epoch {epoch}/{recipe.epochs}, loss {shown:.3f}")
+
+
+def _ahead(
+    images: TwoClassImages | FreshImages, order: npt.NDArray[np.intp], size: int, epoch: int
+) -> Iterator[Batch]:
+    """Yield the batches of an epoch; the next one is drawn or read while the network learns from one."""
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(images.batch, batches[0], epoch)
+        for following in batches[1:]:
+            ready = coming.result()
+            coming = reader.submit(images.batch, following, epoch)
+            yield ready
+        yield coming.result()
 
 
 def _state(named: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> StateDict:

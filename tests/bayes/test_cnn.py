@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.dataset import Dataset
-from harness.errors import ModelError
+from harness.errors import DatasetError, ModelError
 from harness.randomness import derived_seed
 from harness.testing import Case, model_checks
 from harness.training import Task
@@ -144,6 +144,28 @@ def test_the_same_seed_gives_the_same_weights(drawn: MixtureDataset) -> None:
     torch.randn(7)
     assert same(one, trained(drawn, epochs=2))
     assert not same(one, trained(drawn, epochs=2, seed=1))
+
+
+def test_the_next_batch_is_made_while_one_is_learned(drawn: MixtureDataset) -> None:
+    asked: list[int] = []
+
+    def draw(numbers: Any) -> Any:
+        asked.append(len(numbers))
+        if len(asked) == 3:
+            raise DatasetError("no more")
+        return drawn.images(numbers % 240).copy()
+
+    kept = Kept()
+    with pytest.raises(DatasetError, match="no more"):
+        trained(replace(drawn, draw=draw), kept, images=80, batch_size=32, fresh=True)
+    assert asked == [32, 32, 16]
+    assert len(kept.reports) == 2  # those that were there were learned
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        trained(
+            replace(drawn, draw=draw), Kept(stop=lambda share: True), images=80, batch_size=32, fresh=True
+        )
+    assert asked == [32, 32]  # killed in the first step
 
 
 def test_a_killed_training_goes_on(drawn: MixtureDataset) -> None:

@@ -16,6 +16,7 @@ from harness.metrics.paired import (
     correlation,
     difference,
     holm,
+    mean_of,
     newcombe,
     paired_tests,
     ratio_of_means,
@@ -172,3 +173,16 @@ def test_holm_steps_down() -> None:
     assert corrected.drop(2).tolist() == pytest.approx([0.04, 0.09, 0.09, 0.5])
     assert np.isnan(corrected[2])
     assert holm(pd.Series([0.6, 0.9])).tolist() == [1.0, 1.0]
+
+
+def test_a_mean_of_independent_estimates() -> None:
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(2, 1, 400), rng.normal(5, 0.3, 100), rng.normal(3, 2, 200)]
+    found = mean_of([mean(sample) for sample in samples])
+    assert (found.value, found.n) == (pytest.approx(np.mean([own.mean() for own in samples])), 700)
+    error = sqrt(sum(own.var(ddof=1) / len(own) for own in samples)) / 3
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.05)
+    one = Estimate(0.4, 0.3, 0.6, 10)
+    assert mean_of([one]) == Estimate(0.4, pytest.approx(0.3), pytest.approx(0.6), 10)
+    assert mean_of([one, Estimate(0.6, None, None, 1)]) == Estimate(0.5, None, None, 11)
+    assert mean_of([]) == mean_of([one, NOTHING]) == NOTHING

@@ -216,6 +216,45 @@ def test_capacity_series_and_the_trade_off(tmp_path: Path, saved: Callable[[Any]
     assert saved(found.figure)
 
 
+def test_capacity_on_average_over_symmetric_data_sets(tmp_path: Path, saved: Callable[[Any], int]) -> None:
+    rng = np.random.default_rng(1)
+    base = {"width": 8, "depth": 4}
+
+    def cells(factor: float, **where: Any) -> list[dict[str, Any]]:
+        return [
+            cell(cases(rng.normal(factor * l2, 0.05, 20)), model=name, kind=kind, parameters=own, **where)
+            for name, kind, l2, own in [
+                ("bayes-optimal", "bayes-optimal", 3.0, {}),
+                ("cnn", "cnn", 0.5, base),
+                ("wide", "cnn", 0.7, base | {"width": 24}),
+                ("cnn-trades", "cnn-trades", 1.5, base | {"beta": 1.0}),
+            ]
+        ]
+
+    digits = {"pair": ["0", "6"], "source": "digits"}
+    real = [row for row in cells(5.0, data="real") if row["model"] != "bayes-optimal"]
+    more = cell(cases([1.0, 2.0]), model="rbf-svm")  # on one of them alone
+    found = capacity.run(write(tmp_path, [*cells(1.0), *cells(2.0, **digits), *real, more]))
+    table = found.table
+    mean = table[table["dataset"].str.startswith("mean of")].set_index(["part", "model"])
+    assert set(mean["dataset"]) == {"mean of symmetric[Smiling], symmetric[06]"}
+    assert list(mean.index) == [
+        ("width", "cnn"), ("width", "wide"),
+        ("trade-off", "bayes-optimal"), ("trade-off", "cnn"), ("trade-off", "cnn-trades"),
+    ]  # fmt: skip
+    for (part, name), row in mean.iterrows():
+        own = table[(table["part"] == part) & (table["model"] == name) & (table["kind"] == "symmetric")]
+        each = own[~own["dataset"].str.startswith("mean of")]
+        assert len(each) == 2
+        assert row["mean_l2"] == pytest.approx(each["mean_l2"].mean())
+        below = np.linalg.norm(each["mean_l2"] - each["mean_l2_low"]) / 2
+        assert row["mean_l2_low"] == pytest.approx(row["mean_l2"] - below)
+        assert row["optimal_l2"] == pytest.approx(each["optimal_l2"].mean())
+        assert row["n"] == 40
+    assert "mean of 2 symmetric data sets" in texts(found.figure)
+    assert saved(found.figure)
+
+
 def test_capacity_without_the_optimum_or_without_variants(tmp_path: Path) -> None:
     rest = variants()[1:6]
     table = capacity.run(write(tmp_path / "0", rest)).table
