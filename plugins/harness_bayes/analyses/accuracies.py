@@ -29,6 +29,12 @@ def card_accuracy(study: Study, item: Attacked) -> Estimate:
     return Estimate(accuracy, *wilson(round(accuracy * n), n), n)
 
 
+def test_reason(*scores: Estimate) -> str | None:
+    """Return why an accuracy of a test partition is missing; None where all are there."""
+    known = all(score.n for score in scores)
+    return None if known else "the model's card tells no accuracy on the test partition"
+
+
 def accuracies(study: Study, *items: Attacked) -> tuple[str, list[Estimate]]:
     """Return of which images, and each accuracy: of the test partitions where all cards tell it.
 

@@ -60,13 +60,14 @@ def run(results: Results, *, images: Annotated[int, Ge(1)] = 8) -> Analysis:
         if data.group in DRAWN:
             own = told[told["dataset"] == data.label]
             known = {
-                name: dict(zip(part["sample_id"], part["value"], strict=True))
+                str(name): dict(zip(part["sample_id"], part["value"], strict=True))
                 for name, part in own.groupby("name")
             }
             lines += _lines(data, originals(results, data.label), known, images)
     if not lines:
         raise HarnessError(
-            f'{results.path}: no image is kept that a mixture drew; put "mfa-symmetric" into the suite, and {KEEP}'
+            f'{results.path}: no image is kept that a mixture drew; put "mfa-symmetric" into the suite, '
+            f"and {KEEP}"
         )
     return Analysis(typed(_rows(lines), ("sample_id",)), _figure(lines))
 

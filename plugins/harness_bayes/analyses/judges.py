@@ -161,8 +161,11 @@ def few_levels(family: Family, bars: Bars) -> Judged:
         l2 = item.l2.value
         if item.data.attribute is None or l2 is None:
             continue
-        bounds = {"at_least": bars.majority} if l2 < ALMOST_INDISTINGUISHABLE else {"at_most": bars.majority}
-        if ALMOST_INDISTINGUISHABLE <= l2 < PERCEPTIBLE - bars.around:
+        if l2 < ALMOST_INDISTINGUISHABLE:
+            bounds: dict[str, Any] = {"at_least": bars.majority}
+        elif l2 >= PERCEPTIBLE - bars.around:
+            bounds = {"at_most": bars.majority}
+        else:
             continue
         try:
             share = change_of(family.study.results, item).within

@@ -58,10 +58,8 @@ class Panel:
     @cached_property
     def far(self) -> tuple[Floats, Floats]:
         """The distances (M,) of the points that are right, of either class."""
-        first, second = (
-            distances(self.points[side][self.right[side]], side, self.decided) for side in (0, 1)
-        )
-        return first, second
+        own = [points[right] for points, right in zip(self.points, self.right, strict=True)]
+        return distances(own[0], 0, self.decided), distances(own[1], 1, self.decided)
 
 
 def run(
@@ -134,7 +132,7 @@ def _figure(panels: Sequence[Panel]) -> Figure:
 
 def _panel(axes: Axes, panel: Panel) -> None:
     decided = panel.decided.reshape(CELLS, CELLS).T
-    shown = {"extent": (-EDGE, EDGE, -EDGE, EDGE), "origin": "lower"}
+    shown: dict[str, Any] = {"extent": (-EDGE, EDGE, -EDGE, EDGE), "origin": "lower"}
     axes.imshow(decided[::4, ::4], cmap=_tints(), vmin=0, vmax=1, interpolation="nearest", **shown)
     axes.contour(decided[::2, ::2], levels=[0.5], colors="black", linewidths=1.2, **shown)
     far = []

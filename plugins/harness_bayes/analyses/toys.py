@@ -1,4 +1,4 @@
-"""Toys are distributions of two classes in the plane, whose optimal boundary is found on a grid (figure 3)."""
+"""Toys are distributions of two classes in the plane; a grid has their optimal boundary (figure 3)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,8 @@ class Gaussians:
         """Return the log densities (N,) of points (N, 2), up to a constant."""
         away = x[:, None] - self.means  # (N, K, 2)
         inverse = np.linalg.inv(self.covariances)
-        joint = (
-            -(
-                np.einsum("nki,kij,nkj->nk", away, inverse, away, optimize=True)
-                + np.log(np.linalg.det(self.covariances))
-            )
-            / 2
-        )
+        far = np.einsum("nki,kij,nkj->nk", away, inverse, away, optimize=True)
+        joint = -(far + np.log(np.linalg.det(self.covariances))) / 2
         found: Floats = np.logaddexp.reduce(joint, axis=1) - np.log(len(self.means))
         return found
 
@@ -71,7 +66,8 @@ class Quantised:
     @cached_property
     def _table(self) -> Floats:
         dense = np.exp(self.shape.log_density(squares(LEVELS)))
-        return (1 - self.floor) * dense / dense.sum() + self.floor / LEVELS**2
+        table: Floats = (1 - self.floor) * dense / dense.sum() + self.floor / LEVELS**2
+        return table
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +145,7 @@ def one_sided(toy: Toy, points: Floats) -> Callable[[Floats], Classes]:
     least = toy.classes[0].log_density(points).min()
 
     def decide(x: Floats) -> Classes:
-        return (toy.classes[0].log_density(x) < least).astype(np.intp)
+        found: Classes = (toy.classes[0].log_density(x) < least).astype(np.intp)
+        return found
 
     return decide

@@ -10,7 +10,12 @@ from harness.analysis.reading import estimate, estimate_columns, typed
 from harness.errors import HarnessError
 from harness.metrics import NOTHING
 from harness.results import Results
-from harness_bayes.analyses.accuracies import accuracies, accuracy_difference, card_accuracy
+from harness_bayes.analyses.accuracies import (
+    accuracies,
+    accuracy_difference,
+    card_accuracy,
+    test_reason,
+)
 from harness_bayes.analyses.names import ATTACKS, NAMES
 from harness_bayes.analyses.quoted import TABLE_3, key_of
 from harness_bayes.analyses.study import CLOSEST, CNN, Attacked, Study, read_study
@@ -95,9 +100,7 @@ def _row(study: Study, real: Attacked | None, moved: Attacked | None, plain: set
         **estimate_columns("difference", gap),
         "test_accuracy_real": whole[0].value,
         "test_accuracy_symmetric": whole[1].value,
-        "test_reason": None
-        if all(score.n for score in whole)
-        else "a card tells no accuracy on the test partition",
+        "test_reason": test_reason(*whole),
         **estimate_columns("mean_l2_real", l2[0]),
         "n_l2_real": l2[0].n,
         **estimate_columns("mean_l2_symmetric", l2[1]),

@@ -28,13 +28,18 @@ def test_l2_by_model_and_its_panels(tmp_path: Path, saved: Callable[[Any], int])
         cell(cases([0.6]), model="cnn-wide", kind="cnn", parameters={"width": 24}, stand_in_for="faces"),
         cell(cases([None, None]), model="rbf-svm", stand_in_for="faces"),
     ]
-    found = l2_by_model.run(write(tmp_path, cells))
+    cards = {(cells[2]["dataset"], "cnn"): card(0.75, 400)}
+    found = l2_by_model.run(write(tmp_path, cells, cards=cards))
     table = found.table.set_index(["model", "attack"])
     assert table.loc[("bayes-optimal", GRADIENT), ["mean_l2", "n", "n_right"]].tolist() == [3.0, 2, 3]
     assert table.loc[("bayes-optimal", GRADIENT), "success_rate"] == pytest.approx(2 / 3)
     assert table.loc[("bayes-optimal", "closest"), "mean_l2"] == pytest.approx((2 + 3 + 5) / 3)
     assert table.loc[("cnn", "cw-l2"), ["mean_l2", "median_l2", "n", "n_right"]].tolist() == [1.0, 1.0, 2, 2]
     assert pd.isna(table.loc[("rbf-svm", "cw-l2"), "mean_l2"])
+    accuracies = table.loc[("cnn", "cw-l2"), ["clean_accuracy", "cases", "test_accuracy", "test_images"]]
+    assert accuracies.tolist() == [pytest.approx(2 / 3), 3, 0.75, 400]
+    assert pd.isna(table.loc[("rbf-svm", "cw-l2"), "test_accuracy"])
+    assert "card tells no accuracy" in table.loc[("rbf-svm", "cw-l2"), "test_reason"]
     assert table.loc[("rbf-svm", "cw-l2"), "reason"] == "no case that was right was broken"
     told = texts(found.figure)
     assert "Smiling (celeba in\nplace of faces)" in told

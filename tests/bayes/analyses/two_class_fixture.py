@@ -120,6 +120,7 @@ def write(
     originals: Mapping[str, bytes] | None = None,
     annotations: Mapping[str, Mapping[str, float]] | None = None,
     people: Mapping[str, Mapping[str, int]] | None = None,
+    numbers: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
 ) -> Results:
     """A folder of results as a run leaves it; a cell's records are split into two shards.
 
@@ -128,6 +129,7 @@ def write(
         originals: PNG by sample id, of every data set.
         annotations: by data set the subspace distance of each sample.
         people: by data set the person in each sample.
+        numbers: other annotations, by name and data set.
     """
     cells = list(cells)
     store = Store(folder)
@@ -146,9 +148,14 @@ def write(
             for sample, png in originals.items()
         ]
         pq.write_table(pa.Table.from_pylist(held, schema=ORIGINAL_SCHEMA), folder / "originals.parquet")
+    notes: dict[str, Mapping[str, Mapping[str, float]]] = {
+        "subspace_distance": annotations or {},
+        "identity": people or {},
+        **(numbers or {}),
+    }
     told = [
         {"dataset": dataset, "sample_id": sample, "name": name, "value": float(value)}
-        for name, known in (("subspace_distance", annotations or {}), ("identity", people or {}))
+        for name, known in notes.items()
         for dataset, own in known.items()
         for sample, value in own.items()
     ]
