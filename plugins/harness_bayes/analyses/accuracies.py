@@ -29,7 +29,7 @@ def card_accuracy(study: Study, item: Attacked) -> Estimate:
     return Estimate(accuracy, *wilson(round(accuracy * n), n), n)
 
 
-def test_reason(*scores: Estimate) -> str | None:
+def card_reason(*scores: Estimate) -> str | None:
     """Return why an accuracy of a test partition is missing; None where all are there."""
     known = all(score.n for score in scores)
     return None if known else "the model's card tells no accuracy on the test partition"

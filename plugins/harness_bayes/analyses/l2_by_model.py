@@ -11,7 +11,7 @@ from harness.analysis import Analysis, drawing
 from harness.analysis.reading import estimate_columns, typed
 from harness.errors import HarnessError
 from harness.results import Results
-from harness_bayes.analyses.accuracies import card_accuracy, test_reason
+from harness_bayes.analyses.accuracies import card_accuracy, card_reason
 from harness_bayes.analyses.names import attack_text, model_text, shades, stand_in_text
 from harness_bayes.analyses.quoted import ALMOST_INDISTINGUISHABLE, PERCEPTIBLE
 from harness_bayes.analyses.study import (
@@ -42,8 +42,8 @@ def run(results: Results, *, attacks: Sequence[str] = (), every_model: bool = Fa
     it broke; ``n_right`` were right, and ``success_rate`` of them were broken. Where that is below 1, the
     cases that withstood are in no mean. Robustness is worth what accuracy stands beside it:
     ``clean_accuracy`` is that on the attacked ``cases``, ``test_accuracy`` that on ``test_images``, the whole
-    test partition, where the model's card tells it. ``reason`` says why a number is missing or rests on fewer cases than
-    planned.
+    test partition, where the model's card tells it. ``reason`` says why a number is missing or rests on fewer
+    cases than planned.
 
     Args:
         attacks: only these, by label or name, "closest" being one; by default all without a budget.
@@ -85,7 +85,7 @@ def _row(study: Study, item: Attacked) -> dict[str, Any]:
         "cases": item.clean.n,
         "test_accuracy": whole.value,
         "test_images": whole.n or None,
-        "test_reason": test_reason(whole),
+        "test_reason": card_reason(whole),
         "coverage": item.coverage,
         "reason": item.reason,
     }

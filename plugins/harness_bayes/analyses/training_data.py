@@ -14,7 +14,7 @@ from harness_bayes.analyses.accuracies import (
     accuracies,
     accuracy_difference,
     card_accuracy,
-    test_reason,
+    card_reason,
 )
 from harness_bayes.analyses.names import ATTACKS, NAMES
 from harness_bayes.analyses.quoted import TABLE_3, key_of
@@ -100,7 +100,7 @@ def _row(study: Study, real: Attacked | None, moved: Attacked | None, plain: set
         **estimate_columns("difference", gap),
         "test_accuracy_real": whole[0].value,
         "test_accuracy_symmetric": whole[1].value,
-        "test_reason": test_reason(*whole),
+        "test_reason": card_reason(*whole),
         **estimate_columns("mean_l2_real", l2[0]),
         "n_l2_real": l2[0].n,
         **estimate_columns("mean_l2_symmetric", l2[1]),

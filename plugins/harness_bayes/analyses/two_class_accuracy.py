@@ -11,7 +11,7 @@ from harness.analysis.claims import Quote
 from harness.analysis.reading import estimate_columns, typed
 from harness.metrics import Estimate, rate
 from harness.results import Results
-from harness_bayes.analyses.accuracies import card_accuracy, test_reason
+from harness_bayes.analyses.accuracies import card_accuracy, card_reason
 from harness_bayes.analyses.names import NAMES, attack_text, data_text, model_text
 from harness_bayes.analyses.quoted import published
 from harness_bayes.analyses.study import Attacked, Data, Study, read_study
@@ -85,7 +85,7 @@ def _row(study: Study, item: Attacked, kept: set[tuple[str, str]]) -> dict[str, 
         **estimate_columns("adversarial_accuracy", bracket(item)),
         "test_accuracy": whole.value,
         "test_images": whole.n or None,
-        "test_reason": test_reason(whole),
+        "test_reason": card_reason(whole),
         "published_clean": None if quote is None else quote[0].value / 100,
         "published_adversarial": None if quote is None else quote[1].value / 100,
         "published_images": None if quote is None else quote[0].of,
