@@ -140,8 +140,8 @@ def test_the_last_mixture_is_kept_where_none_is_judged() -> None:
     assert likelihood(fit(x, **wild, judgements=0), x) < likelihood(fit(x, **wild), x) - 10
     x = drawn(known(3, 48, 2), 600, 1)
     calm = {"components": 3, "steps": 40}  # the last step is judged, and is better than the start
-    last = fit(x, **calm, judgements=0)
-    torch.testing.assert_close(last.means, fit(x, **calm, judgements=1).means)
+    both = [fit(x, **calm, judgements=times).means for times in (0, 1)]
+    torch.testing.assert_close(*both)
 
 
 def test_the_start_is_of_as_many_images_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,15 +153,13 @@ def test_the_start_is_of_as_many_images_as_asked(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(initial, "factor_analysis", count)
     x = drawn(known(1, 20, 2), 700, 1)
-    fit(x, steps=0)
-    fit(x, steps=0, analysed=300)
-    fit(x, steps=0, analysed=1000)
+    for more in ({}, {"analysed": 300}, {"analysed": 1000}):
+        fit(x, steps=0, **more)
     assert analysed == [256, 300, 700]
-    images = Images(x, None, CPU)
-    few = initial.principal_coordinates(images, torch.Generator().manual_seed(0), 30)
-    assert few.shape == (700, 30)  # of 30 images there are no more components
-    assert initial.principal_coordinates(images, torch.Generator().manual_seed(0), 700).shape == (700, 64)
-    usual, other = fit(x, components=3, steps=0), fit(x, components=3, steps=0, surveyed=9)
+    for number, components in ((30, 30), (700, 64)):  # of 30 images there are no more components
+        found = initial.principal_coordinates(Images(x, None, CPU), torch.Generator(), number)
+        assert found.shape == (700, components)
+    usual, other = (fit(x, components=3, steps=0, surveyed=number) for number in (512, 9))
     assert not torch.equal(usual.means, other.means)
 
 

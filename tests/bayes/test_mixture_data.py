@@ -23,7 +23,7 @@ from harness.errors import DatasetError, ModelError
 from harness.parameters import check, keyword_parameters
 from harness.testing import dataset_contract
 from harness_bayes import mixture_data
-from harness_bayes.drawn_images import DrawnImages, labels_of
+from harness_bayes.drawn_images import DrawnImages
 from harness_bayes.mfa import Mfa
 from harness_bayes.mixture_data import MixtureDataset
 from harness_bayes.two_classes import load as load_two_classes
@@ -296,36 +296,6 @@ def test_distance_to_the_other_class_by_least_squares(digits: MixtureDataset) ->
             residuals.append(np.linalg.norm(x - mean - factors @ z))
         assert distance == pytest.approx(min(residuals), rel=1e-9)
     assert digits.annotations(rows[:0])["subspace_distance"].shape == (0,)
-
-
-def test_which_images_an_outlier_drew() -> None:
-    source, weights = fitted_digits(["0", "6"])
-    given = {"pair": ["0", "6"], "train": 40, "validation": 6, "test": 60, "outlier_weight": 0.3}
-    dataset = LOADS["asymmetric"](source, weights, **given)
-    assert dataset.annotations is not None
-    rows = np.arange(106)[::-1]
-    told = dataset.annotations(rows)["outlier"]
-    assert 0.15 < told.mean() < 0.45
-    x = torch.from_numpy(dataset.images(rows).reshape(106, -1) / 255)
-    own = [dataset.manifolds[row % 2] for row in rows]
-    far = np.array([float(m.subspace_distances(one[None]).amin()) for m, one in zip(own, x, strict=True)])
-    assert (told == (far > 1)).all()  # an outlier's noise is 50 times as wide
-    real = LOADS["asymmetric"](source, weights, **given, tested_on="real")
-    assert real.annotations is not None
-    assert real.annotations(real.rows("test"))["outlier"].max() == 0
-
-
-def test_images_are_drawn_without_end() -> None:
-    source, weights = fitted_digits(["0", "6"])
-    dataset = load_symmetric(source, weights, pair=["0", "6"], train=8, test=6)
-    assert isinstance(dataset, MixtureDataset)
-    assert dataset.draw is not None
-    numbers = np.array([7, 2, 8, 900_001])
-    drawn = dataset.draw(numbers)
-    assert np.array_equal(drawn[:2], dataset.images(numbers[:2]))
-    rest = dataset.images(np.arange(len(dataset)))
-    assert not (drawn[2:, None] == rest[None]).all((2, 3, 4)).any()
-    assert labels_of(numbers).tolist() == [1, 0, 0, 1]
 
 
 # --- real test images -------------------------------------------------------------------------------------
