@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import hypot
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +26,15 @@ def difference(first: npt.ArrayLike, second: npt.ArrayLike, images: Labels | Non
 def ratio_of_means(
     first: pd.DataFrame, second: pd.DataFrame, value: str = "l2", *, paired: bool = True
 ) -> Estimate:
-    """Return the first mean over the second, with a percentile bootstrap over images.
+    """Return the first mean over the second, with a percentile bootstrap over clusters.
 
     ``n`` is the smaller number of cases.
 
     Args:
-        first: columns sample_id and ``value``.
+        first: columns sample_id and ``value``; with a column ``cluster``, such as the person that an image
+            shows, clusters are resampled, and images otherwise.
         second: the same.
-        paired: an image of one id is the same in both, and is resampled in both at once.
+        paired: a cluster of one name is the same in both, and is resampled in both at once.
     """
     import pandas as pd  # here: whoever names a metric needs no pandas
 
@@ -42,14 +44,17 @@ def ratio_of_means(
     n = min(len(first), len(second))
     if n == 1:
         return Estimate(ratio, None, None, n)
+    drawn = "cluster" if "cluster" in first and "cluster" in second else "sample_id"
     if paired:
-        codes, _ = pd.factorize(pd.concat([first["sample_id"], second["sample_id"]]))
+        codes, _ = pd.factorize(pd.concat([first[drawn], second[drawn]]))
         weights = _weights(int(codes.max()) + 1, 0)
         sides = [(codes[: len(first)], weights), (codes[len(first) :], weights)]
     else:
-        apart = [pd.factorize(own["sample_id"])[0] for own in (first, second)]
+        apart = [pd.factorize(own[drawn])[0] for own in (first, second)]
         sides = [(codes, _weights(int(codes.max()) + 1, stream)) for stream, codes in enumerate(apart)]
-    # A resample may hold no case of one side, where the sides share few images: it says nothing.
+    if max(len(weights[1][0]) for _, weights in sides) == 1:
+        return Estimate(ratio, None, None, n)  # one cluster has no variance
+    # A resample may hold no case of one side, where the sides share few clusters: it says nothing.
     above, below = (_means(own[value], *side) for own, side in zip((first, second), sides, strict=True))
     low, high = np.nanquantile(above / below, [0.025, 0.975])
     return Estimate(ratio, float(low), float(high), n)
@@ -142,3 +147,22 @@ def sign_test(wins: int, losses: int) -> float:
     from scipy.special import bdtrc  # here: naming the flags needs no scipy
 
     return float(bdtrc(wins - 1, wins + losses, 0.5))
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean of independent estimates, each of equal weight, with an interval from theirs.
+
+    Zou and Donner 2008: the distances from the values to the ends of the intervals add up in squares, as in
+    Newcombe's interval of a difference. It has none if one of them has none.
+    """
+    if not estimates or any(one.value is None for one in estimates):
+        return NOTHING
+    values = np.array([one.value for one in estimates], np.float64)
+    value, n = float(values.mean()), sum(one.n for one in estimates)
+    if any(one.low is None or one.high is None for one in estimates):
+        return Estimate(value, None, None, n)
+    below, above = (
+        float(np.linalg.norm(values - np.array(ends, np.float64))) / len(values)
+        for ends in ([one.low for one in estimates], [one.high for one in estimates])
+    )
+    return Estimate(value, value - below, value + above, n)

@@ -60,6 +60,8 @@ def harness_analyses() -> list[AnalysisSpec]:
         )
 
     return [
+        spec("drawn-samples", "drawn images of both classes, and of the outliers", "figures 2 (right), 10"),
+        spec("toy-distributions", "distances to the optimal boundary in the plane", "figures 3, 5"),
         spec("l2-by-model", "mean L2 that fools each model", "figure 6"),
         spec(
             "two-class-accuracy", "accuracy before and after the attack, beside published ones", "tables 1, 2"
@@ -72,7 +74,9 @@ def harness_analyses() -> list[AnalysisSpec]:
         ),
         spec("attack-agreement", "two attacks on the same images", "appendix C.2"),
         spec(
-            "adversarial-panels", "original, magnified change, adversarial by model", "figures 4, 7, 13 to 16"
+            "adversarial-panels",
+            "original, magnified change, adversarial by model",
+            "figures 1, 4, 7, 12 to 16",
         ),
         spec("optimality-claims", "the paper's claims, judged on these records", "sections 2 to 5"),
     ]

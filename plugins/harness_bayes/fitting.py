@@ -17,18 +17,16 @@ from torch import Tensor
 
 from harness.errors import ModelError
 from harness.randomness import derived_seed
-from harness_bayes.initial import LARGEST_DEVIATION, LEAST_DEVIATION, Images, Start, clustered
+from harness_bayes.initial import LARGEST_DEVIATION, LEAST_DEVIATION, Beginning, Images, Start, clustered
 from harness_bayes.mfa import Mfa
 from harness_bayes.woodbury import Products, inner_factors
 
 JUDGED = 1024
 """The largest number of images whose likelihood decides which mixture is kept."""
-JUDGEMENTS = 4
-"""How often the mixture is compared, beside the start; the best one is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixtureRecipe:
+class MixtureRecipe(Beginning):
     """A MixtureRecipe says how large a mixture is, and how it is trained."""
 
     components: Annotated[int, Ge(1)] | None = None
@@ -47,6 +45,9 @@ class MixtureRecipe:
     decay: bool = True
     """Whether the learning rate decreases linearly to 0, which makes the last steps less random; not in the
     published code."""
+    judgements: Annotated[int, Ge(0)] = 4
+    """How often in training the mixture is compared, by the likelihood of the same images, with the start and
+    those before; the best is kept. With 0 it is the last one, as in the published code."""
 
     def of(self, images: int) -> MixtureRecipe:
         """Return the recipe with the number of components for so many images."""
@@ -74,7 +75,8 @@ def fit_mfa(
     """Fit a mixture, and return the one with the greatest likelihood that was found.
 
     The deviation of the noise is from 1e-3 to 1, so that equal images, or pixels that never change, have a
-    density. The likelihood of the images is never less than at the start of the training.
+    density. Unless ``judgements`` is 0, the likelihood of the images is never less than at the start of the
+    training.
 
     Args:
         images: (N, D) float32, in [0, 1].
@@ -92,7 +94,9 @@ def fit_mfa(
     draws = torch.Generator().manual_seed(derived_seed(seed, "order"))
     samples = Images(images, mirror, device)
     report(0.0, "k-means and factor analyses")
-    start = clustered(samples, components, recipe.latent, draws, derived_seed(seed, "k-means") % 2**32)
+    start = clustered(
+        samples, components, recipe.latent, draws, derived_seed(seed, "k-means") % 2**32, recipe
+    )
     if not recipe.steps:
         return _mixture(_parameters(start)).to("cpu")
     return _trained(samples, start, draws, recipe, report).to("cpu")
@@ -105,8 +109,8 @@ def _trained(
     recipe: MixtureRecipe,
     report: Callable[[float, str], None],
 ) -> Mfa:
-    """Train, and return the best mixture by the likelihood of the same images."""
-    steps, batch_size = recipe.steps, recipe.batch_size
+    """Train, and return the best mixture by the likelihood of the same images, or the last one."""
+    steps, batch_size, times = recipe.steps, recipe.batch_size, recipe.judgements
     judged = torch.randperm(len(images), generator=draws)[:JUDGED]
     parameters = _parameters(start)
     kept = _mixture(parameters)
@@ -127,13 +131,13 @@ def _trained(
                 f"fitting a mixture diverged in step {step} of {steps}: the log-likelihood is {shown:g}; "
                 f"give a lower learning_rate than {recipe.learning_rate:g}"
             )
-        if step * JUDGEMENTS // steps > (step - 1) * JUDGEMENTS // steps:
+        if step * times // steps > (step - 1) * times // steps:
             mixture = _mixture(parameters)
             current = _judged(mixture, images, judged, batch_size)
             if current > best:
                 best, kept = current, mixture
         report(step / steps, f"step {step}/{steps}, log-likelihood {shown:.1f}")
-    return kept
+    return kept if times else _mixture(parameters)
 
 
 def mean_log_likelihood(

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from annotated_types import Ge, Gt
 
 from harness.dataset import Dataset
@@ -118,6 +119,16 @@ class ImagePlan:
                 found.append((partition, places, rows[places] - start))
             start += count
         return found
+
+    def people(self, rows: Rows) -> dict[str, npt.NDArray[np.float64]]:
+        """Return as "identity" the person in each of ``rows`` (B,), if all are real and it is known.
+
+        Drawn images show nobody, so the data set as a whole has no identities.
+        """
+        drawn = sum(self.drawn.values())
+        if self.source.identities is None or not len(rows) or rows.min() < drawn:
+            return {}
+        return {"identity": self.source.identities[self.real[rows - drawn]].astype(np.float64)}
 
     def fingerprint(self, weights: StateDict | None) -> str:
         """Return a digest of all that decides the images: parameters, source, and all learned weights."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
@@ -18,10 +20,8 @@ LEAST_DEVIATION, LARGEST_DEVIATION = 1e-3, 1.0
 cluster makes the density infinite."""
 COORDINATES = 64
 """The number of principal components in which k-means measures distances."""
-SURVEYED = 512
-"""The largest number of images from which the principal components are computed."""
-ANALYSED = 256
-"""The largest number of images for a factor analysis."""
+CHUNK = 512
+"""The number of images whose coordinates are computed at once."""
 STARTS = 4
 """The number of runs of k-means, of which the best is kept."""
 SWEEPS = 4
@@ -62,7 +62,29 @@ class Start:
     deviations: Tensor  # (K, D)
 
 
-def clustered(images: Images, components: int, latent: int, draws: torch.Generator, seed: int) -> Start:
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """A Beginning says of how many images a mixture starts."""
+
+    surveyed: Annotated[int, Ge(2)] = 512
+    """The largest number of images from which the principal components are computed in which k-means measures
+    distances. The published code clusters 300 images per component, at least 10,000, by random pixels."""
+    analysed: Annotated[int, Ge(1)] = 256
+    """The largest number of images for the factor analysis of a cluster; 300 on average in the published
+    code."""
+
+
+BEGINNING = Beginning()
+
+
+def clustered(
+    images: Images,
+    components: int,
+    latent: int,
+    draws: torch.Generator,
+    seed: int,
+    beginning: Beginning = BEGINNING,
+) -> Start:
     """Return a mixture of the factor analyses of k-means' clusters.
 
     A component uses at least 2 (L + 1) images: if its cluster has fewer, those nearest to its centre. A
@@ -71,8 +93,9 @@ def clustered(images: Images, components: int, latent: int, draws: torch.Generat
     Args:
         draws: the generator that selects images if there are many.
         seed: the seed of k-means.
+        beginning: how many images are used.
     """
-    coordinates = principal_coordinates(images, draws)  # (N, C)
+    coordinates = principal_coordinates(images, draws, beginning.surveyed)  # (N, C)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # images that are equal
         found = KMeans(components, n_init=STARTS, random_state=seed).fit(coordinates.numpy())
@@ -84,24 +107,24 @@ def clustered(images: Images, components: int, latent: int, draws: torch.Generat
         if len(members) < 2 * (latent + 1):
             distances = (coordinates - centres[index]).square().sum(1)
             members = distances.argsort(stable=True)[: 2 * (latent + 1)]
-        elif len(members) > ANALYSED:
-            members = members[torch.randperm(len(members), generator=draws)[:ANALYSED]]
+        elif len(members) > beginning.analysed:
+            members = members[torch.randperm(len(members), generator=draws)[: beginning.analysed]]
         parts.append(factor_analysis(images.take(members), latent))
     shares = torch.bincount(labels, minlength=components).clamp_min(1).float()
     means, factors, deviations = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
     return Start((shares / shares.sum()).to(means), means, factors, deviations)
 
 
-def principal_coordinates(images: Images, draws: torch.Generator) -> Tensor:
-    """Coordinates (N, C) of the images in the first principal components of some of them; on the CPU."""
-    surveyed = images.take(torch.randperm(len(images), generator=draws)[:SURVEYED])
+def principal_coordinates(images: Images, draws: torch.Generator, number: int) -> Tensor:
+    """Coordinates (N, C) of the images in the first principal components of ``number``; on the CPU."""
+    surveyed = images.take(torch.randperm(len(images), generator=draws)[:number])
     mean = surveyed.mean(0)
     centred = surveyed - mean
     values, vectors = torch.linalg.eigh((centred @ centred.T).double())
     values, vectors = values[-COORDINATES:], vectors[:, -COORDINATES:]
     scales = values.clamp_min(values[-1] * 1e-9).clamp_min(1e-12).sqrt()  # 0 where all images are equal
     basis = centred.T @ (vectors / scales).float()  # (D, C)
-    parts = [(images.take(rows) - mean) @ basis for rows in torch.split(torch.arange(len(images)), SURVEYED)]
+    parts = [(images.take(rows) - mean) @ basis for rows in torch.split(torch.arange(len(images)), CHUNK)]
     return torch.cat(parts).cpu().double()
 
 

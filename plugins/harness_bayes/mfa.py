@@ -74,10 +74,12 @@ class Mfa:
             noise: (B, D) standard normal, the noise.
         """
         samples = self.means.new_empty(noise.shape)
-        loadings = {index: self.factors[index].T.contiguous() for index in set(component.tolist())}  # (L, D)
+        used = set(component.tolist())
+        loadings = {index: self.factors[index].T.contiguous() for index in used}  # (L, D)
+        deviations = {index: self.noise[index].sqrt() for index in used}  # (D,)
         # A product of matrices would be as exact, but its last bits depend on its number of rows.
         for sample, index, latent, own in zip(samples, component.tolist(), z.tolist(), noise, strict=True):
-            torch.mul(self.noise[index].sqrt(), own.to(sample), out=sample)
+            torch.mul(deviations[index], own.to(sample), out=sample)
             for weight, factor in zip(latent, loadings[index], strict=True):
                 sample += weight * factor
             sample += self.means[index]

@@ -23,7 +23,7 @@ from harness.errors import DatasetError
 from harness.training import StateDict
 from harness_bayes.class_mixtures import ClassMixtures
 from harness_bayes.class_pair import Rows
-from harness_bayes.drawn_images import DrawnImages
+from harness_bayes.drawn_images import DrawnImages, labels_of
 from harness_bayes.image_plan import Count, ImagePlan, Sampling
 from harness_bayes.mfa import Mfa
 
@@ -39,6 +39,9 @@ class MixtureDataset(Dataset):
     """The densities of class 0 and class 1, which are equally frequent."""
     manifolds: tuple[Mfa, Mfa]
     """The densities without outliers."""
+    draw: Callable[[Rows], UInt8Images] | None = None
+    """A function of numbers (B,) from 0 that returns training images (B, C, H, W): those of the data set, and
+    after them new ones without end. Classes alternate, 0 first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +156,8 @@ def _drawn(
         return {
             "subspace_distance": _distances(read, rows, labels, manifolds),
             "class": labels.astype(np.float64),
+            **plan.people(rows),
+            **_outliers(plan, images, rows),
         }
 
     return MixtureDataset(
@@ -161,8 +166,22 @@ def _drawn(
         annotations=annotations,
         densities=densities,
         manifolds=manifolds,
+        draw=lambda numbers: images.draw("train", numbers),
         **fields,
     )
+
+
+def _outliers(plan: ImagePlan, images: DrawnImages, rows: Rows) -> dict[str, npt.NDArray[np.float64]]:
+    """Return as "outlier" whether an outlier drew each of ``rows`` (B,); nothing where there are none."""
+    if not images.outliers:
+        return {}
+    inner = [len(density.log_weights) - images.outliers for density in images.densities]
+    found = np.zeros(len(rows))
+    for partition, places, numbers in plan.blocks(rows):
+        if partition:
+            least = np.take(inner, labels_of(numbers))
+            found[places] = images.components(partition, numbers) >= least
+    return {"outlier": found}
 
 
 def _distances(

@@ -9,12 +9,20 @@ from typing import Any
 from harness.specs import ModelSpec, Parameters
 
 PAPER = "Richardson & Weiss, A Bayes-Optimal View on Adversarial Examples"
-PAPER_CNN: Parameters = {"width": 64, "depth": 6}
-"""The filters of the library's network that the study used; the paper does not state its depth."""
+PAPER_CNN: Parameters = {"width": 64, "depth": 6, "fresh": True}
+"""The filters of the library's network that the study used; the paper does not state its depth. Samples are
+drawn anew at each step."""
 PAPER_ADVERSARIAL: Parameters = {**PAPER_CNN, "steps": 10}
 PAPER_SVM: Parameters = {"images": 10_000}
 """The paper does not state it; this number fits into 2 GB."""
-PAPER_MIXTURE: Parameters = {"steps": 10_000, "learning_rate": 5e-5, "decay": False}
+PAPER_MIXTURE: Parameters = {
+    "steps": 10_000,
+    "learning_rate": 5e-5,
+    "decay": False,
+    "surveyed": 10_000,
+    "analysed": 300,
+    "judgements": 0,
+}
 """The values of the public code; the other defaults are the published ones."""
 LIBRARY = "scikit-learn"
 SIZE = (64, 64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,12 @@ import numpy.typing as npt
 from harness.dataset import Dataset, UInt8Images
 from harness.errors import ModelError
 from harness.training import Task
+from harness_bayes.drawn_images import labels_of
 
 LARGEST_COPY = 2**30
 """The largest number of bytes of images that are kept in memory; more images are read when needed."""
+Batch = tuple[UInt8Images, npt.NDArray[np.int64]]
+"""Images (B, C, H, W) and labels (B,)."""
 CHUNK = 512
 """The number of images that are read at once."""
 
@@ -43,6 +47,10 @@ class TwoClassImages:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def batch(self, index: npt.NDArray[np.intp], epoch: int) -> Batch:
+        """Return images (B, C, H, W) and labels (B,): the same in every epoch."""
+        return self.read(index), self.labels[index]
+
     def read(self, index: npt.NDArray[np.intp]) -> UInt8Images:
         """Return uint8 (B, C, H, W) the images with the numbers ``index`` (B,) among these."""
         return self.dataset.images(self.rows[index]) if self.copy is None else self.copy[index]
@@ -50,6 +58,41 @@ class TwoClassImages:
     def all(self) -> UInt8Images:
         """Return all images, uint8 (N, C, H, W)."""
         return _read(self.dataset, self.rows) if self.copy is None else self.copy
+
+
+@dataclass(frozen=True, eq=False)
+class FreshImages:
+    """FreshImages are N images for each epoch, drawn when they are read; no two epochs share one."""
+
+    draw: Callable[[npt.NDArray[np.intp]], UInt8Images]
+    """That of the data set."""
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, index: npt.NDArray[np.intp], epoch: int) -> Batch:
+        """Return images (B, C, H, W) of an epoch, counted from 1, by their numbers (B,); and labels (B,)."""
+        numbers = index + (epoch - 1) * self.count
+        return self.draw(numbers), labels_of(numbers)
+
+
+def training_images(dataset: Dataset, limit: int | None, fresh: bool) -> TwoClassImages | FreshImages:
+    """Return the images to learn from: those of the partition "train", or as many new ones for each epoch.
+
+    Args:
+        limit: the largest number of images of an epoch; if they are drawn, there may be more than the
+            partition has. None: as many as it has.
+        fresh: draw new images for each epoch, where the data set can.
+
+    Raises:
+        DatasetError: there is no training set.
+        ModelError: as of ``two_class_images``.
+    """
+    draw = getattr(dataset, "draw", None)
+    if not fresh or draw is None:
+        return two_class_images(dataset, "train", limit)
+    return FreshImages(draw, limit or len(dataset.rows("train")))
 
 
 def two_class_images(dataset: Dataset, partition: str, limit: int | None = None) -> TwoClassImages:

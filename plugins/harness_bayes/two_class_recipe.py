@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
-from harness_bayes.two_class_images import TwoClassImages, two_class_images
+from harness_bayes.two_class_images import Batch, FreshImages, TwoClassImages, training_images
 
 LARGEST_LOSS = 1e9
 """The loss beyond which a training has diverged, although networks with LeakyReLU may stay finite."""
@@ -31,6 +33,9 @@ class Recipe:
 
     images: Annotated[int, Ge(2)] | None = None
     """The largest number of training images to use, the first of each class; None: all."""
+    fresh: bool = False
+    """Whether each epoch has new images, as many as ``images``, where the data set draws them: no image is
+    learned twice, as published for samples. Real images stay the same."""
     epochs: Annotated[int, Ge(1)] = 6
     """The number of passes over these images."""
     batch_size: Annotated[int, Ge(1)] = 128
@@ -69,7 +74,7 @@ def fit(
         DatasetError: there is no training set.
         ModelError: the data set does not have two classes, or the training diverged.
     """
-    images = two_class_images(dataset, "train", recipe.images)
+    images = training_images(dataset, recipe.images, recipe.fresh)
     network.to(context.device)
     named = dict(network.named_parameters())
     optimizer = torch.optim.Adam(named.values(), lr=recipe.learning_rate)
@@ -88,7 +93,7 @@ def fit(
 def _train_epoch(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    images: TwoClassImages,
+    images: TwoClassImages | FreshImages,
     loss: Loss,
     recipe: Recipe,
     context: Context,
@@ -97,10 +102,10 @@ def _train_epoch(
     network.train()
     order = np.random.default_rng(derived_seed(context.seed, "order", epoch)).permutation(len(images))
     noise = torch.Generator().manual_seed(derived_seed(context.seed, "noise", epoch))
-    for start in range(0, len(order), recipe.batch_size):
-        batch = order[start : start + recipe.batch_size]
-        x = torch.from_numpy(images.read(batch)).to(context.device).float() / 255  # (B, C, H, W)
-        labels = torch.from_numpy(images.labels[batch]).to(context.device)  # (B,)
+    done = 0
+    for read, classes in _ahead(images, order, recipe.batch_size, epoch):
+        x = torch.from_numpy(read).to(context.device).float() / 255  # (B, C, H, W)
+        labels = torch.from_numpy(classes).to(context.device)  # (B,)
         with _passes(recipe.precision, context.device):
             value = loss(network, x, labels, noise)
         optimizer.zero_grad()
@@ -112,8 +117,23 @@ def _train_epoch(
                 f"training diverged in epoch {epoch}: the loss is {shown}; "
                 f"give a lower learning_rate than {recipe.learning_rate:g}"
             )
-        share = (epoch - 1 + (start + len(batch)) / len(order)) / recipe.epochs
+        done += len(classes)
+        share = (epoch - 1 + done / len(order)) / recipe.epochs
         context.report(share, f"epoch {epoch}/{recipe.epochs}, loss {shown:.3f}")
+
+
+def _ahead(
+    images: TwoClassImages | FreshImages, order: npt.NDArray[np.intp], size: int, epoch: int
+) -> Iterator[Batch]:
+    """Yield the batches of an epoch; the next one is drawn or read while the network learns from one."""
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(images.batch, batches[0], epoch)
+        for following in batches[1:]:
+            ready = coming.result()
+            coming = reader.submit(images.batch, following, epoch)
+            yield ready
+        yield coming.result()
 
 
 def _state(named: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> StateDict:

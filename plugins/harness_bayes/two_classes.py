@@ -25,7 +25,7 @@ def load(
     balanced: bool = True,
     seed: Annotated[int, Ge(0)] = 0,
 ) -> Dataset:
-    """Open the images of two classes of a data set, labelled 0 and 1, with its ids and partitions.
+    """Open the images of two classes of a data set, labelled 0 and 1, with its ids, persons, partitions.
 
     Args:
         source: the data set with the images.
@@ -61,6 +61,7 @@ def load(
         fingerprint=hashlib.sha256(text.encode()).hexdigest(),
         labels=sides,
         class_names=classes.names,
+        identities=None if source.identities is None else source.identities[rows],
         partitions=None if source.partitions is None else source.partitions[rows],
         annotations=lambda chosen: {"class": sides[chosen].astype(np.float64)},
     )

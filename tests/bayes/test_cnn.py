@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from harness.dataset import Dataset
-from harness.errors import ModelError
+from harness.errors import DatasetError, ModelError
 from harness.randomness import derived_seed
 from harness.testing import Case, model_checks
 from harness.training import Task
 from harness.zoo.trained import obtain
 from harness_bayes import cnn
 from harness_bayes.mixture_data import MixtureDataset
-from harness_bayes.two_class_images import first_of_each, two_class_images
+from harness_bayes.two_class_images import first_of_each, training_images, two_class_images
 from tests.bayes.two_class_problems import SPECS, Kept, accuracy, choice, of_one_class, pixels_of, problem
 from tests.flat import flat
 
@@ -146,6 +146,28 @@ def test_the_same_seed_gives_the_same_weights(drawn: MixtureDataset) -> None:
     assert not same(one, trained(drawn, epochs=2, seed=1))
 
 
+def test_the_next_batch_is_made_while_one_is_learned(drawn: MixtureDataset) -> None:
+    asked: list[int] = []
+
+    def draw(numbers: Any) -> Any:
+        asked.append(len(numbers))
+        if len(asked) == 3:
+            raise DatasetError("no more")
+        return drawn.images(numbers % 240).copy()
+
+    kept = Kept()
+    with pytest.raises(DatasetError, match="no more"):
+        trained(replace(drawn, draw=draw), kept, images=80, batch_size=32, fresh=True)
+    assert asked == [32, 32, 16]
+    assert len(kept.reports) == 2  # those that were there were learned
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        trained(
+            replace(drawn, draw=draw), Kept(stop=lambda share: True), images=80, batch_size=32, fresh=True
+        )
+    assert asked == [32, 32]  # killed in the first step
+
+
 def test_a_killed_training_goes_on(drawn: MixtureDataset) -> None:
     kept = Kept(stop=lambda share: share > 0.5)
     with pytest.raises(KeyboardInterrupt):
@@ -160,7 +182,9 @@ def test_a_killed_training_goes_on(drawn: MixtureDataset) -> None:
     assert same(longer, trained(drawn, epochs=5))
 
 
-@pytest.mark.parametrize("changed", [{"learning_rate": 2e-3}, {"batch_size": 17}, {"images": 100}])
+@pytest.mark.parametrize(
+    "changed", [{"learning_rate": 2e-3}, {"batch_size": 17}, {"images": 99}, {"fresh": True}]
+)
 def test_another_training_shares_nothing(drawn: MixtureDataset, changed: dict[str, Any]) -> None:
     kept = Kept()
     trained(drawn, kept, epochs=1)
@@ -176,6 +200,33 @@ def test_divergence_is_said_in_one_line(drawn: MixtureDataset) -> None:
 
 def test_mixed_precision_learns_too(drawn: MixtureDataset) -> None:
     assert accuracy(trained(drawn, precision="mixed"), drawn) >= 0.95
+
+
+def test_each_epoch_may_have_new_images(drawn: MixtureDataset) -> None:
+    asked: list[int] = []
+
+    def draw(numbers: Any) -> Any:
+        asked.extend(numbers.tolist())
+        return drawn.images(numbers % 240).copy()
+
+    endless = replace(drawn, draw=draw)
+    module = trained(endless, epochs=3, images=241, fresh=True)
+    assert sorted(asked) == list(range(3 * 241))  # each number once
+    assert sorted(asked[:241]) == list(range(241))
+    assert accuracy(module, drawn) >= 0.9
+    asked.clear()
+    fixed = trained(endless, epochs=2)
+    assert asked == []  # not unless asked for
+    assert same(fixed, trained(drawn, epochs=2, fresh=True))  # of what cannot be drawn, the same again
+    trained(endless, epochs=1, fresh=True)
+    assert len(asked) == 240  # as many as the partition has
+
+
+def test_new_images_have_the_labels_of_their_numbers(drawn: MixtureDataset) -> None:
+    found = training_images(replace(drawn, draw=lambda numbers: numbers), 5, True)
+    numbers, labels = found.batch(np.array([4, 0, 1]), 2)
+    assert numbers.tolist() == [9, 5, 6]
+    assert labels.tolist() == [1, 1, 0]
 
 
 def test_a_limit_takes_the_first_of_each_class(drawn: MixtureDataset) -> None:

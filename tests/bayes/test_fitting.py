@@ -13,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from harness.errors import ModelError
-from harness_bayes import fitting
+from harness_bayes import fitting, initial
 from harness_bayes.fitting import QUICK, MixtureRecipe, fit_mfa, mean_log_likelihood
 from harness_bayes.initial import LEAST_DEVIATION, Images, factor_analysis
 from harness_bayes.mfa import PARTS, Mfa
@@ -132,6 +132,35 @@ def test_a_harmful_learning_rate_keeps_the_start() -> None:
     start = fit(x, components=2, steps=0)
     worse = fit(x, components=2, steps=8, learning_rate=1.0)
     assert all(torch.equal(getattr(start, name), getattr(worse, name)) for name in PARTS)
+
+
+def test_the_last_mixture_is_kept_where_none_is_judged() -> None:
+    x = drawn(known(2, 20, 2), 200, 1)
+    wild = {"components": 2, "steps": 8, "learning_rate": 1.0}
+    assert likelihood(fit(x, **wild, judgements=0), x) < likelihood(fit(x, **wild), x) - 10
+    x = drawn(known(3, 48, 2), 600, 1)
+    calm = {"components": 3, "steps": 40}  # the last step is judged, and is better than the start
+    both = [fit(x, **calm, judgements=times).means for times in (0, 1)]
+    torch.testing.assert_close(*both)
+
+
+def test_the_start_is_of_as_many_images_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    analysed: list[int] = []
+
+    def count(x: Tensor, latent: int) -> tuple[Tensor, Tensor, Tensor]:
+        analysed.append(len(x))
+        return factor_analysis(x, latent)
+
+    monkeypatch.setattr(initial, "factor_analysis", count)
+    x = drawn(known(1, 20, 2), 700, 1)
+    for more in ({}, {"analysed": 300}, {"analysed": 1000}):
+        fit(x, steps=0, **more)
+    assert analysed == [256, 300, 700]
+    for number, components in ((30, 30), (700, 64)):  # of 30 images there are no more components
+        found = initial.principal_coordinates(Images(x, None, CPU), torch.Generator(), number)
+        assert found.shape == (700, components)
+    usual, other = (fit(x, components=3, steps=0, surveyed=number) for number in (512, 9))
+    assert not torch.equal(usual.means, other.means)
 
 
 def test_mirror_images_are_learnt_too() -> None:

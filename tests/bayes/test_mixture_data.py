@@ -285,7 +285,7 @@ def test_distance_to_the_other_class_by_least_squares(digits: MixtureDataset) ->
     assert digits.labels is not None
     rows = digits.rows("test")[:40][::-1]
     noted = digits.annotations(rows)
-    assert set(noted) == {"subspace_distance", "class"}
+    assert set(noted) - {"outlier"} == {"subspace_distance", "class"}
     assert noted["class"].tolist() == digits.labels[rows].tolist()
     for row, distance in zip(rows, noted["subspace_distance"], strict=True):
         x = digits.images(np.array([row])).reshape(-1) / 255
@@ -316,6 +316,15 @@ def test_real_images_to_test_on(kind: str) -> None:
     assert dataset.partitions.tolist() == ["train"] * 30 + ["validation"] * 6 + ["test"] * len(ours)
     assert dataset.annotations is not None
     assert (dataset.annotations(ours)["subspace_distance"] > 0).all()
+    assert "identity" not in dataset.annotations(ours)  # the source knows none
+    known = replace(source, identities=np.arange(len(source)) // 3)
+    dataset = LOADS[kind](known, weights, pair=["0", "6"], train=30, validation=6, tested_on="real")
+    assert dataset.annotations is not None
+    people = load_two_classes(known, pair=["0", "6"]).identities
+    assert people is not None
+    assert dataset.annotations(ours[5:9])["identity"].tolist() == people[theirs[5:9]].tolist()
+    assert "identity" not in dataset.annotations(np.arange(3))  # drawn images show nobody
+    assert dataset.identities is None
     drawn = LOADS[kind](source, weights, pair=["0", "6"], train=30, validation=6)
     mixed = np.array([ours[3], 2, 31, ours[0]])
     assert np.array_equal(dataset.images(mixed)[[0, 3]], dataset.images(ours[[3, 0]]))

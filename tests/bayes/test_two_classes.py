@@ -65,6 +65,15 @@ def test_which_are_left_out_depends_on_the_seed_alone() -> None:
     assert first != list(load(source, attribute="Bangs", seed=4).ids)
 
 
+def test_the_person_in_each_image_is_the_sources() -> None:
+    source = replace(source_of(LABELS, PARTITIONS, HAT), identities=np.arange(12) // 3)
+    dataset = load(source, attribute="Hat")
+    rows = [int(name.partition("-")[2]) for name in dataset.ids]
+    assert dataset.identities is not None
+    assert dataset.identities.tolist() == [row // 3 for row in rows]
+    assert load(source_of(LABELS, PARTITIONS, HAT), attribute="Hat").identities is None
+
+
 def test_those_left_out_are_spread_over_the_source() -> None:
     source = sklearn_digits.load()
     pair = class_pair(replace(source, labels=np.arange(len(source)) // 1400), None, ["0", "1"])

@@ -16,6 +16,7 @@ from harness.metrics.paired import (
     correlation,
     difference,
     holm,
+    mean_of,
     newcombe,
     paired_tests,
     ratio_of_means,
@@ -57,6 +58,28 @@ def test_a_ratio_of_means_and_its_interval() -> None:
     assert free.high - free.low == pytest.approx(width, rel=0.08)
     assert np.ptp([apart.low, apart.high]) == pytest.approx(width, rel=0.08)
     assert free.high - free.low > 4 * (own.high - own.low)  # what pairing is for
+
+
+def test_a_ratio_of_means_resamples_persons_where_they_are_known() -> None:
+    rng = np.random.default_rng(5)
+    person = np.repeat(np.arange(20), 10)
+    of_person = rng.lognormal(0, 0.4, 20)
+    first = frame(of_person[person] * rng.normal(1, 0.01, 200)).assign(cluster=[f"p{n}" for n in person])
+    second = frame(np.ones(200)).assign(cluster=first["cluster"])
+    found = ratio_of_means(first, second)
+    means = first.groupby("cluster")["l2"].mean()
+    interval = stats.bootstrap((means,), np.mean, method="percentile", rng=1).confidence_interval
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=0.03)
+    by_image = ratio_of_means(first.drop(columns="cluster"), second)
+    assert by_image.value == found.value
+    assert found.high - found.low > 2.5 * (by_image.high - by_image.low)
+    # a person of the same name is the same in both, though the images are others
+    same = ratio_of_means(first, first.assign(sample_id=first["sample_id"] + "b"))
+    assert (same.low, same.high) == pytest.approx((1.0, 1.0))
+    apart = ratio_of_means(first, first, paired=False)
+    assert apart.high - apart.low > 1.2 * (found.high - found.low)
+    alone = ratio_of_means(first.assign(cluster="p"), second.assign(cluster="p"))
+    assert (alone.low, alone.high, alone.n) == (None, None, 200)
 
 
 def test_a_ratio_of_few_and_of_many_cases() -> None:
@@ -150,3 +173,16 @@ def test_holm_steps_down() -> None:
     assert corrected.drop(2).tolist() == pytest.approx([0.04, 0.09, 0.09, 0.5])
     assert np.isnan(corrected[2])
     assert holm(pd.Series([0.6, 0.9])).tolist() == [1.0, 1.0]
+
+
+def test_a_mean_of_independent_estimates() -> None:
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(2, 1, 400), rng.normal(5, 0.3, 100), rng.normal(3, 2, 200)]
+    found = mean_of([mean(sample) for sample in samples])
+    assert (found.value, found.n) == (pytest.approx(np.mean([own.mean() for own in samples])), 700)
+    error = sqrt(sum(own.var(ddof=1) / len(own) for own in samples)) / 3
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.05)
+    one = Estimate(0.4, 0.3, 0.6, 10)
+    assert mean_of([one]) == Estimate(0.4, pytest.approx(0.3), pytest.approx(0.6), 10)
+    assert mean_of([one, Estimate(0.6, None, None, 1)]) == Estimate(0.5, None, None, 11)
+    assert mean_of([]) == mean_of([one, NOTHING]) == NOTHING

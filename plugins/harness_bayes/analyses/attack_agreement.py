@@ -39,13 +39,13 @@ class Both:
     gradient: Attacked
     carlini: Attacked
     cases: pd.DataFrame
-    """sample_id, l2 (of the gradient attack), l2_cw."""
+    """sample_id, cluster, l2 (of the gradient attack), l2_cw."""
 
     @property
     def ratio(self) -> Estimate:
         """Mean L2 of the gradient attack over that of CW-L2."""
-        own = self.cases[["sample_id", "l2"]]
-        return ratio_of_means(own, self.cases[["sample_id", "l2_cw"]].set_axis(own.columns, axis=1))
+        own = self.cases[["sample_id", "cluster", "l2"]]
+        return ratio_of_means(own, own.assign(l2=self.cases["l2_cw"]))
 
     @property
     def correlation(self) -> float | None:
@@ -88,13 +88,13 @@ def pairs_of(study: Study) -> list[Both]:
 
 def _both(gradient: Attacked, carlini: Attacked) -> Both:
     other = carlini.broken[["sample_id", "l2"]].rename(columns={"l2": "l2_cw"})
-    cases = gradient.broken[["sample_id", "l2"]].merge(other, on="sample_id")
+    cases = gradient.broken[["sample_id", "cluster", "l2"]].merge(other, on="sample_id")
     return Both(gradient, carlini, cases)
 
 
 def _row(both: Both) -> dict[str, Any]:
-    cases, images = both.cases, both.cases["sample_id"]
-    nearer = rate(cases["l2"] < cases["l2_cw"], images)
+    cases, clusters = both.cases, both.cases["cluster"]
+    nearer = rate(cases["l2"] < cases["l2_cw"], clusters)
     told = [f"{item.attack}: {item.reason}" for item in (both.gradient, both.carlini) if item.reason]
     if both.correlation is None:
         few = "a correlation needs three cases that differ"
@@ -105,8 +105,8 @@ def _row(both: Both) -> dict[str, Any]:
         "gradient_attack": both.gradient.attack,
         "cw_attack": both.carlini.attack,
         "n": len(cases),
-        **estimate_columns("mean_l2_gradient", mean(cases["l2"], images)),
-        **estimate_columns("mean_l2_cw", mean(cases["l2_cw"], images)),
+        **estimate_columns("mean_l2_gradient", mean(cases["l2"], clusters)),
+        **estimate_columns("mean_l2_cw", mean(cases["l2_cw"], clusters)),
         **estimate_columns("ratio", both.ratio),
         "correlation": both.correlation,
         **estimate_columns("gradient_nearer", nearer),

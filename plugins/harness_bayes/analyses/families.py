@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.analysis.drawing import percent
-from harness_bayes.analyses.study import CLOSEST, CNN, Attacked, Data, Study, baseline
+from harness_bayes.analyses.study import CLOSEST, Attacked, Data, Study
+from harness_bayes.analyses.variants import plain
 
 WITHSTOOD = 0.95
 """A mean L2 over fewer of the right cases says so: those that withstood are in no mean."""
@@ -35,14 +36,12 @@ class Family:
         }
 
     def of(self, group: str, kind: str) -> list[Attacked]:
-        """Return a kind of model on data sets of a group; of CNNs those that others are variants of."""
+        """Return a kind of model on data sets of a group; of CNNs and RBF SVMs no variants."""
         found = []
         for data in self.data:
             own = [item for item in self.items if item.data == data and item.model.kind == kind]
-            if kind == CNN:
-                plain = baseline([item.model for item in own])
-                own = [item for item in own if plain is not None and item.model.label == plain.label]
-            found += own if data.group == group else []
+            kept = {model.label for model in plain([item.model for item in own], kind)}
+            found += [item for item in own if data.group == group and item.model.label in kept]
         return found
 
     def pairs(self, group: str, one: str, other: str) -> list[tuple[Attacked, Attacked]]:

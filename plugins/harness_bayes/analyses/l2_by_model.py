@@ -11,20 +11,20 @@ from harness.analysis import Analysis, drawing
 from harness.analysis.reading import estimate_columns, typed
 from harness.errors import HarnessError
 from harness.results import Results
+from harness_bayes.analyses.accuracies import card_accuracy, card_reason
 from harness_bayes.analyses.names import attack_text, model_text, shades, stand_in_text
 from harness_bayes.analyses.quoted import ALMOST_INDISTINGUISHABLE, PERCEPTIBLE
 from harness_bayes.analyses.study import (
     CLOSEST,
-    CNN,
     PGD,
     TRADES,
     Attacked,
     Data,
     Model,
     Study,
-    baseline,
     read_study,
 )
+from harness_bayes.analyses.variants import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +40,10 @@ def run(results: Results, *, attacks: Sequence[str] = (), every_model: bool = Fa
     Rows: data set x model x attack, and "closest" where several attacks were run: of each case the nearest
     adversarial of all of them. ``mean_l2`` is over the ``n`` cases that were right before the attack and that
     it broke; ``n_right`` were right, and ``success_rate`` of them were broken. Where that is below 1, the
-    cases that withstood are in no mean. ``reason`` says why a number is missing or rests on fewer cases than
-    planned.
+    cases that withstood are in no mean. Robustness is worth what accuracy stands beside it:
+    ``clean_accuracy`` is that on the attacked ``cases``, ``test_accuracy`` that on ``test_images``, the whole
+    test partition, where the model's card tells it. ``reason`` says why a number is missing or rests on fewer
+    cases than planned.
 
     Args:
         attacks: only these, by label or name, "closest" being one; by default all without a budget.
@@ -57,7 +59,7 @@ def run(results: Results, *, attacks: Sequence[str] = (), every_model: bool = Fa
             f"{results.path}: every attack had a budget, so that no distance is the smallest; put an attack "
             'such as "cw-l2" into the suite, or name the attacks that are to be shown'
         )
-    table = typed([_row(item) for item in items])
+    table = typed([_row(study, item) for item in items])
     return Analysis(table, _figure(study, items, every_model))
 
 
@@ -70,8 +72,8 @@ def _chosen(study: Study, attacks: Sequence[str]) -> list[Attacked]:
     return items
 
 
-def _row(item: Attacked) -> dict[str, Any]:
-    l2, success = item.l2, item.success
+def _row(study: Study, item: Attacked) -> dict[str, Any]:
+    l2, success, whole = item.l2, item.success, card_accuracy(study, item)
     return {
         **item.identity,
         **estimate_columns("mean_l2", l2),
@@ -79,6 +81,11 @@ def _row(item: Attacked) -> dict[str, Any]:
         "n": l2.n,
         **estimate_columns("success_rate", success),
         "n_right": success.n,
+        **estimate_columns("clean_accuracy", item.clean),
+        "cases": item.clean.n,
+        "test_accuracy": whole.value,
+        "test_images": whole.n or None,
+        "test_reason": card_reason(whole),
         "coverage": item.coverage,
         "reason": item.reason,
     }
@@ -91,11 +98,10 @@ BAR, LEAST = 0.19, 1.25
 
 
 def shown_models(study: Study, every: bool) -> list[Model]:
-    """Leave out variants of the CNN and adversarially trained ones, unless nothing is left (figure 6)."""
+    """Leave out variants of CNN and RBF SVM, and adversarially trained ones, unless nothing is left."""
     models = study.models
-    first = baseline([model for model in models if model.kind == CNN])
     kept = [
-        model for model in models if model.kind not in (TRADES, PGD) and (model.kind != CNN or model is first)
+        model for model in models if model.kind not in (TRADES, PGD) and model in plain(models, model.kind)
     ]
     return models if every or not kept else kept
 

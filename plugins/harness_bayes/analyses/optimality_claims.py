@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from harness.analysis import Analysis, claims, drawing
 from harness.results import Results
-from harness_bayes.analyses.claims import CLAIMS, Bars
+from harness_bayes.analyses.claims import CLAIMS
 from harness_bayes.analyses.families import families, reservations
+from harness_bayes.analyses.judges import Bars
 from harness_bayes.analyses.study import CLOSEST, read_study
 
 DEFAULT = Bars()
@@ -15,9 +16,10 @@ def run(results: Results, *, attack: str = CLOSEST, bars: Bars = DEFAULT) -> Ana
     """Judge the paper's claims: one row per claim and task (data sets of the same images and classes).
 
     ``paper`` and ``ours`` give the figures in words, ``conditions`` from where on a claim is said to hold.
-    ``verdict`` is "holds" if every one of the ``comparisons`` that could be made holds in the numbers, "does
-    not hold" if one does not, "cannot be judged" where none could be made. ``clear`` says whether the 95 %
-    intervals leave no doubt. ``coverage`` is the smallest share of planned cases that any number rests on.
+    ``verdict`` is "holds" if every one of the ``comparisons`` that could be made clearly holds, "does not
+    hold" if one is clearly against it, "cannot be judged" else; ``held``, ``undecided`` and ``against``
+    count them. Clear is what the 95 % interval over images, or persons where they are known, leaves no
+    doubt of. ``coverage`` is the smallest share of planned cases that any number rests on.
     ``detail`` has the reasons and reservations.
 
     Args:

@@ -39,7 +39,7 @@ class Change:
     counts: npt.NDArray[np.int64]
     """(256,): values (pixels x channels) that differ by so many grey levels."""
     within: Estimate
-    """The share of values within five grey levels, with its interval over images."""
+    """The share of values within five grey levels, with its interval over clusters."""
     images: int
 
 
@@ -48,9 +48,9 @@ def run(results: Results, *, attack: str = CLOSEST, every_model: bool = False) -
 
     Rows: data set x model, over the ``n`` successful adversarials of cases that were right of which both
     pictures are kept, of ``broken`` in all. ``within_5`` is the share of values (a pixel has one per channel)
-    that differ by at most five grey levels of 255, with an interval over images; ``unchanged`` are those that
-    do not differ; ``mean_change`` and ``largest_change`` are in grey levels. ``histogram`` has the share of
-    values at each difference from 0 to 255. ``mean_l2`` is over all ``broken`` cases.
+    that differ by at most five grey levels of 255, with an interval over clusters; ``unchanged`` are those
+    that do not differ; ``mean_change`` and ``largest_change`` are in grey levels. ``histogram`` has the share
+    of values at each difference from 0 to 255. ``mean_l2`` is over all ``broken`` cases.
 
     Args:
         attack: label or name; "closest" takes of each case the nearest adversarial of all attacks.
@@ -61,14 +61,19 @@ def run(results: Results, *, attack: str = CLOSEST, every_model: bool = False) -
     """
     study = read_study(results)
     items = study.of(attack)
-    changes = [_change(results, item) for item in items]
+    changes = [change_of(results, item) for item in items]
     if not any(change.images for change in changes):
         raise HarnessError(f'{results.path}: no adversarial of "{attack}" is kept; {KEEP}')
     table = typed([_row(change) for change in changes])
     return Analysis(table, _figure(study, changes, every_model))
 
 
-def _change(results: Results, item: Attacked) -> Change:
+def change_of(results: Results, item: Attacked) -> Change:
+    """Count the changed values of a model's adversarials of which both pictures are kept.
+
+    Raises:
+        HarnessError: the folder keeps no pictures.
+    """
     kept = originals(results, item.data.label)
     counts = np.zeros(LEVELS, np.int64)
     within, seen = [], []
@@ -78,7 +83,7 @@ def _change(results: Results, item: Attacked) -> Change:
             levels = np.abs(made.astype(np.int16) - pixels(original))
             counts += np.bincount(levels.ravel(), minlength=LEVELS)
             within.append(float((levels <= WITHIN_GREY_LEVELS).mean()))
-            seen.append(case["sample_id"])
+            seen.append(case["cluster"])
     return Change(item, counts, mean(within, np.array(seen, object)), len(seen))
 
 

@@ -86,7 +86,8 @@ class Attacked:
     problem: str | None
     """Why there are fewer outcomes than planned, where the folder says."""
     cases: pd.DataFrame
-    """cell (of the adversarial), sample_id, right (before the attack), success, l2."""
+    """cell (of the adversarial), sample_id, cluster (the person that the image shows where known, else the
+    image), right (before the attack), success, l2."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -113,6 +114,11 @@ class Attacked:
         return len(self.cases) / self.planned if self.planned else None
 
     @cached_property
+    def persons(self) -> bool:
+        """Whether clusters are persons, of whom several images may be, and not images."""
+        return bool((self.cases["cluster"] != self.cases["sample_id"]).any())
+
+    @cached_property
     def broken(self) -> pd.DataFrame:
         """Cases that were right and on which the attack succeeded: the adversarials."""
         return self.cases[self.cases["right"] & self.cases["success"]]
@@ -120,23 +126,23 @@ class Attacked:
     @property
     def clean(self) -> Estimate:
         """Accuracy before the attack."""
-        return rate(self.cases["right"], self.cases["sample_id"])
+        return rate(self.cases["right"], self.cases["cluster"])
 
     @property
     def robust(self) -> Estimate:
         """The share of all cases that are right and stay so."""
-        return rate(self.cases["right"] & ~self.cases["success"], self.cases["sample_id"])
+        return rate(self.cases["right"] & ~self.cases["success"], self.cases["cluster"])
 
     @property
     def success(self) -> Estimate:
         """Successes over the cases that were right."""
         own = self.cases[self.cases["right"]]
-        return rate(own["success"], own["sample_id"])
+        return rate(own["success"], own["cluster"])
 
     @property
     def l2(self) -> Estimate:
         """Mean L2 of the adversarials."""
-        return mean(self.broken["l2"], self.broken["sample_id"])
+        return mean(self.broken["l2"], self.broken["cluster"])
 
     @property
     def reason(self) -> str | None:
@@ -293,19 +299,6 @@ def nearest_of(items: Sequence[Attacked]) -> Attacked:
         problem="; ".join(told) or None,
         cases=best.sort_values("sample_id", kind="stable", ignore_index=True)[list(first.cases.columns)],
     )
-
-
-def baseline(models: Sequence[Model]) -> Model | None:
-    """Return of models of one kind that from which the others differ least; the first of equals."""
-    if not models:
-        return None
-    return min(models, key=lambda own: sum(len(differing(own, other)) for other in models))
-
-
-def differing(one: Model, other: Model) -> set[str]:
-    """Return the parameters in which two models differ."""
-    names = {*one.parameters, *other.parameters}
-    return {name for name in names if one.parameters.get(name) != other.parameters.get(name)}
 
 
 def _place(kind: str) -> int:

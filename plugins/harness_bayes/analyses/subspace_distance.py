@@ -36,12 +36,20 @@ class Halves:
     distances: pd.Series[float]
     """Of all images that the folder knows it of, by sample id."""
     cases: pd.DataFrame
-    """sample_id, l2, distance, ratio of l2 to half the distance; of adversarials whose distance is known."""
+    """sample_id, cluster, l2, distance, ratio of l2 to half the distance; of adversarials whose distance is
+    known."""
+
+    @property
+    def mean_distance(self) -> Estimate:
+        """Mean distance of all images; one that was not attacked is a cluster of its own."""
+        cluster = self.item.cases.set_index("sample_id")["cluster"]
+        images = self.distances.index.to_series()
+        return mean(self.distances, images.map(cluster).fillna(images))
 
     @property
     def ratio(self) -> Estimate:
         """Mean of L2 over half the distance."""
-        return mean(self.cases["ratio"].to_numpy(float), pd.factorize(self.cases["sample_id"])[0])
+        return mean(self.cases["ratio"], self.cases["cluster"])
 
     @property
     def correlation(self) -> float | None:
@@ -108,7 +116,7 @@ def distances(results: Results) -> dict[str, pd.Series[float]]:
 
 
 def _halves(item: Attacked, known: pd.Series[float]) -> Halves:
-    cases = item.broken[["sample_id", "l2"]].copy()
+    cases = item.broken[["sample_id", "cluster", "l2"]].copy()
     cases["distance"] = cases["sample_id"].map(known).astype(float)
     cases = cases[cases["distance"] > 0].reset_index(drop=True)  # on the subspace itself there is no ratio
     cases["ratio"] = 2 * cases["l2"] / cases["distance"]
@@ -126,8 +134,8 @@ def _row(halves: Halves) -> dict[str, Any]:
     return {
         **item.identity,
         "images": len(far),
-        **estimate_columns("mean_distance", mean(far)),
-        **estimate_columns("mean_l2", mean(cases["l2"], cases["sample_id"])),
+        **estimate_columns("mean_distance", halves.mean_distance),
+        **estimate_columns("mean_l2", mean(cases["l2"], cases["cluster"])),
         "n": len(cases),
         **estimate_columns("ratio", halves.ratio),
         "ratio_of_means": float(cases["l2"].mean() / cases["distance"].mean() * 2) if len(cases) else None,

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 from harness.analysis import Analysis, drawing
 from harness.analysis.reading import estimate, estimate_columns, typed
 from harness.errors import HarnessError
-from harness.metrics import NOTHING, Estimate
-from harness.metrics.paired import difference, newcombe
+from harness.metrics import NOTHING
 from harness.results import Results
-from harness_bayes.analyses.accuracies import WHOLE, accuracies
+from harness_bayes.analyses.accuracies import (
+    accuracies,
+    accuracy_difference,
+    card_accuracy,
+    card_reason,
+)
 from harness_bayes.analyses.names import ATTACKS, NAMES
 from harness_bayes.analyses.quoted import TABLE_3, key_of
-from harness_bayes.analyses.study import CLOSEST, Attacked, Study, read_study
-from harness_bayes.analyses.two_class_accuracy import plain_cnns
+from harness_bayes.analyses.study import CLOSEST, CNN, Attacked, Study, read_study
+from harness_bayes.analyses.two_class_accuracy import plain_models
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +30,10 @@ def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
 
     Rows: classes x model, of data sets of real images (trained on real) and of symmetric ones with
     tested_on = "real". ``accuracy_of`` says of which images: the whole test partition, as the cards of both
-    models tell it, or else the attacked images. ``difference`` is the one trained on real images minus the
-    other, in shares; its interval is paired where both were attacked on the same images, else Newcombe's.
+    models tell it, or else the attacked images: these too where persons are known, of whom a partition has
+    several images that a card does not tell apart (``test_accuracy_…`` are of whole partitions, without
+    interval). ``difference`` is the one trained on real images minus the other, in shares; its interval is
+    paired over persons where both were attacked on the same images, else Newcombe's.
     ``mean_l2_real`` is over ``n_l2_real`` adversarials of the model that was trained on real images, and so
     on. ``published_…`` are the paper's accuracies, of the CNN that others are variants of.
 
@@ -44,7 +50,7 @@ def run(results: Results, *, attack: str = CLOSEST) -> Analysis:
             f'{results.path}: no model was tested on real images; put the data set "two-classes", or '
             '"mfa-symmetric" with tested_on = "real", into the suite'
         )
-    plain = {label for _, label in plain_cnns(study)}
+    plain = {label for _, label in plain_models(study)}
     rows = [_row(study, real, moved, plain) for real, moved in sides]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     rows.sort(key=lambda row: tasks.index(row["task"]))
@@ -64,14 +70,6 @@ def sides_of(study: Study, attack: str) -> list[tuple[Attacked | None, Attacked 
     return [(real, moved) for real, moved in found.values()]
 
 
-def change(one: Attacked, other: Attacked, scores: Sequence[Estimate], whole: bool) -> Estimate:
-    """Return the first accuracy minus the second; ``whole`` says that they are not of the attacked images."""
-    if not whole and set(one.cases["sample_id"]) == set(other.cases["sample_id"]):
-        both = one.cases.merge(other.cases, on="sample_id")
-        return difference(both["right_x"], both["right_y"])
-    return newcombe(*scores)
-
-
 def _row(study: Study, real: Attacked | None, moved: Attacked | None, plain: set[str]) -> dict[str, Any]:
     either = real or moved
     assert either is not None  # a pair has a side
@@ -79,11 +77,13 @@ def _row(study: Study, real: Attacked | None, moved: Attacked | None, plain: set
     of, told = accuracies(study, *sides)
     gap = NOTHING
     if real is not None and moved is not None:
-        gap = change(real, moved, told, of == WHOLE)
+        gap = accuracy_difference(real, moved, of, told)
     scores = iter(told)
     own = [NOTHING if side is None else next(scores) for side in (real, moved)]
+    whole = [NOTHING if side is None else card_accuracy(study, side) for side in (real, moved)]
     l2 = [NOTHING if side is None else side.l2 for side in (real, moved)]
-    quote = TABLE_3.get(key_of(either.data) or "") if either.model.label in plain else None
+    quoted = either.model.kind == CNN and either.model.label in plain
+    quote = TABLE_3.get(key_of(either.data) or "") if quoted else None
     identity = either.identity
     return {
         **{
@@ -98,6 +98,9 @@ def _row(study: Study, real: Attacked | None, moved: Attacked | None, plain: set
         **estimate_columns("accuracy_symmetric", own[1]),
         "n_symmetric": own[1].n,
         **estimate_columns("difference", gap),
+        "test_accuracy_real": whole[0].value,
+        "test_accuracy_symmetric": whole[1].value,
+        "test_reason": card_reason(*whole),
         **estimate_columns("mean_l2_real", l2[0]),
         "n_l2_real": l2[0].n,
         **estimate_columns("mean_l2_symmetric", l2[1]),

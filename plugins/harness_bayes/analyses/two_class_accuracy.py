@@ -11,10 +11,11 @@ from harness.analysis.claims import Quote
 from harness.analysis.reading import estimate_columns, typed
 from harness.metrics import Estimate, rate
 from harness.results import Results
-from harness_bayes.analyses.accuracies import card_accuracy
-from harness_bayes.analyses.names import attack_text, data_text, model_text
+from harness_bayes.analyses.accuracies import card_accuracy, card_reason
+from harness_bayes.analyses.names import NAMES, attack_text, data_text, model_text
 from harness_bayes.analyses.quoted import published
-from harness_bayes.analyses.study import CNN, Attacked, Data, Study, baseline, read_study
+from harness_bayes.analyses.study import Attacked, Data, Study, read_study
+from harness_bayes.analyses.variants import VARIED, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,36 +35,32 @@ def run(results: Results) -> Analysis:
     counts each of them as turned. All are shares of ``n`` cases; ``test_accuracy`` is that of
     ``test_images``, the whole test partition, where the model's card tells it. ``published_…`` are the
     paper's, as shares, where it has this model on these classes; ``published_images`` says of which images,
-    and ``published_table`` where. Of several CNNs only that which the others are variants of is given them.
+    and ``published_table`` where. Variants of the
+    CNN and of the RBF SVM have none.
 
     Raises:
         HarnessError: nothing tells two classes apart.
     """
     study = read_study(results)
     closest = [item for item in study.closest if _several(study, item)]
-    plain = plain_cnns(study)
-    rows = [_row(study, item, plain) for item in [*study.attacked, *closest]]
-    return Analysis(typed(rows, ("published_images", "published_table")), _figure(study, plain))
+    kept = plain_models(study)
+    rows = [_row(study, item, kept) for item in [*study.attacked, *closest]]
+    return Analysis(typed(rows, ("published_images", "published_table")), _figure(study, kept))
 
 
-def plain_cnns(study: Study) -> set[tuple[str, str]]:
-    """Return by data set the CNN that the others are variants of, as labels."""
+def plain_models(study: Study) -> set[tuple[str, str]]:
+    """Return data sets with the CNN and the RBF SVM that others are variants of, as labels."""
     found = set()
     for data in study.datasets:
-        models = {
-            item.model.label: item.model
-            for item in study.attacked
-            if item.data == data and item.model.kind == CNN
-        }
-        plain = baseline(list(models.values()))
-        if plain is not None:
-            found.add((data.label, plain.label))
+        models = {item.model.label: item.model for item in study.attacked if item.data == data}
+        for kind in VARIED:
+            found |= {(data.label, model.label) for model in plain(list(models.values()), kind)}
     return found
 
 
 def bracket(item: Attacked) -> Estimate:
     """Return the paper's adversarial accuracy: right and not broken, or wrong before."""
-    return rate(~item.cases["right"] | ~item.cases["success"], item.cases["sample_id"])
+    return rate(~item.cases["right"] | ~item.cases["success"], item.cases["cluster"])
 
 
 def _several(study: Study, item: Attacked) -> bool:
@@ -71,14 +68,14 @@ def _several(study: Study, item: Attacked) -> bool:
     return len(same) > 1
 
 
-def _quote(item: Attacked, plain: set[tuple[str, str]]) -> tuple[Quote, Quote] | None:
-    if item.model.kind == CNN and (item.data.label, item.model.label) not in plain:
+def _quote(item: Attacked, kept: set[tuple[str, str]]) -> tuple[Quote, Quote] | None:
+    if _varied(item, kept):
         return None
     return published(item.data, item.model.kind)
 
 
-def _row(study: Study, item: Attacked, plain: set[tuple[str, str]]) -> dict[str, Any]:
-    quote = _quote(item, plain)
+def _row(study: Study, item: Attacked, kept: set[tuple[str, str]]) -> dict[str, Any]:
+    quote = _quote(item, kept)
     clean, whole = item.clean, card_accuracy(study, item)
     return {
         **item.identity,
@@ -88,20 +85,24 @@ def _row(study: Study, item: Attacked, plain: set[tuple[str, str]]) -> dict[str,
         **estimate_columns("adversarial_accuracy", bracket(item)),
         "test_accuracy": whole.value,
         "test_images": whole.n or None,
-        "test_reason": None if whole.n else "the model's card tells no accuracy on the test partition",
+        "test_reason": card_reason(whole),
         "published_clean": None if quote is None else quote[0].value / 100,
         "published_adversarial": None if quote is None else quote[1].value / 100,
         "published_images": None if quote is None else quote[0].of,
         "published_table": None if quote is None else quote[0].source,
         "coverage": item.coverage,
         "reason": item.reason,
-        "published_reason": _unpublished(item, plain) if quote is None else None,
+        "published_reason": _unpublished(item, kept) if quote is None else None,
     }
 
 
-def _unpublished(item: Attacked, plain: set[tuple[str, str]]) -> str:
-    if item.model.kind == CNN and (item.data.label, item.model.label) not in plain:
-        return "a variant of the CNN"
+def _varied(item: Attacked, kept: set[tuple[str, str]]) -> bool:
+    return item.model.kind in VARIED and (item.data.label, item.model.label) not in kept
+
+
+def _unpublished(item: Attacked, kept: set[tuple[str, str]]) -> str:
+    if _varied(item, kept):
+        return f"a variant of the {NAMES[item.model.kind]}"
     return "not in the paper's tables"
 
 
@@ -115,7 +116,7 @@ SERIES = {
 PUBLISHED: dict[str, Any] = {"linestyle": "none", "marker": "|", "color": "black", "markersize": 9}
 
 
-def _figure(study: Study, plain: set[tuple[str, str]]) -> Figure:
+def _figure(study: Study, kept: set[tuple[str, str]]) -> Figure:
     datasets = study.datasets
     across = min(ACROSS, len(datasets))
     held = [study.models_on(study.closest, data) for data in datasets]
@@ -124,7 +125,7 @@ def _figure(study: Study, plain: set[tuple[str, str]]) -> Figure:
     figure = drawing.figure(3.0 * across + 3.4, sum(heights) + 0.7)
     panels = drawing.panels(figure, held, across, height_ratios=heights, sharex=True)
     for place, (axes, items) in enumerate(panels):
-        _panel(axes, datasets[place], items, plain)
+        _panel(axes, datasets[place], items, kept)
         if place + across >= len(datasets):
             axes.set_xlabel("%", fontsize=9)
             axes.tick_params(labelbottom=True)
@@ -139,12 +140,12 @@ def _figure(study: Study, plain: set[tuple[str, str]]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, data: Data, items: Sequence[Attacked], plain: set[tuple[str, str]]) -> None:
+def _panel(axes: Axes, data: Data, items: Sequence[Attacked], kept: set[tuple[str, str]]) -> None:
     for place, item in enumerate(items):
         for turn, of in enumerate(SERIES.values()):
             at = place + 0.24 * (turn - 1)
             drawing.interval(axes, at, of(item), scale=100, **drawing.style(turn), markersize=4.5)
-        quote = _quote(item, plain)
+        quote = _quote(item, kept)
         if quote is not None:
             axes.plot([own.value for own in quote], [place - 0.24, place + 0.24], **PUBLISHED)
         if item.cases.empty:

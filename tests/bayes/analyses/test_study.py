@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from harness.errors import HarnessError
-from harness_bayes.analyses.study import Model, baseline, nearest_of, read_study
+from harness_bayes.analyses.study import Model, nearest_of, read_study
+from harness_bayes.analyses.variants import baseline, plain, wider_kernels
 
 from .two_class_fixture import case, cases, cell, failed, raised, write, wrong
 
@@ -152,3 +153,34 @@ def test_the_model_that_others_are_variants_of() -> None:
     assert baseline(star) is plain
     assert baseline([]) is None
     assert baseline(star[:1]) is star[0]
+
+
+def test_an_rbf_svm_with_a_lower_finest_is_a_wider_variant() -> None:
+    def svm(label: str, **changed: float | None) -> Model:
+        return Model(label, "rbf-svm", {"finest": 4.0, "gamma": None, "c": 1.0, **changed})
+
+    models = [svm("rbf-svm"), svm("wide", finest=0.0625), svm("fine", finest=8.0), svm("given", gamma=0.1)]
+    assert plain(models, "rbf-svm") == models[:1]
+    assert wider_kernels(models) == [models[1]]
+    assert wider_kernels([*models[:1], svm("both", finest=0.1, c=2.0)]) == []
+    optimal = [Model("one", "bayes-optimal", {}), Model("two", "bayes-optimal", {"x": 1})]
+    assert plain(optimal, "bayes-optimal") == optimal  # no kind that suites vary
+
+
+def test_intervals_are_over_persons_where_they_are_known(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    person = np.repeat(np.arange(6), 10)
+    l2 = 1 + 0.3 * rng.standard_normal(6)[person] + 0.01 * rng.standard_normal(60)
+    rows = [*cases(l2), *(wrong(f"x{n}") for n in range(10))]
+    people = {f"i{n:03}": int(who) for n, who in enumerate(person)} | {f"x{n}": 9 for n in range(10)}
+    alone = read_study(write(tmp_path / "0", [cell(rows, data="real")])).attacked[0]
+    known = write(tmp_path / "1", [cell(rows, data="real")], people={"real[Smiling]": people})
+    item = read_study(known).attacked[0]
+    assert (alone.persons, item.persons) == (False, True)
+    for name in ("l2", "clean", "success", "robust"):
+        one, other = getattr(alone, name), getattr(item, name)
+        assert one.value == other.value
+    means = np.array([l2[person == who].mean() for who in range(6)])
+    wide = 2 * 1.96 * means.std(ddof=1) / np.sqrt(6)
+    assert item.l2.high - item.l2.low > 0.6 * wide > 2 * (alone.l2.high - alone.l2.low)
+    assert item.clean.high - item.clean.low > 1.5 * (alone.clean.high - alone.clean.low)

@@ -28,13 +28,18 @@ def test_l2_by_model_and_its_panels(tmp_path: Path, saved: Callable[[Any], int])
         cell(cases([0.6]), model="cnn-wide", kind="cnn", parameters={"width": 24}, stand_in_for="faces"),
         cell(cases([None, None]), model="rbf-svm", stand_in_for="faces"),
     ]
-    found = l2_by_model.run(write(tmp_path, cells))
+    cards = {(cells[2]["dataset"], "cnn"): card(0.75, 400)}
+    found = l2_by_model.run(write(tmp_path, cells, cards=cards))
     table = found.table.set_index(["model", "attack"])
     assert table.loc[("bayes-optimal", GRADIENT), ["mean_l2", "n", "n_right"]].tolist() == [3.0, 2, 3]
     assert table.loc[("bayes-optimal", GRADIENT), "success_rate"] == pytest.approx(2 / 3)
     assert table.loc[("bayes-optimal", "closest"), "mean_l2"] == pytest.approx((2 + 3 + 5) / 3)
     assert table.loc[("cnn", "cw-l2"), ["mean_l2", "median_l2", "n", "n_right"]].tolist() == [1.0, 1.0, 2, 2]
     assert pd.isna(table.loc[("rbf-svm", "cw-l2"), "mean_l2"])
+    accuracies = table.loc[("cnn", "cw-l2"), ["clean_accuracy", "cases", "test_accuracy", "test_images"]]
+    assert accuracies.tolist() == [pytest.approx(2 / 3), 3, 0.75, 400]
+    assert pd.isna(table.loc[("rbf-svm", "cw-l2"), "test_accuracy"])
+    assert "card tells no accuracy" in table.loc[("rbf-svm", "cw-l2"), "test_reason"]
     assert table.loc[("rbf-svm", "cw-l2"), "reason"] == "no case that was right was broken"
     told = texts(found.figure)
     assert "Smiling (celeba in\nplace of faces)" in told
@@ -213,6 +218,45 @@ def test_capacity_series_and_the_trade_off(tmp_path: Path, saved: Callable[[Any]
     told = texts(found.figure)
     assert "β = 6" in told
     assert "Bayes-optimal on the" in told
+    assert saved(found.figure)
+
+
+def test_capacity_on_average_over_symmetric_data_sets(tmp_path: Path, saved: Callable[[Any], int]) -> None:
+    rng = np.random.default_rng(1)
+    base = {"width": 8, "depth": 4}
+
+    def cells(factor: float, **where: Any) -> list[dict[str, Any]]:
+        return [
+            cell(cases(rng.normal(factor * l2, 0.05, 20)), model=name, kind=kind, parameters=own, **where)
+            for name, kind, l2, own in [
+                ("bayes-optimal", "bayes-optimal", 3.0, {}),
+                ("cnn", "cnn", 0.5, base),
+                ("wide", "cnn", 0.7, base | {"width": 24}),
+                ("cnn-trades", "cnn-trades", 1.5, base | {"beta": 1.0}),
+            ]
+        ]
+
+    digits = {"pair": ["0", "6"], "source": "digits"}
+    real = [row for row in cells(5.0, data="real") if row["model"] != "bayes-optimal"]
+    more = cell(cases([1.0, 2.0]), model="rbf-svm")  # on one of them alone
+    found = capacity.run(write(tmp_path, [*cells(1.0), *cells(2.0, **digits), *real, more]))
+    table = found.table
+    mean = table[table["dataset"].str.startswith("mean of")].set_index(["part", "model"])
+    assert set(mean["dataset"]) == {"mean of symmetric[Smiling], symmetric[06]"}
+    assert list(mean.index) == [
+        ("width", "cnn"), ("width", "wide"),
+        ("trade-off", "bayes-optimal"), ("trade-off", "cnn"), ("trade-off", "cnn-trades"),
+    ]  # fmt: skip
+    for (part, name), row in mean.iterrows():
+        own = table[(table["part"] == part) & (table["model"] == name) & (table["kind"] == "symmetric")]
+        each = own[~own["dataset"].str.startswith("mean of")]
+        assert len(each) == 2
+        assert row["mean_l2"] == pytest.approx(each["mean_l2"].mean())
+        below = np.linalg.norm(each["mean_l2"] - each["mean_l2_low"]) / 2
+        assert row["mean_l2_low"] == pytest.approx(row["mean_l2"] - below)
+        assert row["optimal_l2"] == pytest.approx(each["optimal_l2"].mean())
+        assert row["n"] == 40
+    assert "mean of 2 symmetric data sets" in texts(found.figure)
     assert saved(found.figure)
 
 

@@ -119,6 +119,8 @@ def write(
     cards: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
     originals: Mapping[str, bytes] | None = None,
     annotations: Mapping[str, Mapping[str, float]] | None = None,
+    people: Mapping[str, Mapping[str, int]] | None = None,
+    numbers: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
 ) -> Results:
     """A folder of results as a run leaves it; a cell's records are split into two shards.
 
@@ -126,6 +128,8 @@ def write(
         cards: by data set and model, as labels.
         originals: PNG by sample id, of every data set.
         annotations: by data set the subspace distance of each sample.
+        people: by data set the person in each sample.
+        numbers: other annotations, by name and data set.
     """
     cells = list(cells)
     store = Store(folder)
@@ -144,12 +148,18 @@ def write(
             for sample, png in originals.items()
         ]
         pq.write_table(pa.Table.from_pylist(held, schema=ORIGINAL_SCHEMA), folder / "originals.parquet")
-    if annotations is not None:
-        told = [
-            {"dataset": dataset, "sample_id": sample, "name": "subspace_distance", "value": value}
-            for dataset, own in annotations.items()
-            for sample, value in own.items()
-        ]
+    notes: dict[str, Mapping[str, Mapping[str, float]]] = {
+        "subspace_distance": annotations or {},
+        "identity": people or {},
+        **(numbers or {}),
+    }
+    told = [
+        {"dataset": dataset, "sample_id": sample, "name": name, "value": float(value)}
+        for name, known in notes.items()
+        for dataset, own in known.items()
+        for sample, value in own.items()
+    ]
+    if told:
         pq.write_table(pa.Table.from_pylist(told, schema=ANNOTATION_SCHEMA), folder / "annotations.parquet")
     return read_results(folder)
 
