@@ -6,7 +6,7 @@ from functools import partial
 
 from harness.hookspecs import hookimpl
 from harness.specs import AnalysisSpec, DatasetSpec, ModelSpec
-from harness_bayes.model_specs import LIBRARY, MODELS, PAPER
+from harness_bayes.model_specs import LATER, LIBRARY, MODELS, PAPER
 
 _mixtures = partial(
     DatasetSpec,
@@ -14,6 +14,7 @@ _mixtures = partial(
     derived=True,
     fit="harness_bayes.class_mixtures:fit",
     library=LIBRARY,
+    later=LATER,
 )
 
 

@@ -36,8 +36,15 @@ def training_passes(parameters: Mapping[str, Any]) -> float:
     return epochs * (1 + unchanged + inner)
 
 
+LATER: Parameters = {"fresh": False, "surveyed": 512, "analysed": 256, "judgements": 4}
+"""Options of trainings and fits that came later, and what was done before."""
+
 _model = partial(
-    ModelSpec, head="classes", training_passes=training_passes, card_size={"quick": SIZE, "paper": SIZE}
+    ModelSpec,
+    head="classes",
+    training_passes=training_passes,
+    card_size={"quick": SIZE, "paper": SIZE},
+    later=LATER,
 )
 _SOME: Parameters = {"images": 2000}
 
