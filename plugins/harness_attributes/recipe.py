@@ -244,25 +244,6 @@ def attribute_columns(dataset: Dataset, names: tuple[str, ...]) -> npt.NDArray[n
     return np.array([dataset.attribute_names.index(name) for name in names], dtype=np.intp)
 
 
-def balancing_weights(present: npt.NDArray[np.bool_], target_rate: float = 0.5) -> Tensor:
-    """Return factors (2, M) of the loss for absent [0] and present [1] attributes (Rudd et al. 2016, eq. 4).
-
-    S⁺, S⁻ = 1 − S⁺ are the source rates of the training set, T⁺, T⁻ = 1 − T⁺ the target rates. If an
-    attribute is too frequent, the factor is S⁻T⁺ / (S⁺T⁻) when present and 1 when absent; otherwise
-    S⁺T⁻ / (S⁻T⁺) when absent and 1 when present. If all images have it, or none, both factors are 1.
-
-    Args:
-        present: (N, M) the attributes of the training set.
-        target_rate: T⁺, the share of images with the attribute that training simulates.
-    """
-    source = present.mean(0)  # (M,)
-    mixed = (source > 0) & (source < 1)
-    source = np.where(mixed, source, target_rate)
-    odds = (1 - source) * target_rate / (source * (1 - target_rate))
-    weights = np.stack([np.minimum(1 / odds, 1), np.minimum(odds, 1)])
-    return torch.from_numpy(weights.astype(np.float32))
-
-
 def _last_epoch(recipe: Recipe, checkpoint: Checkpoint) -> int:
     if checkpoint == "converged":
         return recipe.epochs

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness_attributes import PAPER, harness_models, training_passes
-from harness_attributes.recipe import Recipe, balancing_weights, fit
+from harness_attributes.moon import balancing_weights
+from harness_attributes.recipe import Recipe, fit
 from harness_attributes.schedules import inverse_decay
 
 from .conftest import Surroundings

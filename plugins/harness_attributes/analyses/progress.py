@@ -29,10 +29,10 @@ def run(results: Results, *, threshold: float = 0.95, search: str = "line") -> A
     and ``converged_count`` of ``converged_n`` are adversarials with PASS >= threshold. ``overlap`` are those
     in both sets with the row's sign, and ``overlap_any_sign`` those of the early set that are in the other
     with either sign; the paper's "in both sets" is ``overlap`` of the row "both". ``overlap_rate`` is
-    ``overlap`` over ``early_count``. ``lost`` are the early adversarials that are not in ``overlap``; ``lost_right`` of
-    them are classified correctly at convergence. Where early adversarials were transferred to the converged
-    model, ``still_flips`` of ``transferred`` still change its decision; ``still_mean`` is the mean of these
-    rates over attributes.
+    ``overlap`` over ``early_count``. ``lost`` are the early adversarials that are not in ``overlap``, of
+    which ``lost_right`` are classified correctly at convergence. Where early adversarials were transferred to
+    the converged model, ``still_flips`` of ``transferred`` still change its decision; ``still_mean`` is the
+    mean of these rates over attributes.
 
     Args:
         threshold: of PASS.
