@@ -166,3 +166,37 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
         for ends in ([one.low for one in estimates], [one.high for one in estimates])
     )
     return Estimate(value, value - below, value + above, n)
+
+
+def mean_over_groups(first: pd.DataFrame, second: pd.DataFrame | None = None) -> Estimate:
+    """Return the mean of the groups' means, in which each group counts alike; less that of the second.
+
+    The interval is Student's, of the sums that each cluster contributes; a cluster may have cases in several
+    groups, and in both frames. There is none for one cluster, and none where nothing varies: values that are
+    all the same do not tell how far they could be off.
+
+    Args:
+        first: columns value, group and cluster, without nulls.
+        second: the same; its mean is subtracted.
+    """
+    import pandas as pd  # here: whoever names a metric needs no pandas
+    from scipy.special import stdtrit
+
+    sides = [first] if second is None else [first, second]
+    if any(side.empty for side in sides):
+        return NOTHING
+    found, n = 0.0, min(map(len, sides))
+    parts = []
+    for sign, side in zip((1.0, -1.0), sides, strict=False):
+        values = side["value"].astype(float)
+        grouped = values.groupby(side["group"])
+        means, sizes = grouped.transform("mean"), grouped.transform("size")
+        found += sign * float(grouped.mean().mean())
+        parts.append((sign * (values - means) / (sizes * grouped.ngroups)).groupby(side["cluster"]).sum())
+    sums = pd.concat(parts).groupby(level=0).sum().to_numpy()
+    clusters = len(sums)
+    error = float(np.sqrt(sums @ sums * clusters / max(clusters - 1, 1)))
+    if clusters == 1 or error < 1e-12:
+        return Estimate(found, None, None, n)
+    half = float(stdtrit(clusters - 1, 0.975)) * error
+    return Estimate(found, found - half, found + half, n)

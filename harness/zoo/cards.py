@@ -14,6 +14,8 @@ import torch
 
 from harness.dataset import Dataset
 from harness.handle import Handle
+from harness.metrics import Estimate, rate
+from harness.metrics.paired import difference
 from harness.model import Model, frozen
 from harness.parameters import digest_of, jsonable
 from harness.plan.models import ModelChoice
@@ -51,6 +53,9 @@ def score(model: Model, dataset: Dataset, *, batch_size: int = 256) -> dict[str,
     """Return a model's accuracy on the test partition (else validation, else all), and that of a guess.
 
     "majority" is the accuracy of answering each attribute's, or the, commoner value of the training images.
+    Of attributes, "accuracy_interval" has the ends of the 95 % interval of each accuracy, and
+    "above_majority_interval" those of its difference to the guess on the same images; both are over persons
+    where the data set has identities.
     """
     have = set() if dataset.partitions is None else set(dataset.partitions.tolist())
     partition = next((name for name in ("test", "validation") if name in have), "all")
@@ -66,13 +71,19 @@ def score(model: Model, dataset: Dataset, *, batch_size: int = 256) -> dict[str,
         names = model.names or dataset.attribute_names
         columns = [dataset.attribute_names.index(name) for name in names]
         truth = dataset.attributes[rows][:, columns]
-        accuracy = ((outputs > 0).numpy() == truth).mean(0)
+        right = (outputs > 0).numpy() == truth
+        accuracy = right.mean(0)
         guess = dataset.attributes[fitted][:, columns].mean(0) > 0.5
+        # The images of a person are alike, and are no independent evidence.
+        people = None if dataset.identities is None else dataset.identities[rows]
+        above = [difference(*sides, people) for sides in zip(right.T, (truth == guess).T, strict=True)]
         result |= {
             "accuracy": float(accuracy.mean()),
             "majority": float((truth == guess).mean()),
             "accuracy_by_attribute": _by_name(names, accuracy),
             "majority_by_attribute": _by_name(names, (truth == guess).mean(0)),
+            "accuracy_interval": _ends_by_name(names, [rate(flags, people) for flags in right.T]),
+            "above_majority_interval": _ends_by_name(names, above),
         }
     elif model.head == "classes" and dataset.labels is not None:
         classes = dataset.labels[rows]
@@ -86,6 +97,16 @@ def score(model: Model, dataset: Dataset, *, batch_size: int = 256) -> dict[str,
 
 def _by_name(names: Sequence[str], shares: npt.NDArray[np.float64]) -> dict[str, float]:
     return {name: round(float(share), 4) for name, share in zip(names, shares, strict=True)}
+
+
+def _ends_by_name(names: Sequence[str], found: Sequence[Estimate]) -> dict[str, list[float]]:
+    """Return the ends of intervals; estimates without one are left out."""
+    ends = {name: (estimate.low, estimate.high) for name, estimate in zip(names, found, strict=True)}
+    return {
+        name: [round(low, 4), round(high, 4)]
+        for name, (low, high) in ends.items()
+        if low is not None and high is not None
+    }
 
 
 def speed(model: Model, dataset: Dataset, batch: int = 16) -> dict[str, float]:

@@ -6,12 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.training import Context, StateDict, Task
-from harness_attributes.recipe import Recipe, attribute_columns, balancing_weights, fit
+from harness_attributes.recipe import Recipe, attribute_columns, fit
 from harness_attributes.state import Checkpoint, train_part
 from harness_attributes.vgg import FACE_MEAN, Architecture, build_vgg
 
@@ -111,3 +114,22 @@ def train(
     identity = {**module.design, "balanced": balanced, "target_rate": target_rate, **asdict(recipe)}
     module.load_state_dict(train_part(context, identity, checkpoint, make))
     module.eval()
+
+
+def balancing_weights(present: npt.NDArray[np.bool_], target_rate: float = 0.5) -> Tensor:
+    """Return factors (2, M) of the loss for absent [0] and present [1] attributes (Rudd et al. 2016, eq. 4).
+
+    S⁺, S⁻ = 1 − S⁺ are the source rates of the training set, T⁺, T⁻ = 1 − T⁺ the target rates. If an
+    attribute is too frequent, the factor is S⁻T⁺ / (S⁺T⁻) when present and 1 when absent; otherwise
+    S⁺T⁻ / (S⁻T⁺) when absent and 1 when present. If all images have it, or none, both factors are 1.
+
+    Args:
+        present: (N, M) the attributes of the training set.
+        target_rate: T⁺, the share of images with the attribute that training simulates.
+    """
+    source = present.mean(0)  # (M,)
+    mixed = (source > 0) & (source < 1)
+    source = np.where(mixed, source, target_rate)
+    odds = (1 - source) * target_rate / (source * (1 - target_rate))
+    weights = np.stack([np.minimum(1 / odds, 1), np.minimum(odds, 1)])
+    return torch.from_numpy(weights.astype(np.float32))

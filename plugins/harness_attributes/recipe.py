@@ -14,20 +14,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from harness.dataset import Dataset
 from harness.errors import ModelError, nearest
 from harness.randomness import derived_seed
 from harness.training import Context
+from harness_attributes.schedules import Schedule, scheduler_of
 from harness_attributes.state import Checkpoint, Training, keep, resume
 
 Optimizer = Literal["adamw", "rmsprop"]
-Schedule = Literal["one-cycle", "inverse-decay"]
 Precision = Literal["mixed", "float32"]
 Loss = Callable[[Tensor, Tensor], Tensor]
 """A function of outputs (B, …) and labels (B, K), -1 or +1, that returns (B, K); training sums it over K."""
 Report = Callable[[float, str], None]
+EARLIEST = 2
+"""The first epoch that ``patience`` may keep: published networks converged after two to ten epochs, and the
+study compares them with their state after two, which must not be the later one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,8 @@ class Recipe:
 
     optimizer: Optimizer = "adamw"
     schedule: Schedule = "one-cycle"
-    """"one-cycle" rises to the learning rate and falls to 0; "inverse-decay" is Caffe's "inv"."""
+    """"one-cycle" rises to the learning rate and falls to 0; "inverse-decay" is Caffe's "inv". A state amid
+    one cycle stands at a high rate and one at its end does not: to compare checkpoints, choose another."""
     learning_rate: float = 3e-3
     """The highest learning rate."""
     weight_decay: float = 0.05
@@ -47,8 +50,8 @@ class Recipe:
     epochs: int
     """The largest number of epochs."""
     patience: int | None = None
-    """Stop after so many epochs without a smaller loss on the validation set, and keep the best epoch; None
-    trains all epochs and keeps the last."""
+    """Stop after so many epochs without a smaller loss on the validation set, and keep the best epoch, from
+    ``EARLIEST`` on; None trains all epochs and keeps the last."""
     batch_size: int
     flip: bool = True
     """Whether a random half of the training images is mirrored left to right in each epoch."""
@@ -118,7 +121,7 @@ def fit(
             context.report(training.epoch / last, f"continues after epoch {training.epoch}/{last}")
         while training.epoch < last and training.waited != recipe.patience:
             _train_epoch(training, losses, rows, last, context.report)
-            if validation is not None:
+            if validation is not None and training.epoch >= min(EARLIEST, recipe.epochs):
                 _validate(training, losses, validation)
             if state is not None and kept:
                 keep(state, training)
@@ -157,10 +160,18 @@ def _begin(network: nn.Module, recipe: Recipe, steps: int, seed: int, device: to
     """Return the training before its first epoch; each epoch has so many steps."""
     torch.manual_seed(derived_seed(seed, "dropout"))
     optimizer = _optimizer(network, recipe)
+    scheduler = scheduler_of(
+        optimizer,
+        recipe.schedule,
+        recipe.learning_rate,
+        recipe.epochs * steps,
+        gamma=recipe.decay_gamma,
+        power=recipe.decay_power,
+    )
     return Training(
         network=network,
         optimizer=optimizer,
-        scheduler=_scheduler(optimizer, recipe, recipe.epochs * steps),
+        scheduler=scheduler,
         draw=np.random.default_rng(derived_seed(seed, "order")),
         device=device,
     )
@@ -233,30 +244,6 @@ def attribute_columns(dataset: Dataset, names: tuple[str, ...]) -> npt.NDArray[n
     return np.array([dataset.attribute_names.index(name) for name in names], dtype=np.intp)
 
 
-def balancing_weights(present: npt.NDArray[np.bool_], target_rate: float = 0.5) -> Tensor:
-    """Return factors (2, M) of the loss for absent [0] and present [1] attributes (Rudd et al. 2016, eq. 4).
-
-    S⁺, S⁻ = 1 − S⁺ are the source rates of the training set, T⁺, T⁻ = 1 − T⁺ the target rates. If an
-    attribute is too frequent, the factor is S⁻T⁺ / (S⁺T⁻) when present and 1 when absent; otherwise
-    S⁺T⁻ / (S⁻T⁺) when absent and 1 when present. If all images have it, or none, both factors are 1.
-
-    Args:
-        present: (N, M) the attributes of the training set.
-        target_rate: T⁺, the share of images with the attribute that training simulates.
-    """
-    source = present.mean(0)  # (M,)
-    mixed = (source > 0) & (source < 1)
-    source = np.where(mixed, source, target_rate)
-    odds = (1 - source) * target_rate / (source * (1 - target_rate))
-    weights = np.stack([np.minimum(1 / odds, 1), np.minimum(odds, 1)])
-    return torch.from_numpy(weights.astype(np.float32))
-
-
-def inverse_decay(step: int, *, gamma: float, power: float) -> float:
-    """Return Caffe's "inv" policy, the share (1 + γ·step)^−power of the learning rate; steps begin at 0."""
-    return float((1 + gamma * step) ** -power)
-
-
 def _last_epoch(recipe: Recipe, checkpoint: Checkpoint) -> int:
     if checkpoint == "converged":
         return recipe.epochs
@@ -277,15 +264,6 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         lr=recipe.learning_rate,
         alpha=recipe.rms_decay,
         weight_decay=recipe.weight_decay,
-    )
-
-
-def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
-    if recipe.schedule == "one-cycle":
-        return OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps)
-    return LambdaLR(
-        optimizer,
-        lambda step: inverse_decay(step, gamma=recipe.decay_gamma, power=recipe.decay_power),
     )
 
 

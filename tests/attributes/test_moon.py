@@ -16,7 +16,7 @@ from harness.model import wrap_model
 from harness.parameters import keyword_parameters
 from harness.training import Task
 from harness_attributes import PAPER, moon
-from harness_attributes.recipe import balancing_weights
+from harness_attributes.moon import balancing_weights
 from tests.flat import flat
 
 QUICK: dict[str, Any] = {"epochs": 12, "batch_size": 16, "flip": False, "precision": "float32"}

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness_attributes import PAPER, harness_models, training_passes
-from harness_attributes.recipe import Recipe, balancing_weights, fit, inverse_decay
+from harness_attributes.moon import balancing_weights
+from harness_attributes.recipe import Recipe, fit
+from harness_attributes.schedules import inverse_decay, scheduler_of
 
 from .conftest import Surroundings
 
@@ -62,6 +64,24 @@ def fitted(
 def test_decay_is_caffes() -> None:
     assert inverse_decay(0, gamma=1e-4, power=0.75) == 1
     assert inverse_decay(25_000, gamma=1e-4, power=0.75) == pytest.approx(3.5**-0.75)
+
+
+def test_each_schedule_has_its_rates() -> None:
+    def rates(schedule: Any) -> list[float]:
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+        scheduler = scheduler_of(optimizer, schedule, 0.5, 10, gamma=0.5, power=0.75)
+        found = []
+        for _ in range(10):
+            found.append(float(optimizer.param_groups[0]["lr"]))
+            optimizer.step()
+            scheduler.step() if len(found) < 10 else None
+        return found
+
+    assert rates("constant") == [0.5] * 10
+    assert rates("inverse-decay") == pytest.approx([0.5 * (1 + 0.5 * step) ** -0.75 for step in range(10)])
+    one = rates("one-cycle")
+    assert max(one[1:4]) == pytest.approx(0.5)
+    assert one[-1] < 1e-4
 
 
 def test_published_training_is_rmsprop_with_inverse_decay(dataset: Dataset) -> None:
@@ -145,6 +165,31 @@ def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best(da
     best, _ = fitted(dataset, recipe(patience=None, **{**wild, "epochs": last - 2}))
     assert torch.equal(spy.linear.weight, best.linear.weight)
     assert not spy.training
+
+
+def test_patience_keeps_no_epoch_before_the_second(dataset: Dataset) -> None:
+    """Validation labels are turned round, so that each epoch makes the loss larger, and the first is best."""
+    assert dataset.attributes is not None
+    turned = dataset.attributes.copy()
+    turned[dataset.rows("validation")] ^= True
+    faces = replace(dataset, attributes=turned)
+    how: dict[str, Any] = {"learning_rate": 0.002, "batch_size": 8}
+    plain = {n: fitted(faces, recipe(patience=None, epochs=n, **how))[0] for n in (1, 2, 3, 4)}
+    losses = [_validation_loss(spy, faces) for spy in plain.values()]
+    assert losses == sorted(losses)
+    spy, _ = fitted(faces, recipe(patience=2, epochs=4, **how))
+    assert torch.equal(spy.linear.weight, plain[2].linear.weight)
+    # A training of one epoch has no other.
+    spy, _ = fitted(faces, recipe(patience=2, epochs=1, **how))
+    assert torch.equal(spy.linear.weight, plain[1].linear.weight)
+
+
+def _validation_loss(spy: Spy, dataset: Dataset) -> float:
+    rows = dataset.rows("validation")
+    assert dataset.attributes is not None
+    labels = torch.tensor(dataset.attributes[rows][:, :1]) * 2.0 - 1
+    with torch.no_grad():
+        return squared(spy(torch.tensor(dataset.images(rows)) / 255), labels).mean().item()
 
 
 def test_balanced_training_arrives_where_both_sides_weigh_the_same(dataset: Dataset) -> None:

@@ -17,6 +17,7 @@ from harness.metrics.paired import (
     difference,
     holm,
     mean_of,
+    mean_over_groups,
     newcombe,
     paired_tests,
     ratio_of_means,
@@ -186,3 +187,40 @@ def test_a_mean_of_independent_estimates() -> None:
     assert mean_of([one]) == Estimate(0.4, pytest.approx(0.3), pytest.approx(0.6), 10)
     assert mean_of([one, Estimate(0.6, None, None, 1)]) == Estimate(0.5, None, None, 11)
     assert mean_of([]) == mean_of([one, NOTHING]) == NOTHING
+
+
+def test_the_mean_over_groups_counts_each_group_alike() -> None:
+    """The interval covers the mean of the groups' means as often as it says; groups share clusters."""
+    rng = np.random.default_rng(3)
+
+    def draw(lift: float = 0.0) -> pd.DataFrame:
+        rows = []
+        for cluster, own in enumerate(rng.normal(size=20)):
+            for group, (level, size) in enumerate(((0.0, 6), (3.0, 1))):
+                rows += [(level + lift + own + rng.normal(), group, cluster) for _ in range(size)]
+        return pd.DataFrame(rows, columns=["value", "group", "cluster"])
+
+    covered = np.zeros(2, int)
+    for _ in range(400):
+        first, second = draw(), draw(1.0)
+        second["value"] += first.groupby("cluster")["value"].mean().reindex(second["cluster"]).to_numpy()
+        single = mean_over_groups(first)
+        assert single.value == pytest.approx(first.groupby("group")["value"].mean().mean())
+        gap = mean_over_groups(second, first)
+        expected = second.groupby("group")["value"].mean().mean() - float(single.value or 0.0)
+        assert gap.value == pytest.approx(expected)
+        # By construction the second is 1 higher, and has the cluster's mean of the first, 3/7, on top.
+        truths = (1.5, 1.0 + 3.0 / 7.0)
+        covered += [
+            float(found.low or 0.0) <= truth <= float(found.high or 0.0)
+            for found, truth in zip((single, gap), truths, strict=True)
+        ]
+    assert np.all((covered / 400 > 0.92) & (covered / 400 < 0.98)), covered
+
+
+def test_what_does_not_vary_has_no_interval() -> None:
+    same = pd.DataFrame({"value": [1.0, 1.0], "group": ["a", "b"], "cluster": ["x", "y"]})
+    assert mean_over_groups(same) == Estimate(1.0, None, None, 2)
+    one = same.assign(value=[0.0, 1.0], cluster="x")
+    assert mean_over_groups(one) == Estimate(0.5, None, None, 2)
+    assert mean_over_groups(same, same.iloc[:0]) == NOTHING

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,43 @@ def test_the_card_tells_what_a_guess_from_the_training_set_scores_by_attribute()
     assert card["accuracy_by_attribute"] == {"B": 0.75, "A": 0.75}
     assert card["majority_by_attribute"] == {"B": 0.25, "A": 0.75}
     assert card["majority"] == 0.5
+
+
+def test_the_intervals_of_a_card_are_over_persons() -> None:
+    """Half of 24 test images are right, by image or by person; a guess is right on a quarter of them."""
+    labels = np.tile([[False], [True]], (24, 1))
+    labels[:24] = True  # the training images
+    labels[24:] = np.tile([[False], [False], [False], [True]], (6, 1))
+    dataset = Dataset(
+        name="people",
+        ids=[str(row) for row in range(48)],
+        shape=(1, 2, 2),
+        read=lambda rows: np.broadcast_to(rows.reshape(-1, 1, 1, 1), (len(rows), 1, 2, 2)).astype(np.uint8),
+        fingerprint="people",
+        attribute_names=("A",),
+        attributes=labels,
+        partitions=np.array(["train"] * 24 + ["test"] * 24),
+    )
+
+    class Half(nn.Module):
+        attribute_names = ("A",)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            row = (x[:, 0, 0, 0] * 255).round()
+            truth = row % 4 == 3
+            return torch.where(truth == (row < 36), 1.0, -1.0)[:, None]  # right on the first 12
+
+    found = []
+    for people in (None, np.arange(48) // 6):
+        card = score(wrap_model(Half(), "attributes"), replace(dataset, identities=people))
+        assert (card["accuracy_by_attribute"], card["majority_by_attribute"]) == ({"A": 0.5}, {"A": 0.25})
+        low, high = card["accuracy_interval"]["A"]
+        under, over = card["above_majority_interval"]["A"]
+        assert low < 0.5 < high
+        assert under < 0.25 < over
+        found.append((high - low, over - under))
+    assert found[1][0] > 1.3 * found[0][0]
+    assert found[1][1] != found[0][1]
 
 
 def test_the_majority_model_scores_what_its_card_says_a_guess_scores(cache: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,7 +11,8 @@ from harness.analysis import Analysis, drawing
 from harness.errors import HarnessError
 from harness.metrics import wilson
 from harness.results import Results
-from harness_attributes.analyses.quoted import LNETS, LNETS_ACCURACY, LNETS_SOURCE, MEANS, UNALIGNED
+from harness_attributes.analyses.errors import errors_of
+from harness_attributes.analyses.quoted import LNETS, LNETS_ERRORS, LNETS_SOURCE, MEANS, UNALIGNED
 from harness_attributes.analyses.study import CONVERGED
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def run(results: Results, *, quote: bool = True) -> Analysis:
     """Tell the classification error by attribute, of each model and of always answering the commoner value.
 
     Rows: classifier x attribute, and its mean over ``attributes`` attributes in the row "mean"; errors are
-    shares. Ours come from the cards of the weights, with a 95 % Wilson interval of ``n`` scored images.
+    shares. Ours come from the cards of the weights, with a 95 % interval of ``n`` scored images: over persons
+    where the card has one, else Wilson's, which takes images of a person for independent.
     Published ones have ``quoted`` True and say in ``source`` who measured them on what; they are of the
     40 attributes of CelebA, whatever the data set is that they stand beside.
 
@@ -60,11 +62,6 @@ def run(results: Results, *, quote: bool = True) -> Analysis:
     return Analysis(table, _figure(table))
 
 
-def errors_of(card: Mapping[str, Any], kind: str = "accuracy_by_attribute") -> dict[str, float]:
-    """Return the classification errors by attribute that a card tells; none where it does not."""
-    return {name: 1 - value for name, value in (card.get(kind) or {}).items()}
-
-
 def _measured(dataset: str, stand_in_for: str | None, models: pd.DataFrame) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     trivial: dict[str, dict[str, Any]] = {}
@@ -72,7 +69,11 @@ def _measured(dataset: str, stand_in_for: str | None, models: pd.DataFrame) -> l
     for model, card in zip(models["model"], models["card"], strict=True):
         known = {"n": card.get("scored_images"), "scored_on": card.get("scored_on"), "source": "this run"}
         errors = errors_of(card)
-        rows += [_row(name, error, same | known | {"classifier": model}) for name, error in errors.items()]
+        ends = card.get("accuracy_interval") or {}
+        rows += [
+            _row(name, error, same | known | {"classifier": model}, ends.get(name))
+            for name, error in errors.items()
+        ]
         if errors:
             rows.append(_mean(errors, same | known | {"classifier": model}))
         for name, error in errors_of(card, "majority_by_attribute").items():
@@ -87,9 +88,15 @@ def _measured(dataset: str, stand_in_for: str | None, models: pd.DataFrame) -> l
     return rows
 
 
-def _row(attribute: str, error: float, known: Mapping[str, Any]) -> dict[str, Any]:
+def _row(
+    attribute: str, error: float, known: Mapping[str, Any], right: Sequence[float] | None = None
+) -> dict[str, Any]:
+    """Return a row; ``right`` is the interval of the accuracy where the card tells it."""
     n = known.get("n")
-    low, high = wilson(round(error * n), n) if n else (None, None)
+    if right:
+        low, high = (1 - end for end in reversed(right))
+    else:
+        low, high = wilson(round(error * n), n) if n else (None, None)
     return {**known, "attribute": attribute, "error": error, "low": low, "high": high, "attributes": 1}
 
 
@@ -103,13 +110,13 @@ def _quoted(dataset: str, stand_in_for: str | None, names: set[str]) -> list[dic
     known = {"dataset": dataset, "stand_in_for": stand_in_for, "quoted": True}
     lnets = {"classifier": f"{LNETS} (quoted)", "source": LNETS_SOURCE, "scored_on": f"test of {UNALIGNED}"}
     rows = [
-        known | lnets | {"attribute": name, "error": (100 - percent) / 100, "attributes": 1}
-        for name, percent in LNETS_ACCURACY.items()
+        known | lnets | {"attribute": name, "error": error, "attributes": 1}
+        for name, error in LNETS_ERRORS.items()
         if name in names
     ]
     for quote in MEANS:
         told = {"classifier": f"{quote.name} (quoted)", "error": quote.value / 100, "source": quote.source}
-        where = {"attribute": MEAN, "attributes": len(LNETS_ACCURACY), "scored_on": f"test of {quote.of}"}
+        where = {"attribute": MEAN, "attributes": len(LNETS_ERRORS), "scored_on": f"test of {quote.of}"}
         rows.append(known | told | where)
     return rows
 

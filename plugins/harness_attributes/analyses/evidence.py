@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
@@ -13,11 +13,14 @@ from harness.analysis import claims
 from harness.analysis.claims import Finding, Missing
 from harness.analysis.drawing import percent
 from harness.metrics import Estimate, rate
+from harness.metrics.paired import difference, newcombe
+from harness_attributes.analyses.errors import Scored, scored
 from harness_attributes.analyses.names import SIGN_TEXT, method_text, search_text
 from harness_attributes.analyses.progress import pairs
 from harness_attributes.analyses.study import EUCLIDEAN, KEY, Cell, Study, hits, of_sign
 
 SAME_RUN = ("search", "threat")
+Judged = Iterator[Finding | Missing]
 Side = tuple[Cell, str]
 """A cell, and the sign of its cases."""
 
@@ -27,8 +30,27 @@ def hundredths(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
+def points(value: float) -> str:
+    """Return a difference of shares in percentage points."""
+    return f"{hundredths(value)} points"
+
+
+@dataclass(frozen=True)
+class Bars:
+    """The thresholds of PASS that claims are judged at."""
+
+    threshold: float
+    every: Sequence[float]
+    """For what is claimed of every threshold, ascending."""
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What the conditions of claims call them."""
+        return {"tau": f"{self.threshold:g}"}
+
+
 within = partial(claims.within, form=percent, ends=hundredths)
-larger = partial(claims.larger, form=percent, ends=hundredths)
+larger = partial(claims.larger, form=percent)
 
 
 @dataclass(frozen=True)
@@ -45,17 +67,26 @@ class Evidence:
         return {"dataset": self.dataset, "stand_in_for": self.stand_in_for}
 
     def of(self, model: str = "", attack: str = "", loss: str = "") -> list[Cell]:
-        """Return the cells of converged networks, of these alone; the trivial classifier is no network."""
+        """Return the cells of converged networks, of these alone.
+
+        The trivial classifier is no network, and other readings of an attack are not the paper's.
+        """
         return [
             cell
             for cell in self.study.cells
             if cell.dataset == self.dataset
             and not cell.early
+            and not cell.reading
             and cell.model_kind != "majority"
             and model in cell.model_kind
             and attack in ("", cell.attack_kind)
             and loss in ("", cell.loss)
         ]
+
+    @cached_property
+    def scored(self) -> list[Scored]:
+        """The networks that tell their errors."""
+        return scored(self.study.results, self.dataset)
 
     def pairs(self, first: Iterable[Cell], second: Iterable[Cell], *same: str) -> list[tuple[Cell, Cell]]:
         """Return cells of ``first`` and of ``second`` that agree in the named fields."""
@@ -86,26 +117,33 @@ class Evidence:
         found = [pair for search in searches for pair in pairs(self.study, search)]
         return [(early, late) for early, late in found if late.dataset == self.dataset]
 
-    def larger(
-        self, one: Side, other: Side, threshold: float, *, shared: bool = False, strict: bool = False
-    ) -> Finding | Missing:
-        """Judge whether the first cell's rate on cases of a sign is at least the second's.
+    def larger(self, one: Side, other: Side, threshold: float) -> Finding | Missing:
+        """Judge whether the first cell's rate is the larger one, on cases that have the sign in both.
 
-        Args:
-            shared: only of the attributes that both cells attack.
+        Cases are paired by image and attribute, so that models are compared on the attributes of both.
         """
-        common = shared_attributes(one[0], other[0]) if shared else None
-        first, second = (rate_of(cell, sign, threshold, common) for cell, sign in (one, other))
+        both = joined(one[0], other[0])
+        both = both[(both["sign_x"] == one[1]) & (both["sign_y"] == other[1])]
+        flags = [first_hit(both, side, threshold) for side in ("x", "y")]
+        first, second = (rate(own, both["cluster"]) for own in flags)
+        gain = difference(*flags, both["cluster"])
         same, *names = _apart(one, other, threshold)
-        return larger(first, second, same, names=(names[0], names[1]), strict=strict, used=(one[0], other[0]))
+        what = f"{same}, {len(both):,} cases"
+        return larger(first, second, gain, what, names=(names[0], names[1]), used=(one[0], other[0]))
+
+    def wrong_above_right(self, cell: Cell, threshold: float) -> Finding | Missing:
+        """Judge whether wrong cases are flipped more often than right ones; no case is both."""
+        wrong, right = (rate_of(cell, sign, threshold) for sign in ("-", "+"))
+        same, *names = _apart((cell, "-"), (cell, "+"), threshold)
+        names = [f"{name} (n = {share.n:,})" for name, share in zip(names, (wrong, right), strict=True)]
+        apart = newcombe(wrong, right)
+        return larger(wrong, right, apart, same, names=(names[0], names[1]), used=(cell,))
 
 
-def rate_of(cell: Cell, sign: str, threshold: float, attributes: Collection[str] | None = None) -> Estimate:
-    """Return the share of a cell's cases that are flipped with PASS >= threshold, of these attributes."""
+def rate_of(cell: Cell, sign: str, threshold: float) -> Estimate:
+    """Return the share of a cell's cases that are flipped with PASS >= threshold."""
     cases = of_sign(cell.cases, sign)
-    if attributes is not None:
-        cases = cases[cases["target"].isin(list(attributes))]
-    return rate(hits(cases, threshold), cases["sample_id"])
+    return rate(hits(cases, threshold), cases["cluster"])
 
 
 def shared_attributes(one: Cell, other: Cell) -> set[str]:
@@ -114,8 +152,8 @@ def shared_attributes(one: Cell, other: Cell) -> set[str]:
 
 
 def joined(one: Cell, other: Cell) -> pd.DataFrame:
-    """Return cases with an outcome in both: sign_x, success_x, pass_x of the first, _y of the second."""
-    return one.cases.merge(other.cases, on=KEY)
+    """Return cases with an outcome in both: cluster; sign_x, success_x, pass_x of one, _y of the other."""
+    return one.cases.merge(other.cases.drop(columns="cluster"), on=KEY)
 
 
 def first_hit(joined: pd.DataFrame, side: str, threshold: float) -> pd.Series[bool]:

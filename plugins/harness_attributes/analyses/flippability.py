@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from harness.analysis import Analysis, drawing
@@ -43,7 +44,7 @@ def table_of(study: Study, thresholds: Sequence[float]) -> pd.DataFrame:
         for sign in SIGNS:
             cases = of_sign(cell.cases, sign)
             for threshold in thresholds:
-                found = share(hits(cases, threshold), cases["sample_id"])
+                found = share(hits(cases, threshold), cases["cluster"])
                 own = {"sign": sign, "threshold": threshold, **found, "coverage": cell.coverage}
                 rows.append(cell.identity | own)
     return pd.DataFrame(rows)
@@ -81,7 +82,9 @@ def _lines(axes: Any, rows: pd.DataFrame, position: int) -> None:
         if own.empty:
             continue
         rates = 100 * own["rate"].to_numpy(float)
-        spread = [rates - 100 * own["low"].to_numpy(float), 100 * own["high"].to_numpy(float) - rates]
+        ends = own[["low", "high"]].to_numpy(float).T
+        # Rounding may put an end 1e-14 on the wrong side of the rate, which error bars refuse.
+        spread = np.maximum(0.0, [rates - 100 * ends[0], 100 * ends[1] - rates])
         look = sign_style(position, sign) | {"linewidth": 1.6}
         axes.errorbar(range(len(own)), rates, yerr=spread, elinewidth=0.8, capsize=2, **look)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.analysis import reading
-from harness.metrics import NOTHING, Estimate, mean, wilson
+from harness.analysis.reading import estimate_columns
+from harness.metrics import NOTHING, Estimate, rate
+from harness.metrics.paired import mean_over_groups
 from harness_attributes.analyses.study import KEY, Cell, Study, hits, of_sign
 
 
@@ -23,14 +26,53 @@ class Flips:
     """Columns: the attributes that were to be flipped."""
     networks: list[str]
     """Rows: the attributes whose decisions are asked for."""
-    counts: npt.NDArray[np.int64]
-    """(rows, columns) adversarials that change the decision."""
-    n: npt.NDArray[np.int64]
-    """(columns,) adversarials."""
-    others: Estimate
-    """Share of the other attributes' decisions that an adversarial changes, with a bootstrap over images."""
+    changed: npt.NDArray[np.bool_]
+    """(N, rows) which decisions each adversarial changes."""
+    cases: pd.DataFrame
+    """(N) sample_id, target and cluster of the adversarials."""
     by_definition: bool
     """Whether the adversarials were made on these very networks, so that each flips its own attribute."""
+
+    @cached_property
+    def n(self) -> npt.NDArray[np.int64]:
+        """(columns,) adversarials."""
+        return np.array([np.count_nonzero(self.cases["target"] == name) for name in self.made_for], np.int64)
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """(rows, columns) adversarials that change the decision."""
+        own = [self.changed[(self.cases["target"] == name).to_numpy(bool)] for name in self.made_for]
+        return np.array([flags.sum(0) for flags in own], np.int64).reshape(len(own), len(self.networks)).T
+
+    @property
+    def others(self) -> pd.DataFrame:
+        """Return of each adversarial what share of the other attributes' decisions it changes.
+
+        Columns: value, group (the attribute that it was made for), cluster. The mean over groups is the mean
+        of the rates of all pairs; adversarials of a model that answers nothing else are left out.
+        """
+        other = np.array(self.networks, object)[None, :] != self.cases["target"].to_numpy(object)[:, None]
+        asked = other.sum(1)  # (N,)
+        shares = (self.changed & other).sum(1) / np.maximum(asked, 1)
+        return self._frame(shares)[asked > 0]
+
+    @property
+    def own(self) -> pd.DataFrame:
+        """Return of each adversarial whether it changes the attribute that it was made for, as ``others``."""
+        same = np.array(self.networks, object)[None, :] == self.cases["target"].to_numpy(object)[:, None]
+        return self._frame((self.changed & same).any(1).astype(float))[same.any(1)]
+
+    def _frame(self, values: npt.NDArray[np.float64]) -> pd.DataFrame:
+        return pd.DataFrame(
+            {"value": values, "group": self.cases["target"], "cluster": self.cases["cluster"]}
+        )
+
+    def pair(self, made_for: str, network: str) -> Estimate:
+        """Return the share of the adversarials made for an attribute that change another's decision."""
+        if network not in self.networks:
+            return NOTHING
+        mine = (self.cases["target"] == made_for).to_numpy(bool)
+        return rate(self.changed[mine, self.networks.index(network)], self.cases["cluster"][mine])
 
     @property
     def rates(self) -> npt.NDArray[np.float64]:
@@ -47,35 +89,35 @@ class Flips:
 
     @property
     def mean_diagonal(self) -> float | None:
-        """Mean rate over the attributes that have adversarials."""
+        """Return the mean rate over the attributes that have adversarials."""
         return _mean(self.rates[self.diagonal])
 
     @property
     def mean_off_diagonal(self) -> float | None:
-        """Mean rate over the pairs of different attributes that have adversarials."""
+        """Return the mean rate over the pairs of different attributes that have adversarials."""
         return _mean(self.rates[~self.diagonal])
 
     def rows(self, known: dict[str, Any]) -> list[dict[str, Any]]:
         """Return a row per pair: made_for, network, count of n, rate with its 95 % interval, and the means.
 
-        Each case of a column is of another image, so that the interval is Wilson's of ``n`` cases.
+        The means have intervals over clusters too.
         """
-        rates = self.rates
-        means = {"mean_diagonal": self.mean_diagonal, "mean_off_diagonal": self.mean_off_diagonal}
+        means = {
+            **estimate_columns("mean_diagonal", mean_over_groups(self.own)),
+            **estimate_columns("mean_off_diagonal", mean_over_groups(self.others)),
+        } | {"mean_diagonal": self.mean_diagonal, "mean_off_diagonal": self.mean_off_diagonal}
         rows = []
         for column, made_for in enumerate(self.made_for):
-            n = int(self.n[column])
             for row, network in enumerate(self.networks):
-                count = int(self.counts[row, column])
-                low, high = wilson(count, n) if n else (None, None)
+                share = self.pair(made_for, network)
                 found = {
                     "made_for": made_for,
                     "network": network,
-                    "count": count,
-                    "n": n,
-                    "rate": float(rates[row, column]) if n else None,
-                    "low": low,
-                    "high": high,
+                    "count": int(self.counts[row, column]),
+                    "n": int(self.n[column]),
+                    "rate": share.value,
+                    "low": share.low,
+                    "high": share.high,
                     "by_definition": self.by_definition and made_for == network,
                 }
                 rows.append({**known, **found, **means})
@@ -107,37 +149,25 @@ def across(study: Study, source: Cell, moved: Cell, threshold: float, sign: str)
 
 
 def _adversarials(cell: Cell, threshold: float, sign: str) -> pd.DataFrame:
-    return of_sign(cell.cases[hits(cell.cases, threshold)], sign)[KEY]
+    return of_sign(cell.cases[hits(cell.cases, threshold)], sign)[[*KEY, "cluster"]]
 
 
 def _counted(
     frame: pd.DataFrame, made: Cell, outputs: Sequence[str], own: bool, attributes: Collection[str] | None
 ) -> Flips:
-    """Count the changed decisions of adversarials (frame: sample_id, target, decisions before and after)."""
+    """Compare decisions before and after (frame: sample_id, cluster, target, both decisions)."""
     kept = [place for place, name in enumerate(outputs) if attributes is None or name in attributes]
     networks = [outputs[place] for place in kept]
     attacked = {name for name in made.cases["target"] if attributes is None or name in attributes}
     made_for = [name for name in networks if name in attacked]
     made_for += sorted(attacked - set(made_for))
     told = frame[frame["decisions_clean"].notna() & frame["decisions_adv"].notna()]
-    told = told[told["target"].isin(made_for)]
-    counts = np.zeros((len(networks), len(made_for)), np.int64)
-    n = np.zeros(len(made_for), np.int64)
-    others = NOTHING
-    if len(told):
-        before = np.stack([np.asarray(flags, bool) for flags in told["decisions_clean"]])[
-            :, kept
-        ]  # (N, rows)
-        after = np.stack([np.asarray(flags, bool) for flags in told["decisions_adv"]])[:, kept]
-        changed = before != after
-        column = told["target"].map({name: place for place, name in enumerate(made_for)}).to_numpy(int)
-        np.add.at(counts.T, column, changed.astype(np.int64))
-        n = np.bincount(column, minlength=len(made_for))
-        other = np.array(networks, object)[None, :] != told["target"].to_numpy(object)[:, None]
-        with np.errstate(invalid="ignore"):
-            shares = (changed & other).sum(1) / other.sum(1)  # NaN where the model answers nothing else
-        others = mean(shares, told["sample_id"])
-    return Flips(made_for, networks, counts, n, others, own)
+    told = told[told["target"].isin(made_for)].reset_index(drop=True)
+    before, after = (
+        np.array([np.asarray(flags, bool) for flags in told[name]], bool).reshape(len(told), len(outputs))
+        for name in ("decisions_clean", "decisions_adv")
+    )
+    return Flips(made_for, networks, (before != after)[:, kept], told[[*KEY, "cluster"]], own)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float | None:

@@ -9,7 +9,10 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import Analysis, drawing
+from harness.analysis.reading import estimate_columns
 from harness.errors import HarnessError
+from harness.metrics import NOTHING, Estimate
+from harness.metrics.paired import mean_over_groups
 from harness.results import Results
 from harness_attributes.analyses.names import SIGN_TEXT, method_text, search_text, threshold_text
 from harness_attributes.analyses.study import KEY, SIGNS, Cell, Study, hits, read_study, share
@@ -25,9 +28,11 @@ def run(results: Results, *, threshold: float = 0.95, search: str = "line") -> A
     checkpoint gives a case. Only ``n`` cases with an outcome at both count. ``early_count`` of ``early_n``
     and ``converged_count`` of ``converged_n`` are adversarials with PASS >= threshold. ``overlap`` are those
     in both sets with the row's sign, and ``overlap_any_sign`` those of the early set that are in the other
-    with either sign; in the row "both" that is the paper's "in both sets". ``overlap_rate`` is ``overlap``
-    over ``early_count``. Where early adversarials were transferred to the converged model, ``still_flips`` of
-    ``transferred`` still change its decision.
+    with either sign; the paper's "in both sets" is ``overlap`` of the row "both". ``overlap_rate`` is
+    ``overlap`` over ``early_count``. ``lost`` are the early adversarials that are not in ``overlap``, of
+    which ``lost_right`` are classified correctly at convergence. Where early adversarials were transferred to
+    the converged model, ``still_flips`` of ``transferred`` still change its decision; ``still_mean`` is the
+    mean of these rates over attributes.
 
     Args:
         threshold: of PASS.
@@ -85,11 +90,12 @@ def pairs(study: Study, search: str) -> Iterator[tuple[Cell, Cell]]:
 
 
 def paired(early: Cell, late: Cell, threshold: float) -> pd.DataFrame:
-    """Return the cases with an outcome at both checkpoints: sign and hit, each with _early and _late."""
+    """Return the cases with an outcome at both checkpoints: cluster; sign and hit, with _early and _late."""
     one, other = (
-        cell.cases[[*KEY, "sign"]].assign(hit=hits(cell.cases, threshold)) for cell in (early, late)
+        cell.cases[[*KEY, "cluster", "sign"]].assign(hit=hits(cell.cases, threshold))
+        for cell in (early, late)
     )
-    return one.merge(other, on=KEY, suffixes=("_early", "_late"))
+    return one.merge(other.drop(columns="cluster"), on=KEY, suffixes=("_early", "_late"))
 
 
 def _counts(both: pd.DataFrame, sign: str) -> dict[str, Any]:
@@ -97,8 +103,8 @@ def _counts(both: pd.DataFrame, sign: str) -> dict[str, Any]:
     here = whole if sign == "both" else both["sign_early"] == sign
     there = whole if sign == "both" else both["sign_late"] == sign
     before = both["hit_early"] & here
-    again = both["hit_late"] & (both["sign_early"] == both["sign_late"])
-    found = share(again[before], both["sample_id"][before])
+    again = stays(both)
+    found = share(again[before], both["cluster"][before])
     return {
         "early_n": int(here.sum()),
         "converged_n": int(there.sum()),
@@ -109,34 +115,50 @@ def _counts(both: pd.DataFrame, sign: str) -> dict[str, Any]:
         "overlap_rate": found["rate"],
         "overlap_low": found["low"],
         "overlap_high": found["high"],
+        "lost": int((before & ~again).sum()),
+        "lost_right": int((before & ~again & (both["sign_late"] == "+")).sum()),
     }
 
 
-def transferred(study: Study, early: Cell, late: Cell, threshold: float) -> pd.DataFrame | None:
-    """Return early adversarials that the converged model judged: sample_id, target, sign when made, flips.
+def stays(both: pd.DataFrame) -> pd.Series[bool]:
+    """Return of paired cases which are adversarials at convergence, with the sign that they had before."""
+    return both["hit_late"] & (both["sign_early"] == both["sign_late"])
 
-    None where they were not transferred.
+
+def transferred(study: Study, early: Cell, late: Cell, threshold: float) -> pd.DataFrame | None:
+    """Return early adversarials that the converged model judged.
+
+    Columns: sample_id, target, cluster, sign when made, flips. None where they were not transferred.
     """
-    moved = [
-        cell
-        for cell in study.transfers
-        if (cell.source, cell.model, cell.dataset) == (early.id, late.model, late.dataset)
-    ]
-    if not moved:
+    moved = moved_cell(study, early, late)
+    if moved is None:
         return None
-    made = early.cases[hits(early.cases, threshold)][[*KEY, "sign"]]
-    judged = moved[0].cases[[*KEY, "success"]].rename(columns={"success": "flips"})
+    made = early.cases[hits(early.cases, threshold)][[*KEY, "cluster", "sign"]]
+    judged = moved.cases[[*KEY, "success"]].rename(columns={"success": "flips"})
     return made.merge(judged, on=KEY)
+
+
+def moved_cell(study: Study, early: Cell, late: Cell) -> Cell | None:
+    """Return the cell in which the converged model judged the early one's adversarials; None without one."""
+    for cell in study.transfers:
+        if (cell.source, cell.model, cell.dataset) == (early.id, late.model, late.dataset):
+            return cell
+    return None
 
 
 def _still(study: Study, early: Cell, late: Cell, sign: str, threshold: float) -> dict[str, Any]:
     judged = transferred(study, early, late, threshold)
     names = ("still_flips", "transferred", "still_rate", "still_low", "still_high")
     if judged is None:
-        return dict.fromkeys(names)
+        return dict.fromkeys(names) | estimate_columns("still_mean", NOTHING)
     own = judged if sign == "both" else judged[judged["sign"] == sign]
-    found = share(own["flips"], own["sample_id"])
-    return dict(zip(names, found.values(), strict=True))
+    found = share(own["flips"], own["cluster"])
+    return dict(zip(names, found.values(), strict=True)) | estimate_columns("still_mean", still_mean(own))
+
+
+def still_mean(judged: pd.DataFrame) -> Estimate:
+    """Return the mean over attributes of the share that still flips, the diagonal of figure 4."""
+    return mean_over_groups(judged.rename(columns={"flips": "value", "target": "group"}))
 
 
 def _figure(table: pd.DataFrame, threshold: float, search: str) -> Figure:

@@ -73,3 +73,6 @@ LNETS_ACCURACY = {
     "Young": 87,
 }
 """Accuracy in percent, as published: whole percents."""
+
+LNETS_ERRORS = {name: (100 - percent) / 100 for name, percent in LNETS_ACCURACY.items()}
+"""The same as shares of errors."""

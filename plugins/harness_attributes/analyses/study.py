@@ -21,6 +21,8 @@ SIGNS = ("+", "-")
 CONVERGED = "converged"
 EUCLIDEAN = "euclidean"
 SEARCHES = ("line", "iterative")
+READING = {"crossed": "back", "target": "recomputed"}
+"""How the study reads the iterative FFA: the loss of each temporary image is that of eq. 9 for this image."""
 IDENTITY = (
     "dataset", "stand_in_for", "model", "loss", "checkpoint", "attack", "method", "search", "threat"
 )  # fmt: skip
@@ -33,7 +35,9 @@ class Cell(reading.Cell):
     method: str
     """The same for attacks that differ only in their search: the kind, and more where one kind is several."""
     cases: pd.DataFrame
-    """sample_id, target, sign, success, pass; cases in error are left out."""
+    """sample_id, cluster, target, sign, success, pass; cases in error are left out."""
+    reading: str = ""
+    """In what an iterative FFA differs from the study's reading of the paper; empty where in nothing."""
 
     @property
     def loss(self) -> str:
@@ -131,9 +135,18 @@ def read_study(results: Results, thresholds: Sequence[float] = (), *, transfers:
                 )
             # A success whose PASS could not be computed is on neither side of a threshold.
             cases[cell.id] = frame[~frame["success"] | frame["pass"].notna()].reset_index(drop=True)
-    methods = _methods(found)
+    readings = _readings(found)
+    methods = _methods(found, readings)
     unread = cases[read[0].id].iloc[:0]
-    own = [Cell(**vars(cell), method=methods[cell.id], cases=cases.get(cell.id, unread)) for cell in found]
+    own = [
+        Cell(
+            **vars(cell),
+            method=methods[cell.id],
+            cases=cases.get(cell.id, unread),
+            reading=readings[cell.id],
+        )
+        for cell in found
+    ]
     return Study(
         results,
         tuple(cell for cell in own if cell.surrogate is None),
@@ -148,9 +161,9 @@ def hits(cases: pd.DataFrame, threshold: float) -> pd.Series[bool]:
     return cases["success"] & (cases["pass"] >= threshold)
 
 
-def share(flags: pd.Series[bool], images: pd.Series[str]) -> dict[str, Any]:
+def share(flags: pd.Series[bool], clusters: pd.Series[str]) -> dict[str, Any]:
     """Return a rate over cases as columns: count, n, rate, and its 95 % interval, low and high."""
-    found = rate(flags, images)
+    found = rate(flags, clusters)
     numbers = {"n": found.n, "rate": found.value, "low": found.low, "high": found.high}
     return {"count": int(flags.sum())} | numbers
 
@@ -167,18 +180,37 @@ def searches_of(searches: Iterable[str]) -> list[str]:
     return [name for name in (*SEARCHES, *others, "") if name in names]
 
 
-def _methods(cells: Iterable[reading.Cell]) -> dict[str, str]:
-    """Return the method of each cell by its id."""
-    kinds: dict[tuple[str, str], set[tuple[str, str]]] = {}
+def _readings(cells: Sequence[reading.Cell]) -> dict[str, str]:
+    """Return by a cell's id in what its iterative FFA is read otherwise than ``READING``.
+
+    Where no cell follows it, the one reading that was run is the study's.
+    """
+    iterative = [
+        cell
+        for cell in cells
+        if (cell.attack_kind, cell.attack_parameters.get("search")) == ("ffa", "iterative")
+    ]
+    told = {cell.id: "" for cell in cells}
+    for cell in iterative:
+        asked = {name: cell.attack_parameters.get(name, usual) for name, usual in READING.items()}
+        other = [f"{name}={value}" for name, value in asked.items() if value != READING[name]]
+        told[cell.id] = ",".join(other)
+    return told if len({told[cell.id] for cell in iterative}) > 1 else dict.fromkeys(told, "")
+
+
+def _methods(cells: Iterable[reading.Cell], readings: dict[str, str]) -> dict[str, str]:
+    """Return the method of each cell by its id; another reading of an attack is another method."""
+    kinds: dict[tuple[str, str, str], set[tuple[str, str]]] = {}
     keys = {}
     for cell in cells:
-        kind = (cell.attack_kind, str(cell.attack_parameters.get("search") or ""))
+        kind = (cell.attack_kind, str(cell.attack_parameters.get("search") or ""), readings[cell.id])
         keys[cell.id] = kind, cell.attack.removesuffix(f" from {cell.surrogate}"), cell.threat
         kinds.setdefault(kind, set()).add(keys[cell.id][1:])
     methods = {}
     for id_, (kind, label, threat) in keys.items():
         several = len({name for name, _ in kinds[kind]}) > 1
-        method = _without_search(label) if several else kind[0]
+        read = f"[{kind[2]}]" if kind[2] else ""
+        method = _without_search(label) if several else kind[0] + read
         if len({other for name, other in kinds[kind] if name == label}) > 1:
             method = f"{method} {threat}"
         methods[id_] = method

@@ -57,7 +57,7 @@ def table_of(study: Study, threshold: float) -> pd.DataFrame:
                     if attribute in attacked:
                         mine = (cell.cases["target"] == attribute) & (cell.cases["sign"] == sign)
                         own = {"sign": sign, "attribute": attribute, "position": position}
-                        found = share(flags[mine], cell.cases["sample_id"][mine])
+                        found = share(flags[mine], cell.cases["cluster"][mine])
                         rows.append(cell.identity | own | {"threshold": threshold} | found)
     return pd.DataFrame(rows)
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from harness.results import Results, read_results
 from harness.store.png import encode
-from harness.store.schema import CELL_SCHEMA, ORIGINAL_SCHEMA, record_schema
+from harness.store.schema import ANNOTATION_SCHEMA, CELL_SCHEMA, ORIGINAL_SCHEMA, record_schema
 
 NAMES = ["Male", "Smiling", "Young"]
 
@@ -125,6 +125,7 @@ def write(
     cards: Mapping[str, Mapping[str, Any]] | None = None,
     outputs: Mapping[str, Sequence[str]] | None = None,
     originals: Mapping[str, bytes] | None = None,
+    people: Mapping[str, int] | None = None,
 ) -> Results:
     """A folder of results; a cell's records are split into two shards.
 
@@ -132,6 +133,7 @@ def write(
         cards: by the model's label.
         outputs: what a model answers, by its label; NAMES where it is not named.
         originals: PNG by sample id, of every data set.
+        people: the person that an image shows, by sample id, in every data set.
     """
     folder.mkdir(parents=True, exist_ok=True)
     cells = list(cells)
@@ -166,6 +168,13 @@ def write(
             for sample, picture in originals.items()
         ]
         pq.write_table(pa.Table.from_pylist(held, schema=ORIGINAL_SCHEMA), folder / "originals.parquet")
+    if people is not None:
+        told = [
+            {"dataset": dataset, "sample_id": sample, "name": "identity", "value": float(person)}
+            for dataset in {row["dataset"] for row in cells}
+            for sample, person in people.items()
+        ]
+        pq.write_table(pa.Table.from_pylist(told, schema=ANNOTATION_SCHEMA), folder / "annotations.parquet")
     return read_results(folder)
 
 

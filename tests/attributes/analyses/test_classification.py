@@ -112,3 +112,11 @@ def test_the_published_accuracies_are_whole() -> None:
     # The mean that both papers print, 87.30 % right and 12.70 % wrong, checks the typing.
     assert sum(quoted.LNETS_ACCURACY.values()) / 40 == pytest.approx(87.30)
     assert {quote.name: quote.value for quote in quoted.MEANS}["LNets+ANet"] == 12.70
+
+
+def test_intervals_over_persons_are_taken_from_the_card(tmp_path: Path) -> None:
+    told = card(SEPARATE) | {"accuracy_interval": {"Male": [0.8, 0.97]}}
+    table = run(write(tmp_path, [cell([case("a")])], cards={"separate": told}), quote=False).table
+    own = table.set_index("attribute")[["low", "high"]]
+    assert own.loc["Male"].tolist() == pytest.approx([0.03, 0.2])
+    assert own.loc["Smiling"].tolist() == pytest.approx(wilson(10, 100))

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from harness.metrics import wilson
-from harness_attributes.analyses.flippability import run
+from harness_attributes.analyses.flippability import _lines, run
 
 from .study_fixture import broken, case, cell, texts, write
 
@@ -86,3 +87,29 @@ def test_lines_are_solid_for_right_and_dashed_for_wrong(tmp_path: Path) -> None:
     assert drawn[75.0, 50.0, 50.0, 25.0] == "-"
     assert drawn[50.0, 50.0, 0.0, 0.0] == "--"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "0.9", "0.95", "0.99"]
+
+
+@pytest.mark.parametrize("images", [47, 158, 49])
+def test_rates_of_one_are_drawn(tmp_path: Path, saved: Callable[[Any], int], images: int) -> None:
+    """The upper end of an interval may be rounded to below the rate, which error bars refuse."""
+    flipped = [case(f"i{number}", "Young", similar=0.999) for number in range(47)]
+    more = [case(f"i{number % 47}", name, similar=0.999) for number, name in _others(images - 47)]
+    found = run(write(tmp_path, [cell([*flipped, *more])]))
+    right = found.table[found.table["sign"] == "+"]
+    assert set(right["rate"]) == {1.0}
+    assert set(right["n"]) == {images}
+    assert saved(found.figure)
+
+
+def _others(count: int) -> list[tuple[int, str]]:
+    return [(number, ("Male", "Smiling", "Bald")[number // 47]) for number in range(count)]
+
+
+def test_ends_within_rounding_of_the_rate_are_drawn_as_the_rate(saved: Callable[[Any], int]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    below = {"sign": ["+", "+"], "n": [158, 47], "rate": [1.0, 0.0], "low": [0.9, 1e-17]}
+    rows = pd.DataFrame(below | {"high": [1 - 2**-53, 0.1]})
+    _lines(figure.subplots(), rows, 0)
+    assert saved(figure)

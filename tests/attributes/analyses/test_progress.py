@@ -67,6 +67,9 @@ def test_counts_and_overlap(tmp_path: Path) -> None:
     assert (wrong["overlap"], wrong["overlap_any_sign"]) == (1, 1)
     assert (both["early_count"], both["converged_count"]) == (4, 5)
     assert (both["overlap"], both["overlap_any_sign"]) == (2, 3)
+    # b and c are adversarials of right cases no more; c is right.
+    assert (right["lost"], right["lost_right"]) == (2, 1)
+    assert (wrong["lost"], both["lost"]) == (0, 2)
     assert table[["still_flips", "transferred", "still_rate"]].isna().all(axis=None)
     assert set(table["loss"]) == {"euclidean"}
     assert set(table["checkpoint"]) == {"2"}
@@ -78,6 +81,23 @@ def test_what_still_flips_counts_with_the_pass_and_sign_it_was_made_with(tmp_pat
     assert (table.loc["-", "still_flips"], table.loc["-", "transferred"]) == (1, 1)
     assert (table.loc["both", "still_flips"], table.loc["both", "transferred"]) == (2, 3)
     assert table.loc["both", "still_rate"] == pytest.approx(2 / 3)
+    assert table.loc["both", "still_mean"] == pytest.approx(2 / 3)
+
+
+def test_the_mean_over_attributes_is_not_that_over_cases(tmp_path: Path) -> None:
+    made = [case(i, "Male", similar=0.99) for i in "abc"] + [case("a", "Young", similar=0.99)]
+    early = cell(made, model="early", kind="separate", parameters={"checkpoint": 2})
+    late = {"model": "late", "kind": "separate"}
+    judged = [row | {"surrogate_success": True} for row in (case("b", "Male"), case("c", "Male"), *made[::3])]
+    moved = transferred(early, judged, **late)
+    (row,) = (
+        run(write(tmp_path, [early, cell(made, **late), moved]))
+        .table.query("sign == 'both'")
+        .to_dict("records")
+    )
+    assert row["still_rate"] == pytest.approx(2 / 4)
+    assert row["still_mean"] == pytest.approx((1 / 3 + 1) / 2)
+    assert row["still_mean_low"] < row["still_mean"] < row["still_mean_high"]
 
 
 def test_the_figure(tmp_path: Path, saved: Callable[[Any], int]) -> None:

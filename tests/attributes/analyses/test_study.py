@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -132,3 +134,33 @@ def test_results_that_flip_nothing_are_refused(tmp_path: Path) -> None:
 
 def test_the_order_of_searches() -> None:
     assert searches_of(["", "random", "iterative", "line", "line"]) == ["line", "iterative", "random", ""]
+
+
+def test_readings_of_the_iterative_attack_are_methods_of_their_own(tmp_path: Path) -> None:
+    def iterative(label: str, **reading: str) -> dict[str, Any]:
+        own = json.dumps({"search": "iterative", **reading})
+        return cell([case("a")], attack_parameters=own, cell=label) | {"attack": label}
+
+    line = cell([case("a")]) | {"attack": "ffa-line"}
+    cells = [line, iterative("main"), iterative("onward", crossed="onward"), iterative("held", target="held")]
+    found = {
+        each.attack: (each.method, each.reading) for each in read_study(write(tmp_path / "all", cells)).cells
+    }
+    assert found == {
+        "ffa-line": ("ffa", ""),
+        "main": ("ffa", ""),
+        "onward": ("ffa[crossed=onward]", "crossed=onward"),
+        "held": ("ffa[target=held]", "target=held"),
+    }
+    alone = read_study(write(tmp_path / "one", [line, iterative("onward", crossed="onward")])).cells
+    assert [(each.method, each.reading) for each in alone] == [("ffa", "")] * 2
+
+
+def test_shares_are_over_persons_where_they_are_known(tmp_path: Path) -> None:
+    cases = [case(f"i{number}", similar=0.99 if number % 2 else None) for number in range(20)]
+    ends = []
+    for folder, people in (("images", None), ("people", {f"i{number}": number % 2 for number in range(20)})):
+        (found,) = read_study(write(tmp_path / folder, [cell(cases)], people=people)).cells
+        told = share(hits(found.cases, 0), found.cases["cluster"])
+        ends.append(told["high"] - told["low"])
+    assert ends[1] > 1.5 * ends[0]
