@@ -99,7 +99,7 @@ def _log_density(edges: Floats, pairs: Counts, counts: Counts) -> Floats:
 
 
 def _prior() -> Floats:
-    weights = np.gradient(np.log(CORRELATIONS + SMALL))
+    weights: Floats = np.gradient(np.log(CORRELATIONS + SMALL))
     weights *= (1 - INDEPENDENT) / weights.sum()
     weights[0] += INDEPENDENT
     return weights

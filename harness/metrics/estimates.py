@@ -141,7 +141,8 @@ def mean(values: npt.ArrayLike, clusters: Labels | None = None) -> Estimate:
     if count < FEWEST:
         return Estimate(value, None, None, n)
     if count < MANY:
-        half = student_half(np.bincount(codes, weights=numbers - value), n)
+        residuals: npt.NDArray[np.float64] = np.bincount(codes, weights=numbers - value)
+        half = student_half(residuals, n)
         return Estimate(value, value - half, value + half, n)
     groups = min(count, GROUPS)
     if count > GROUPS:

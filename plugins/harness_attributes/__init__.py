@@ -79,6 +79,7 @@ def harness_models() -> list[ModelSpec]:
         ),
         ModelSpec(
             name="majority",
+            traits=frozenset({"constant"}),
             summary="the trivial classifier: each attribute's more frequent value in the training set",
             source="Rozsa et al., Fig. 2, Trivial",
             build="harness_attributes.majority:build",
