@@ -94,7 +94,7 @@ def standing(better: Matrix) -> tuple[list[int], list[bool]]:
     np.fill_diagonal(above, False)
     alike = ~(above | above.T)
     np.fill_diagonal(alike, False)
-    return [1 + int(count) for count in above.sum(axis=0)], [bool(tie) for tie in alike.any(axis=1)]
+    return [1 + int(count) for count in above.sum(axis=0)], [any(others) for others in alike.tolist()]
 
 
 def rank(rows: Sequence[Scores], codebook: Codebook) -> tuple[list[int], list[bool]]:

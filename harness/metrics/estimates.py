@@ -141,8 +141,7 @@ def mean(values: npt.ArrayLike, clusters: Labels | None = None) -> Estimate:
     if count < FEWEST:
         return Estimate(value, None, None, n)
     if count < MANY:
-        residuals: npt.NDArray[np.float64] = np.bincount(codes, weights=numbers - value)
-        half = student_half(residuals, n)
+        half = student_half(np.bincount(codes, weights=numbers - value).astype(np.float64), n)
         return Estimate(value, value - half, value + half, n)
     groups = min(count, GROUPS)
     if count > GROUPS:

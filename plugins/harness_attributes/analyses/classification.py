@@ -93,6 +93,8 @@ def _row(
 ) -> dict[str, Any]:
     """Return a row; ``right`` is the interval of the accuracy where the card tells it."""
     n = known.get("n")
+    low: float | None
+    high: float | None
     if right:
         low, high = (1 - end for end in reversed(right))
     else:

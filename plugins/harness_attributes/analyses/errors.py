@@ -75,10 +75,10 @@ def scored(results: Results, dataset: str) -> list[Scored]:
 def _below_trivial(card: Mapping[str, Any], errors: Mapping[str, float]) -> dict[str, Estimate]:
     trivial = errors_of(card, "majority_by_attribute")
     ends = card.get("above_majority_interval") or {}
-    return {
-        name: Estimate(
-            trivial[name] - error, *(ends.get(name) or (None, None)), int(card.get("scored_images") or 0)
-        )
-        for name, error in errors.items()
-        if name in trivial
-    }
+    n = int(card.get("scored_images") or 0)
+    found = {}
+    for name, error in errors.items():
+        if name in trivial:
+            low, high = ends.get(name) or (None, None)
+            found[name] = Estimate(trivial[name] - error, low, high, n)
+    return found

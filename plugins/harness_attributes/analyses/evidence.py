@@ -124,9 +124,9 @@ class Evidence:
         """
         both = joined(one[0], other[0])
         both = both[(both["sign_x"] == one[1]) & (both["sign_y"] == other[1])]
-        flags = [first_hit(both, side, threshold) for side in ("x", "y")]
-        first, second = (rate(own, both["cluster"]) for own in flags)
-        gain = difference(*flags, both["cluster"])
+        one_hit, other_hit = (first_hit(both, side, threshold) for side in ("x", "y"))
+        first, second = (rate(own, both["cluster"]) for own in (one_hit, other_hit))
+        gain = difference(one_hit, other_hit, both["cluster"])
         same, *names = _apart(one, other, threshold)
         what = f"{same}, {len(both):,} cases"
         return larger(first, second, gain, what, names=(names[0], names[1]), used=(one[0], other[0]))

@@ -54,13 +54,15 @@ class Flips:
         other = np.array(self.networks, object)[None, :] != self.cases["target"].to_numpy(object)[:, None]
         asked = other.sum(1)  # (N,)
         shares = (self.changed & other).sum(1) / np.maximum(asked, 1)
-        return self._frame(shares)[asked > 0]
+        found: pd.DataFrame = self._frame(shares)[asked > 0]
+        return found
 
     @property
     def own(self) -> pd.DataFrame:
         """Return of each adversarial whether it changes the attribute that it was made for, as ``others``."""
         same = np.array(self.networks, object)[None, :] == self.cases["target"].to_numpy(object)[:, None]
-        return self._frame((self.changed & same).any(1).astype(float))[same.any(1)]
+        found: pd.DataFrame = self._frame((self.changed & same).any(1).astype(float))[same.any(1)]
+        return found
 
     def _frame(self, values: npt.NDArray[np.float64]) -> pd.DataFrame:
         return pd.DataFrame(
