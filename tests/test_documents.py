@@ -7,8 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from harness.analysis.claims import FAILS, HOLDS, OPEN
 from harness.catalog import catalog
 from harness.cli import VERBS, parser
 from harness.manifest import read_suite
@@ -153,3 +155,27 @@ def test_links_lead_somewhere() -> None:
         prose = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)#:]+)\)", prose):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+STUDIES = {
+    "Rozsa et al.": "facial-attributes-subset-claims.csv",
+    "Richardson and Weiss": "bayes-optimal-subset-claims.csv",
+}
+
+
+def test_the_tally_of_verdicts_is_that_of_the_committed_claims() -> None:
+    for study, file in STUDIES.items():
+        counts = pd.read_csv(ROOT / "results/reference" / file)["verdict"].value_counts()
+        hold, fail, open_ = (int(counts.get(name, 0)) for name in (HOLDS, FAILS, OPEN))
+        sentence = f"{study}: {hold} hold, {fail} do not, {open_} cannot be judged"
+        for page in ("README.md", "docs/papers.md"):
+            assert sentence in " ".join((ROOT / page).read_text(encoding="utf-8").split()), page
+
+
+def test_ratios_on_the_page_of_papers_are_those_of_the_committed_claims() -> None:
+    page = (ROOT / "docs/papers.md").read_text(encoding="utf-8").partition("Richardson and Weiss")[2]
+    table = pd.read_csv(ROOT / "results/reference/bayes-optimal-subset-claims.csv")
+    known = "; ".join(table["ours"].dropna())
+    ratios = re.findall(r"\d\.\d\d / \d\.\d\d = \d\.\d\d", page)
+    assert len(ratios) > 20
+    assert [ratio for ratio in ratios if f"L2 {ratio} " not in known] == []

@@ -177,8 +177,8 @@ def test_a_wide_kernel_is_nearly_linear(tmp_path: Path, l2: float, errors: int, 
 def test_few_levels_where_l2_is_small_and_many_where_it_is_large(
     tmp_path: Path, l2: float, change: int, answer: str | None
 ) -> None:
-    made = [case(f"i{n}", l2, adversarial=picture(100 + change)) for n in range(4)]
-    kept = {f"i{n}": picture(100) for n in range(4)}
+    made = [case(f"i{n}", l2, adversarial=picture(100 + change)) for n in range(6)]
+    kept = {f"i{n}": picture(100) for n in range(6)}
     row = judged(tmp_path / "0", [cell(made)], originals=kept)[FEW_LEVELS]
     assert (row["verdict"], row["comparisons"]) == ((answer, 1) if answer else (OPEN, 0))
     digits = cell(made, pair=["0", "6"])
@@ -199,7 +199,7 @@ def test_accuracies_of_real_images_as_published(tmp_path: Path, errors: int, ans
     people = {"real[Smiling]": {f"i{n:03}": n // 10 for n in range(N)}}
     row = judged(tmp_path / "1", cells, cards=cards, people=people)[PUBLISHED]
     assert "attacked images, n = 200" in row["ours"]
-    assert row["verdict"] == (FAILS if errors == 2 else OPEN)
+    assert row["verdict"] == OPEN
 
 
 @pytest.mark.parametrize(("errors", "answer"), [(4, HOLDS), (10, OPEN), (40, FAILS)])

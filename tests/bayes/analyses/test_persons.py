@@ -23,7 +23,7 @@ from harness_bayes.analyses.study import read_study
 
 from .two_class_fixture import case, cases, cell, picture, write
 
-PERSONS, EACH = 12, 8
+PERSONS, EACH = 32, 8
 NAMES = [f"i{n:03}" for n in range(PERSONS * EACH)]
 PERSON = np.repeat(np.arange(PERSONS), EACH)
 

@@ -138,6 +138,8 @@ def test_a_folder_in_the_making_gives_what_it_has(tmp_path: Path) -> None:
     for name in NAMES:
         table = results.analysis(name)
         numbers = table.select_dtypes("number")
+        # few images leave a number without interval, which is no lack
+        numbers = numbers[[column for column in numbers if not str(column).endswith(("_low", "_high"))]]
         reasons = [
             column for column in table if str(column).endswith("reason") or column in ("detail", "setting")
         ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from harness.errors import HarnessError
 from harness_bayes.analyses import capacity, l2_by_model, training_data, two_class_accuracy
@@ -145,7 +147,8 @@ def test_training_data_in_pairs(tmp_path: Path, saved: Callable[[Any], int]) -> 
     )
     assert cnn["difference"] == pytest.approx(0.2)
     # paired: two of ten images went wrong, none the other way
-    assert cnn["difference_low"] == pytest.approx(0.0)
+    half = student.ppf(0.975, 9) * sqrt(0.2 * 0.8 / 9)
+    assert cnn["difference_low"] == pytest.approx(0.2 - half)
     assert (cnn["mean_l2_real"], cnn["n_l2_real"]) == (pytest.approx(0.5), 9)
     assert (cnn["mean_l2_symmetric"], cnn["n_l2_symmetric"]) == (pytest.approx(0.4), 7)
     assert (cnn["published_real"], cnn["published_symmetric"]) == (0.895, 0.856)
