@@ -121,7 +121,7 @@ def fit(
             context.report(training.epoch / last, f"continues after epoch {training.epoch}/{last}")
         while training.epoch < last and training.waited != recipe.patience:
             _train_epoch(training, losses, rows, last, context.report)
-            if validation is not None and training.epoch >= min(EARLIEST, recipe.epochs):
+            if validation is not None and training.epoch >= EARLIEST:
                 _validate(training, losses, validation)
             if state is not None and kept:
                 keep(state, training)

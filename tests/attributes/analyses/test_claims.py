@@ -123,8 +123,10 @@ def test_another_reading_of_the_iterative_attack_is_not_the_papers(tmp_path: Pat
     line = cell(cases(10, similar=0.995)) | {"attack": "ffa-line"}
     main, other = iterative("main", 30), iterative("other", 2, crossed="onward")
     held = iterative("held", 1, target="held")
-    row = judged(tmp_path / "all", [line, other, main, held])[NAMES["iterative_more"]]
+    found = judged(tmp_path / "all", [line, other, main, held])
+    row = found[NAMES["iterative_more"]]
     assert (row["verdict"], row["comparisons"]) == (HOLDS, 4)
+    assert found[NAMES["some_cannot"]]["comparisons"] == 2
     # A suite that runs one reading alone has chosen it.
     row = judged(tmp_path / "one", [line, other])[NAMES["iterative_more"]]
     assert (row["verdict"], row["comparisons"]) == (FAILS, 4)
