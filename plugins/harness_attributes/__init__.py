@@ -50,6 +50,11 @@ def training_passes(parameters: Mapping[str, Any]) -> float:
     return epochs if checkpoint == "converged" else min(epochs, float(checkpoint))
 
 
+def _patient(parameters: Mapping[str, Any]) -> bool:
+    """Say whether the second revision trains otherwise: patience keeps no state before the second epoch."""
+    return parameters["patience"] is not None
+
+
 @hookimpl
 def harness_models() -> list[ModelSpec]:
     """Return the models of this plugin."""
@@ -61,6 +66,7 @@ def harness_models() -> list[ModelSpec]:
             build="harness_attributes.separate:build",
             train="harness_attributes.separate:train",
             revision=2,
+            revised=_patient,
             head="attributes",
             presets={"quick": {}, "paper": PAPER},
             training_passes=training_passes,
@@ -74,6 +80,7 @@ def harness_models() -> list[ModelSpec]:
             build="harness_attributes.moon:build",
             train="harness_attributes.moon:train",
             revision=2,
+            revised=_patient,
             head="attributes",
             presets={"quick": {}, "paper": PAPER},
             training_passes=training_passes,

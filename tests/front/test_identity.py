@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.catalog import Entry, Plugin
+from harness.catalog import Entry, Plugin, catalog
 from harness.specs import AttackSpec
 
 PLUGIN = Plugin("mine", "mine", "1")
@@ -24,3 +24,32 @@ def test_a_revision_may_change_the_meaning_of_some_parameters_alone() -> None:
     after = Entry(spec, PLUGIN)
     assert after.identity({"kappa": 0.0}) == before.identity({"kappa": 0.0})
     assert after.identity({"kappa": 0.5}) != before.identity({"kappa": 0.5})
+
+
+def test_patience_alone_has_another_meaning_since_the_second_revision_of_attribute_networks() -> None:
+    for name in ("moon", "separate"):
+        entry = catalog().models[name]
+        known = {key: value.default for key, value in entry.parameters().items()}
+        assert " r1" in entry.identity({**known, "patience": None})[1]
+        assert " r2" in entry.identity({**known, "patience": 2})[1]
+
+
+def test_confidence_alone_has_another_meaning_since_the_second_revision_of_cw() -> None:
+    entry = catalog().attacks["cw-l2"]
+    known = {key: value.default for key, value in entry.parameters().items()}
+    assert " r1" in entry.identity(known)[1]
+    assert " r2" in entry.identity({**known, "confidence": 0.5})[1]
+
+
+def test_what_was_done_before_is_what_is_done_by_default() -> None:
+    for section in ("attacks", "models", "datasets"):
+        for name, entry in catalog().section(section).items():
+            if not entry.spec.later:
+                continue
+            known = entry.parameters()
+            shared = entry.spec.later.keys() & known.keys()
+            if entry.plugin.name == "attacks":
+                assert shared == entry.spec.later.keys(), name
+            assert {key: known[key].default for key in shared} == {
+                key: entry.spec.later[key] for key in shared
+            }, name
