@@ -10,21 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from harness.metrics.estimates import student_half
 from harness.metrics.outcomes import Codebook, Flags, Keys, Outcomes
+from harness.metrics.paired import difference
 
 CLEAN, WORST_CASE = "clean", "worst-case"
 """The attack of the row without attack, and that of the pointwise worst case over attacks."""
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.bool_]
-
-RESERVE = 3
-"""By how many clusters of average weight the squares of a difference are increased.
-
-Without, five clusters that happen to agree would leave no doubt. With three, six agreeing clusters are the
-fewest that decide, as in an exact two-sided sign test at 5 %.
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,20 +58,13 @@ def clearly_better(one: Scores, other: Scores, codebook: Codebook) -> bool:
     The difference is paired, case by case, and open cases are counted against the one. Its 95 % interval,
     Student's t over clusters, has to lie above 0.
     """
-    if one.keys.size == other.keys.size and np.array_equal(one.keys, other.keys):
-        keys, difference = one.keys, one.least - other.most
+    if np.array_equal(one.keys, other.keys):
+        keys, least, most = one.keys, one.least, other.most
     else:
         keys, here, there = np.intersect1d(one.keys, other.keys, assume_unique=True, return_indices=True)
-        difference = one.least[here] - other.most[there]
-    mean = float(difference.mean()) if keys.size else 0.0
-    if mean <= 0:
-        return False
-    _, at, sizes = np.unique(codebook.clusters(keys), return_inverse=True, return_counts=True)
-    if sizes.size < 2:
-        return False
-    sums = np.bincount(at, weights=difference)
-    reserve = RESERVE * float(np.mean(sums[sums != 0] ** 2))
-    return mean > student_half(sums - mean * sizes, keys.size, reserve)
+        least, most = one.least[here], other.most[there]
+    low = difference(least, most, codebook.clusters(keys)).low
+    return low is not None and low > 0
 
 
 def standing(better: Matrix) -> tuple[list[int], list[bool]]:

@@ -103,7 +103,7 @@ def rate(hits: npt.ArrayLike, clusters: Labels | None = None) -> Estimate:
     if n == 0:
         return NOTHING
     successes = int(np.count_nonzero(flags))
-    low, high = wilson(successes, n) if clusters is None else _clustered(flags, _codes(clusters))
+    low, high = wilson(successes, n) if clusters is None else _clustered(flags, codes_of(clusters))
     return Estimate(successes / n, low, high, n)
 
 
@@ -135,7 +135,7 @@ def mean(values: npt.ArrayLike, clusters: Labels | None = None) -> Estimate:
         return NOTHING
     value = float(numbers.mean())
     codes = (
-        np.arange(n) if clusters is None else np.unique(_codes(clusters)[measured], return_inverse=True)[1]
+        np.arange(n) if clusters is None else np.unique(codes_of(clusters)[measured], return_inverse=True)[1]
     )
     count = int(codes.max()) + 1
     if count < FEWEST:
@@ -168,7 +168,7 @@ def student_half(residuals: npt.NDArray[np.float64], n: int, reserve: float = 0.
     return float(stdtrit(count - 1, 0.975)) * sqrt(count / (count - 1) * squares) / n
 
 
-def _codes(clusters: Labels) -> Codes:
+def codes_of(clusters: Labels) -> Codes:
     """Return codes from 0 in the order in which labels are met, so that a bootstrap depends on no names."""
     labels: npt.NDArray[Any] = np.asarray(clusters)
     if labels.dtype.kind in "iu":

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.estimates import BOOTSTRAP_SEED, GROUPS, NOTHING, RESAMPLES, Estimate, Labels, mean
+from harness.metrics.estimates import (
+    BOOTSTRAP_SEED,
+    FEWEST,
+    GROUPS,
+    NOTHING,
+    RESAMPLES,
+    Estimate,
+    Labels,
+    codes_of,
+    student_half,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,9 +28,32 @@ Floats = npt.NDArray[np.float64]
 TESTS = ("mean_first", "mean_second", "mean_difference", "low", "high", "t", "t_p", "wilcoxon", "wilcoxon_p")
 
 
-def difference(first: npt.ArrayLike, second: npt.ArrayLike, images: Labels | None = None) -> Estimate:
-    """Return the mean of first - second over the same cases, with a bootstrap over their images."""
-    return mean(np.asarray(first, np.float64) - np.asarray(second, np.float64), images)
+RESERVE = 3
+"""By how many clusters of average weight the squares of a difference are increased.
+
+Without, five clusters that happen to agree would leave no doubt. With three, six agreeing clusters are the
+fewest that decide, as in an exact two-sided sign test at 5 %.
+"""
+
+
+def difference(first: npt.ArrayLike, second: npt.ArrayLike, clusters: Labels | None = None) -> Estimate:
+    """Return the mean of first - second over the same cases, with Student's interval over clusters.
+
+    It is meant for flags and shares, of which few may differ. Fewer than 5 clusters have no interval.
+    """
+    apart = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    n = apart.size
+    if n == 0:
+        return NOTHING
+    value = float(apart.mean())
+    codes = np.arange(n) if clusters is None else codes_of(clusters)
+    _, at, sizes = np.unique(codes, return_inverse=True, return_counts=True)
+    if sizes.size < FEWEST:
+        return Estimate(value, None, None, n)
+    sums = np.bincount(at, weights=apart)
+    reserve = RESERVE * float(np.mean(sums[sums != 0] ** 2)) if sums.any() else 0.0
+    half = student_half(sums - value * sizes, n, reserve)
+    return Estimate(value, value - half, value + half, n)
 
 
 def ratio_of_means(

@@ -92,13 +92,35 @@ def test_a_ratio_of_few_and_of_many_cases() -> None:
     assert (found.low, found.value, found.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
-def test_a_difference_is_the_mean_of_differences_over_images() -> None:
-    rng = np.random.default_rng(0)
-    first, second = rng.random(30) < 0.7, rng.random(30) < 0.4
-    images = [f"i{number // 3}" for number in range(30)]
-    found = difference(first, second, np.array(images))
-    assert found == mean(first.astype(float) - second, np.repeat(np.arange(10), 3))
-    assert difference(first, first).value == 0.0
+def test_a_difference_is_paired_and_over_clusters() -> None:
+    first, second = np.array([1, 1, 0, 1, 1, 0, 1, 1]), np.array([0, 0, 0, 1, 0, 0, 0, 0])
+    found = difference(first, second, np.arange(8) // 4)
+    assert found == Estimate(5 / 8, None, None, 8)  # two clusters tell nothing
+    assert difference([], []) == NOTHING
+    same = difference([True] * 30, [True] * 30)
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("discordant", "clear"), [(4, False), (5, False), (6, True)])
+def test_six_cases_that_agree_decide(discordant: int, clear: bool) -> None:
+    """Of 22 clusters, as in a two-sided sign test: 5 of 5 have p = .06, 6 of 6 p = .03."""
+    found = difference(np.arange(22) < discordant, np.zeros(22))
+    assert found.low is not None
+    assert (found.low > 0) == clear
+
+
+def test_intervals_of_differences_cover() -> None:
+    """Flags of two models on 25 persons with four images each; few differ."""
+    rng = np.random.default_rng(5)
+    covered = 0
+    for _ in range(600):
+        ease = np.repeat(rng.random(25), 4)
+        first, second = (rng.random(100) < 0.9 * ease + shift for shift in (0.05, 0.0))
+        found = difference(first, second, np.repeat(np.arange(25), 4))
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 0.05 <= found.high
+    assert covered / 600 >= 0.93
 
 
 def test_newcombes_interval_is_the_published_example() -> None:
