@@ -451,5 +451,5 @@ def test_real_annotations(real: Dataset) -> None:
 def test_real_images(real: Dataset) -> None:
     rows = np.random.default_rng(0).permutation(len(real))[:64]
     images = real.images(rows)
-    assert images.std(axis=(1, 2, 3)).min() > 10  # grey levels: none is blank
+    assert images.std(axis=(1, 2, 3)).min() > 10  # 8-bit levels: none is blank
     assert np.array_equal(real.images(rows[::-1]), images[::-1])  # now from the cache

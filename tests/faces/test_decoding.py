@@ -67,7 +67,7 @@ def test_pixels_survive_png_exactly_and_jpeg_nearly(tmp_path: Path) -> None:
     png = decoded(tmp_path / "a.png", encoded(".png", rgb))
     assert np.array_equal(png, expected)
     jpeg = decoded(tmp_path / "a.jpg", encoded(".jpg", rgb))
-    assert np.abs(jpeg.astype(int) - expected).mean() < 3  # grey levels
+    assert np.abs(jpeg.astype(int) - expected).mean() < 3  # 8-bit levels
     assert jpeg.dtype == np.uint8
     assert jpeg.flags.c_contiguous
 

@@ -294,7 +294,7 @@ def test_tells_what_rounding_cost() -> None:
 
 
 class Shifted(nn.Module):
-    """Score (B, 1): the mean is above 127.4 grey levels."""
+    """Score (B, 1): the mean is above 127.4 8-bit levels."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(1).mean(1, keepdim=True) - 127.4 / 255

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from skimage.metrics import structural_similarity as skimage_ssim
 from torch import Tensor
 
-Picture = npt.NDArray[np.float32]  # (H, W, C) in grey levels
+Picture = npt.NDArray[np.float32]  # (H, W, C) in 8-bit levels
 
 
 def reference_pass(
@@ -66,7 +66,7 @@ def align(
 
 
 def ssim(changed: Picture, original: Picture) -> float:
-    """Of two images in grey levels, per colour channel and averaged."""
+    """Of two images in 8-bit levels, per colour channel and averaged."""
     return float(
         skimage_ssim(  # type: ignore[no-untyped-call]
             changed,
@@ -90,6 +90,6 @@ def grey(picture: Picture) -> npt.NDArray[np.float32]:
 
 
 def pictures(x: Tensor) -> Picture:
-    """(B, H, W, C) in grey levels of images (B, C, H, W) in [0, 1]."""
+    """(B, H, W, C) in 8-bit levels of images (B, C, H, W) in [0, 1]."""
     levels: Picture = (x.detach().cpu().float() * 255).permute(0, 2, 3, 1).numpy()
     return np.ascontiguousarray(levels)

@@ -72,7 +72,7 @@ def run(
     the data set tells them: those whose L2 is nearest to the median of the Bayes-optimal model, or else of
     the first model.
 
-    Rows: data set x image x model shown: L2, the largest change in grey levels, and the L2 that is typical of
+    Rows: data set x image x model shown: L2, the largest change in 8-bit levels, and the typical L2 of
     the model (``mean_l2`` over ``n`` adversarials).
 
     Args:

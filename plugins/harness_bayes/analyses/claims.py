@@ -52,7 +52,7 @@ CLAIMS = (
         missing="no distances are known of symmetric samples that were attacked",
     ),
     Claim(
-        "faces whose L2 is small differ by few grey levels, and those around 3 by more",
+        "faces whose L2 is small differ by few 8-bit levels, and those around 3 by more",
         short="L2 below 1.5: within 5 of 255 levels",
         paper="mean L2 below 1.5: the vast majority of pixels within 5/255; around 3: many differ by more "
         "(section 2.1; no numbers)",

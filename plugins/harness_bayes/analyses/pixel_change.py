@@ -37,9 +37,9 @@ class Change:
 
     item: Attacked
     counts: npt.NDArray[np.int64]
-    """(256,): values (pixels x channels) that differ by so many grey levels."""
+    """(256,): values (pixels x channels) that differ by so many 8-bit levels."""
     within: Estimate
-    """The share of values within five grey levels, with its interval over clusters."""
+    """The share of values within five 8-bit levels, with its interval over clusters."""
     images: int
 
 
@@ -48,8 +48,8 @@ def run(results: Results, *, attack: str = CLOSEST, every_model: bool = False) -
 
     Rows: data set x model, over the ``n`` successful adversarials of cases that were right of which both
     pictures are kept, of ``broken`` in all. ``within_5`` is the share of values (a pixel has one per channel)
-    that differ by at most five grey levels of 255, with an interval over clusters; ``unchanged`` are those
-    that do not differ; ``mean_change`` and ``largest_change`` are in grey levels. ``histogram`` has the share
+    that differ by at most five 8-bit levels of 255, with an interval over clusters; ``unchanged`` are those
+    that do not differ; ``mean_change`` and ``largest_change`` are in 8-bit levels. ``histogram`` has the part
     of values at each difference from 0 to 255. ``mean_l2`` is over all ``broken`` cases.
 
     Args:
@@ -141,9 +141,9 @@ def _figure(study: Study, changes: Sequence[Change], every: bool) -> Figure:
         _beside(line[0], _place_text(data), (0.0, 0.5), (-44, 0), va="center", rotation=90, fontsize=8)
     name = attack_text(drawn[0].item)
     figure.supxlabel(
-        f"|change| of a value in grey levels of 255 (the last bar holds all from {SHOWN} on)", fontsize=9
+        f"|change| of a value in 8-bit levels of 255 (the last bar holds all from {SHOWN} on)", fontsize=9
     )
-    told = f"Share of values by change, {name}; shaded: within {WITHIN_GREY_LEVELS} grey levels"
+    told = f"Share of values by change, {name}; shaded: within {WITHIN_GREY_LEVELS} 8-bit levels"
     drawing.title(figure, told)
     return figure
 

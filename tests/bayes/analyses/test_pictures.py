@@ -22,7 +22,7 @@ ORIGINALS = {name: picture(pixels) for name, pixels in IMAGES.items()}
 
 
 def changed(name: str, by: Any, **values: Any) -> dict[str, Any]:
-    """A case whose picture differs from the original by so many grey levels."""
+    """A case whose picture differs from the original by so many 8-bit levels."""
     made = np.clip(IMAGES[name].astype(int) + by, 0, 255).astype(np.uint8)
     l2 = float(np.linalg.norm((made.astype(float) - IMAGES[name]) / 255))
     return case(name, l2, adversarial=picture(made), **values)
