@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from harness.catalog import Catalog, Entry
-from harness.errors import CatalogError, ManifestError
+from harness.errors import CatalogError, ManifestError, nearest
 from harness.manifest import Suite, Table
 from harness.parameters import check, optional
 from harness.plan.analyses import analyses_of
@@ -51,6 +51,12 @@ def plan(suite: Suite, catalog: Catalog) -> Plan:
     if suite.transfers:
         cells, more = with_transfers(suite, datasets, models, attacks, cells, skipped)
         skipped += more
+    labels = {attack.threat.label for attack in attacks}
+    if suite.order_by is not None and suite.order_by not in labels:
+        raise ManifestError(
+            f'{suite.place}: order_by = "{suite.order_by}" is no threat of the suite; '
+            f"{nearest(suite.order_by, labels)}"
+        )
     return Plan(
         suite,
         tuple(sources.values()),

@@ -386,3 +386,9 @@ def _of_cell(cell: Any) -> str:
             (attack.compute, attack.keep, cell.goal),
         )
     )
+
+
+def test_boards_are_ordered_by_a_threat_of_the_suite(fakes: Catalog) -> None:
+    assert planned(fakes, attack=PGD, order_by="linf 8/255").suite.order_by == "linf 8/255"
+    with pytest.raises(ManifestError, match=r'order_by = "linf 9/255" is no .* did you mean "linf 8/255"\?'):
+        planned(fakes, attack=PGD, order_by="linf 9/255")
