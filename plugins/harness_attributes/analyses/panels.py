@@ -189,7 +189,7 @@ def caption(facts: Mapping[str, Any]) -> str:
     levels = facts["linf_grey_levels"]
     text = (
         f"{drawing.spaced(facts['attribute'])} {mark[facts['before']]} → {mark[facts['after']]} ({kind}); "
-        f"{similar}L∞ {levels} grey level{'' if levels == 1 else 's'}; "
+        f"{similar}L∞ {levels}/255; "
     )
     others = [drawing.spaced(name) for name in facts["also_flipped"].split(", ") if name]
     shown = ", ".join(others[:OTHERS]) + (f" and {len(others) - OTHERS} more" if len(others) > OTHERS else "")

@@ -50,7 +50,7 @@ def test_the_figure_holds_three_images_a_line(tmp_path: Path, saved: Callable[[A
     told = texts(figure)
     assert "stand-in for celeba: separate, FFA, line search" in told
     assert "nearest to the median PASS (+ 0.970, − 0.990)" in told
-    assert "Male − → + (was right); PASS 0.970, L∞ 3 8-bit levels; also flips" in told
+    assert "Male − → + (was right); PASS 0.970, L∞ 3/255; also flips" in told
     assert "natural adversarial" in told
     assert saved(figure)
 
