@@ -120,5 +120,5 @@ def test_a_caption_names_five_others_at_most() -> None:
         "linf_grey_levels": 1, "also_flipped": ", ".join("ABCDEFG"),
     }  # fmt: skip
     assert caption(facts) == (
-        "No Beard + → − (was right); PASS 0.970, L∞ 1 grey level; also flips A, B, C, D, E and 2 more"
+        "No Beard + → − (was right); PASS 0.970, L∞ 1/255; also flips A, B, C, D, E and 2 more"
     )
