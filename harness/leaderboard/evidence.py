@@ -15,7 +15,7 @@ import numpy.typing as npt
 from harness.leaderboard.threats import TOLERANCE, Budget, threat_of
 from harness.leaderboard.worst_case import Worst
 from harness.metrics.estimates import rate
-from harness.metrics.outcomes import Flags, Floats, Keys, Outcomes, image_codes, numbers
+from harness.metrics.outcomes import Codebook, Flags, Floats, Keys, Outcomes, numbers
 from harness.metrics.paired import sign_test
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ class Evidence:
     traces: Traces
     keys: Keys
     """(N,) of the distinct cases, ascending."""
+    clusters: Keys
+    """(N,) the code of the person that each shows where that is known, else of the image."""
     usable: Bits
     """The case was classified correctly before the attack, and has an outcome."""
     succeeded: Mapping[Budget | None, Bits]
@@ -156,7 +158,12 @@ class Evidence:
 
 
 def evidence_of(
-    cell: Mapping[str, Any], cases: Worst, traces: Traces, budgets: Iterable[Budget], shared: Keys | None
+    cell: Mapping[str, Any],
+    cases: Worst,
+    traces: Traces,
+    budgets: Iterable[Budget],
+    codebook: Codebook,
+    shared: Evidence | None,
 ) -> Evidence:
     """Gather the evidence of a row.
 
@@ -164,10 +171,14 @@ def evidence_of(
         cell: a cell of the row, as cells.parquet has it.
         cases: the distinct cases of all cells of the row.
         budgets: within which the rows of this model are to be compared.
-        shared: keys of another row, which are kept where these are the same.
+        codebook: the codes of the cases.
+        shared: another row, whose arrays of cases are used again where the cases are the same.
     """
     norm, eps = cell.get("norm"), cell.get("eps")
-    same = shared is not None and np.array_equal(shared, cases.keys)
+    if shared is not None and np.array_equal(shared.keys, cases.keys):
+        keys, clusters = shared.keys, shared.clusters
+    else:
+        keys, clusters = cases.keys, codebook.clusters(cases.keys)
     succeeded: dict[Budget | None, Bits] = {None: np.packbits(cases.success)}
     for budget in budgets:
         name, radius = budget
@@ -184,7 +195,8 @@ def evidence_of(
         regional=threat_of(cell).regional,
         transferred=cell.get("surrogate") is not None,
         traces=traces,
-        keys=shared if same and shared is not None else cases.keys,
+        keys=keys,
+        clusters=clusters,
         usable=np.packbits(cases.known & cases.correct & ~cases.unresolved),
         succeeded=succeeded,
     )
@@ -200,26 +212,24 @@ def budgets_of(cells: Iterable[Mapping[str, Any]]) -> list[Budget]:
 class Pair:
     """One attack against another, or against the best of several, on the cases that both have outcomes of."""
 
-    images: Keys
-    """(K,) of the cases, ascending."""
+    clusters: Keys
+    """(K,) the person that each case shows where that is known, else its image."""
     one: Flags
     """(K,) on which cases the one succeeded."""
     other: Flags
 
     def wins(self) -> tuple[int, int]:
-        """Count the images on which the one has more successes than the other, and those where it has fewer.
+        """Count the clusters on which the one has more successes than the other, and those where it has fewer.
 
-        Images are counted and not cases, since the cases of an image are alike.
+        Clusters are counted and not cases, since the cases of one are alike.
         """
-        if not self.images.size:
-            return 0, 0
-        starts = np.flatnonzero(np.concatenate([[True], np.diff(self.images) != 0]))
-        net = np.add.reduceat(self.one.astype(np.int64) - self.other, starts)
+        _, at = np.unique(self.clusters, return_inverse=True)
+        net = np.bincount(at, weights=self.one.astype(np.int8) - self.other.astype(np.int8))
         return int(np.count_nonzero(net > 0)), int(np.count_nonzero(net < 0))
 
-    def open_images(self) -> int:
-        """Count the images with a case on which the other does not succeed."""
-        return int(np.unique(self.images[~self.other]).size)
+    def open_clusters(self) -> int:
+        """Count the clusters with a case on which the other does not succeed."""
+        return int(np.unique(self.clusters[~self.other]).size)
 
 
 def paired(one: Evidence, others: Iterable[Evidence], budget: Budget | None = None) -> Pair:
@@ -233,7 +243,7 @@ def paired(one: Evidence, others: Iterable[Evidence], budget: Budget | None = No
         tried[there] |= measured[at]
         best[there] |= other.within(budget)[at]
     kept = usable & tried
-    return Pair(image_codes(one.keys[kept]), one.within(budget)[kept], best[kept])
+    return Pair(one.clusters[kept], one.within(budget)[kept], best[kept])
 
 
 def _aligned(keys: Keys, others: Iterable[Evidence]) -> Iterator[tuple[Any, Any, Evidence]]:

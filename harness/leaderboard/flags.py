@@ -77,7 +77,8 @@ CLEAR_SHARE = 0.01
 RATIO = 1.5
 """not-rising-with-budget: the least ratio of two budgets that are compared."""
 EXPECTED = 5.0
-"""not-rising-with-budget: the number of images on which more successes were expected.
+"""not-rising-with-budget: the number of clusters (persons where known, else images) on which more
+successes were expected.
 
 Where five are expected, there is none with a probability of e^-5, 0.7 %.
 """
@@ -217,7 +218,7 @@ def _not_rising(rows: Rows) -> set[int]:
         if not pair.other.any() or pair.other.all():
             continue
         rate = pair.other.mean()
-        expected = pair.open_images() * (1 - (1 - rate) ** (large.eps / small.eps - 1))
+        expected = pair.open_clusters() * (1 - (1 - rate) ** (large.eps / small.eps - 1))
         wins, losses = pair.wins()
         flat = pair.one.sum() <= pair.other.sum() and expected >= EXPECTED
         if flat or clearly_more(losses, wins, LEVEL):

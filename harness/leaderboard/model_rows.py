@@ -87,8 +87,8 @@ def rows_of_model(
         reads = [_read(source.folder, cell, codebook) for cell in same]
         tried = worst.add(reads)
         traces = sum((read.traces for read in reads), Traces())
-        shared = evidence[0].keys if evidence else None
-        evidence.append(evidence_of(same[0], tried, traces, budgets, shared))
+        first = evidence[0] if evidence else None
+        evidence.append(evidence_of(same[0], tried, traces, budgets, codebook, first))
         cases = joined([read.cases for read in reads])
         numbers = _row_of_attack(source, same, reads, cases, codebook)
         rows.append(_identity(cells[0], attack, threat, same) | numbers)

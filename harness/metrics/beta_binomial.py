@@ -9,6 +9,7 @@ over the correlation, by how well each value explains the counts. No variance ha
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,16 @@ _NEGLIGIBLE = 18.0
 def interval(hits: Counts, sizes: Counts) -> tuple[float, float]:
     """Return the 95 % interval of the rate of clusters with so many hits (C,) of so many cases (C,)."""
     pairs, counts = np.unique(np.stack([hits, sizes]), axis=1, return_counts=True)
+    return _interval(*(tuple(side.tolist()) for side in (*pairs, counts)))
+
+
+@lru_cache(4096)  # a table of flips has thousands of rates, most with the same few counts
+def _interval(
+    each_hits: tuple[int, ...], each_size: tuple[int, ...], times: tuple[int, ...]
+) -> tuple[float, float]:
+    """Return the interval of clusters of some kinds, each of which occurs so many times."""
+    pairs, counts = np.array([each_hits, each_size]), np.array(times)
+    hits, sizes = np.repeat(pairs, counts, axis=1)
     total, found = int(sizes.sum()), int(hits.sum())
     # As many independent cases as the clusters are if all cases of a cluster agree (Kish 1965).
     clusters = total**2 / float(sizes.astype(np.float64) @ sizes)

@@ -74,13 +74,10 @@ class Mfa:
             noise: (B, D) standard normal, the noise.
         """
         samples = self.means.new_empty(noise.shape)
-        used = set(component.tolist())
-        loadings = {index: self.factors[index].T.contiguous() for index in used}  # (L, D)
-        deviations = {index: self.noise[index].sqrt() for index in used}  # (D,)
         # A product of matrices would be as exact, but its last bits depend on its number of rows.
         for sample, index, latent, own in zip(samples, component.tolist(), z.tolist(), noise, strict=True):
-            torch.mul(deviations[index], own.to(sample), out=sample)
-            for weight, factor in zip(latent, loadings[index], strict=True):
+            torch.mul(self._deviations[index], own.to(sample), out=sample)
+            for weight, factor in zip(latent, self._loadings[index], strict=True):
                 sample += weight * factor
             sample += self.means[index]
         return samples
@@ -153,6 +150,16 @@ class Mfa:
         for rows in range(0, len(x), size):
             whole[rows : rows + size] = function(x[rows : rows + size].to(torch.float64))
         return whole
+
+    @cached_property
+    def _loadings(self) -> Tensor:
+        """Return (K, L, D) the factors, those of each latent one after the other in memory."""
+        return self.factors.mT.contiguous()
+
+    @cached_property
+    def _deviations(self) -> Tensor:
+        """Return (K, D) the standard deviations of the noise."""
+        return self.noise.sqrt()
 
     @cached_property
     def _whitened(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -138,13 +138,15 @@ def _drawn(
     limit = plan.sampling.largest_clip * plan.sampling.sigma * math.sqrt(np.prod(plan.source.shape))
     outliers = len(densities[0].log_weights) - len(manifolds[0].log_weights)
     images = DrawnImages(densities, plan.source.shape, plan.parameters["seed"], limit, outliers)
-    fields = plan.fields()
+    fields, training = plan.fields(), images.kept("train")
 
     def read(rows: Rows) -> UInt8Images:
         rows = np.asarray(rows, dtype=np.intp)
         found = np.empty((len(rows), *plan.source.shape), np.uint8)
         for partition, places, numbers in plan.blocks(rows):
-            if partition:
+            if partition == "train":
+                found[places] = training(numbers)
+            elif partition:
                 found[places] = images.draw(partition, numbers)
             else:
                 found[places] = plan.source.images(plan.real[numbers])
@@ -166,7 +168,7 @@ def _drawn(
         annotations=annotations,
         densities=densities,
         manifolds=manifolds,
-        draw=lambda numbers: images.draw("train", numbers),
+        draw=training,
         **fields,
     )
 

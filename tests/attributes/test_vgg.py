@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from harness.errors import ModelError
 from harness.training import Task
 from harness_attributes import PAPER, moon, separate
-from harness_attributes.vgg import FACE_MEAN, VGG16, NarrowVGG, NormalizedConvolution
+from harness_attributes.vgg import FACE_MEAN, FEW_CHANNELS, VGG16, NarrowVGG, NormalizedConvolution
 
 PAPER_SHAPE = (3, 218, 178)
 NAMES = tuple(f"attribute_{number}" for number in range(40))
@@ -96,6 +98,29 @@ def test_normalisation_in_the_weights_is_the_normalisation() -> None:
     block.eval()
     x = torch.rand(2, 3, 9, 8)
     assert torch.allclose(block(x), F.relu(block.norm(block.convolution(x))), atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [FEW_CHANNELS - 1, FEW_CHANNELS])
+def test_few_channels_are_normalised_in_training_as_many(channels: int) -> None:
+    """Outputs, gradients, running statistics and the memory layout are those of the layers one by one."""
+    torch.manual_seed(0)
+    block = NormalizedConvolution(3, channels).double()
+    with torch.no_grad():
+        block.norm.weight.uniform_(-2, 2)
+        block.norm.bias.uniform_(-1, 1)
+    plain = copy.deepcopy(block)
+    x = torch.rand(4, 3, 9, 8, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    made = block(x.requires_grad_())
+    expected = F.relu(plain.norm(plain.convolution(x)))
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(made, expected, rtol=0, atol=1e-12)
+    weights = torch.rand_like(made)
+    for outputs in (made, expected):
+        (outputs * weights).sum().backward()
+    for one, other in zip(block.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, rtol=0, atol=1e-12)
+    for one, other in zip(block.buffers(), plain.buffers(), strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("build", [moon.build, separate.build])

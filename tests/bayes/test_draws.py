@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+import pytest
 import torch
 
-from harness_bayes import mixture_data
-from harness_bayes.drawn_images import labels_of
+from harness.dataset import UInt8Images
+from harness_bayes import drawn_images, mixture_data
+from harness_bayes.drawn_images import DrawnImages, labels_of
 from harness_bayes.mixture_data import MixtureDataset
 from tests.flat import flat
 
@@ -43,3 +46,30 @@ def test_images_are_drawn_without_end() -> None:
     rest = dataset.images(np.arange(len(dataset)))
     assert not (drawn[2:, None] == rest[None]).all((2, 3, 4)).any()
     assert labels_of(numbers).tolist() == [1, 0, 0, 1]
+
+
+def test_kept_images_are_those_that_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first training images are drawn once; what a caller does to its copy stays with the caller."""
+    source, weights = fitted_digits(["0", "6"])
+    monkeypatch.setattr(drawn_images, "KEPT_BYTES", 10 * int(np.prod(source.shape)) + 5)
+    drawn: list[int] = []
+    plain = DrawnImages.draw
+
+    def counted(self: DrawnImages, partition: str, index: npt.NDArray[np.intp]) -> UInt8Images:
+        drawn.extend(index.tolist())
+        return plain(self, partition, index)
+
+    monkeypatch.setattr(DrawnImages, "draw", counted)
+    dataset = load_symmetric(source, weights, pair=["0", "6"], train=20, test=6)
+    numbers = np.array([11, 3, 9, 10, 3])
+    first = dataset.draw(numbers)
+    expected = first.copy()
+    assert drawn == numbers.tolist()
+    assert np.array_equal(expected[1], expected[4])
+    first[:] = 0
+    drawn.clear()
+    assert np.array_equal(dataset.draw(numbers), expected)
+    assert drawn == [11, 10]  # ten are kept: numbers 0 to 9
+    drawn.clear()
+    assert np.array_equal(dataset.images(numbers), expected)  # the training images are the same ones
+    assert drawn == [11, 10]

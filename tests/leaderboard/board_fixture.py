@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.store.schema import CELL_SCHEMA, record_schema
+from harness.store.schema import ANNOTATION_SCHEMA, CELL_SCHEMA, record_schema
 
 SUITE = {
     "schema": 1,
@@ -87,4 +87,14 @@ def write(folder: Path, cells: Iterable[Mapping[str, Any]], suite: Mapping[str, 
                 place = folder / "samples" / row["cell"]
                 place.mkdir(parents=True, exist_ok=True)
                 pq.write_table(pa.Table.from_pylist(part, schema=schema), place / f"part-{shard:05}.parquet")
+    return folder
+
+
+def with_people(folder: Path, people: Mapping[str, int]) -> Path:
+    """Write into a folder which person each image shows."""
+    rows = [
+        {"dataset": "faces", "sample_id": sample, "name": "identity", "value": float(person)}
+        for sample, person in people.items()
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=ANNOTATION_SCHEMA), folder / "annotations.parquet")
     return folder

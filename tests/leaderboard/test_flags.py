@@ -91,7 +91,7 @@ def test_every_flag_has_its_page() -> None:
         ("black-box-stronger", f"{rules.LEVEL:g}"),
         ("black-box-stronger", f"{rules.CLEAR_SHARE:.0%}"),
         ("not-rising-with-budget", f"{rules.RATIO:g} times"),
-        ("not-rising-with-budget", f"{rules.EXPECTED:g} images"),
+        ("not-rising-with-budget", f"{rules.EXPECTED:g} clusters"),
         ("unbounded-below-100", f"{rules.UNBOUNDED_LINF:g}"),
         ("not-converged", f"{rules.LATE_SHARE:.1%}"),
         ("not-converged", f"{rules.LATE_IMAGES} images"),
@@ -380,6 +380,26 @@ def test_many_cases_of_few_images_are_few(tmp_path: Path) -> None:
     assert raised(tmp_path / "2", attack(some), black_box(more)) == {"black-box-stronger"}
 
 
+def test_many_images_of_few_persons_are_few(tmp_path: Path) -> None:
+    """Seven images in the black-box attack's favour, of six persons or of seven."""
+    for persons, expected in ((6, set()), (7, {"black-box-stronger"})):
+        people = {f"{i}.jpg": i % persons if i < 7 else i for i in range(40)}
+        cells = attack(cases([])), black_box(cases(range(7)))
+        folder = tiny.write(tmp_path / str(persons), cells)
+        board = build(tiny.with_people(folder, people), {})
+        assert set(filter(None, board.set_index("attack").loc["pgd", "flags"].split(", "))) == expected
+
+
+def test_a_larger_budget_is_expected_to_gain_persons(tmp_path: Path) -> None:
+    """Twenty images are left, of as many persons or of one: one person may well be out of reach."""
+    cells = attack(cases(range(20)), eps=8), attack(cases(range(20)), eps=16)
+    for persons, expected in ((20, "not-rising-with-budget"), (1, "")):
+        people = {f"{i}.jpg": i if i < 20 else 20 + i % persons for i in range(40)}
+        folder = tiny.write(tmp_path / str(persons), cells)
+        board = build(tiny.with_people(folder, people), {})
+        assert board.set_index(["attack", "threat"]).loc[("pgd", "linf 16/255"), "flags"] == expected
+
+
 @pytest.mark.parametrize(
     ("small", "large", "budgets", "expected"),
     [
@@ -496,15 +516,18 @@ def test_pairs_are_those_of_brute_force(tmp_path: Path, seed: int, monkeypatch: 
         [pd.DataFrame(rows).assign(by=by) for by, rows in (("one", one), ("two", two), ("box", box))]
     )
     known["hit"] = known["success"].eq(True) & ((known["linf"] <= 8 / 255) | (known["by"] == "one"))
+    people = {f"{i}.jpg": i // 2 for i in range(30)}  # and of the other ten it is not known
     gains: dict[str, list[int]] = {}
     for (image, _), tries in known[known["clean_correct"]].groupby(["sample_id", "target"], dropna=False):
         mine, others = tries[tries["by"] == "box"], tries[tries["by"] != "box"]
         if len(mine) and len(others) and tries["error"].isna().all():
-            gains.setdefault(image, []).append(int(mine["hit"].any()) - int(others["hit"].any()))
+            gains.setdefault(str(people.get(image, image)), []).append(int(mine["hit"].any()) - int(others["hit"].any()))
     nets = [sum(gain) for gain in gains.values()]
     wins, losses = sum(net > 0 for net in nets), sum(net < 0 for net in nets)
     assert sum(nets) >= rules.CLEAR_SHARE * sum(map(len, gains.values()))
-    found = raised(tmp_path, attack(one), attack(two, "ffa", eps=None), black_box(box, eps=None))
+    folder = tiny.write(tmp_path / "tiny", (attack(one), attack(two, "ffa", eps=None), black_box(box, eps=None)))
+    board = build(tiny.with_people(folder, people), {}).set_index("attack")
+    found = set(filter(None, board.loc["pgd", "flags"].split(", ")))
     assert asked == [(wins, losses, rules.LEVEL)]
     assert losses > 0
     assert found == ({"black-box-stronger"} if wins > 2 * losses else set())

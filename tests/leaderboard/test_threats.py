@@ -204,21 +204,12 @@ def test_constant_baselines_have_no_rank(tmp_path: Path) -> None:
 # --- persons ----------------------------------------------------------------------------------------------
 
 
-def with_people(folder: Path, people: dict[str, int]) -> Path:
-    rows = [
-        {"dataset": "faces", "sample_id": sample, "name": "identity", "value": float(person)}
-        for sample, person in people.items()
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=ANNOTATION_SCHEMA), folder / "annotations.parquet")
-    return folder
-
-
 def test_persons_are_the_clusters(tmp_path: Path) -> None:
     """Ten images of each of twelve persons, who are fooled on all of theirs or on none."""
     people = {f"{i}.jpg": i // 10 for i in range(120)}
     cells = [cell([record(name, success=person % 3 == 0) for name, person in people.items()])]
     images = build(tiny.write(tmp_path / "images", cells))
-    persons = build(with_people(tiny.write(tmp_path / "persons", cells), people))
+    persons = build(tiny.with_people(tiny.write(tmp_path / "persons", cells), people))
     for board, clusters in ((images, 120), (persons, 12)):
         assert row_of(board, "pgd")["clusters"] == clusters
         assert row_of(board, "pgd")["images"] == 120
@@ -240,14 +231,14 @@ def test_persons_decide_ranks(tmp_path: Path) -> None:
         for model, fooled in (("a", False), ("b", True))
     ]
     assert ranks(build(tiny.write(tmp_path / "images", cells)))["b"] == (2, False)
-    persons = with_people(tiny.write(tmp_path / "persons", cells), people)
+    persons = tiny.with_people(tiny.write(tmp_path / "persons", cells), people)
     assert ranks(build(persons)) == {"a": (1, True), "b": (1, True)}
 
 
 def test_samples_tell_their_cluster(tmp_path: Path) -> None:
     from harness.results import read_results
 
-    folder = with_people(tiny.write(tmp_path / "x", [cell([record("a"), record("b")])]), {"a": 7})
+    folder = tiny.with_people(tiny.write(tmp_path / "x", [cell([record("a"), record("b")])]), {"a": 7})
     found = read_results(folder).samples(columns=["sample_id", "cluster"])
     assert dict(zip(found["sample_id"], found["cluster"], strict=True)) == {"a": "person 7", "b": "b"}
     assert len(read_results(folder).samples(columns=["sample_id"], where={"cluster": "person 7"})) == 1
