@@ -179,3 +179,26 @@ def test_ratios_on_the_page_of_papers_are_those_of_the_committed_claims() -> Non
     ratios = re.findall(r"\d\.\d\d / \d\.\d\d = \d\.\d\d", page)
     assert len(ratios) > 20
     assert [ratio for ratio in ratios if f"L2 {ratio} " not in known] == []
+
+
+def _numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d[\d,]*(?:\.\d+)?", text))
+
+
+@pytest.mark.parametrize(
+    ("study", "ours"), [("Rozsa et al.", slice(2, 3)), ("Richardson and Weiss", slice(2, 6))]
+)
+def test_figures_on_the_page_of_papers_are_those_of_one_committed_claim(study: str, ours: slice) -> None:
+    """Every cell of ours, and the verdict beside it: all its numbers stand in the row of one claim."""
+    half = (ROOT / "docs/papers.md").read_text(encoding="utf-8").partition(f"({study})\n")[2]
+    table = pd.read_csv(ROOT / "results/reference" / STUDIES[study]).fillna("")
+    known = [_numbers(" ".join(map(str, row))) for row in table.drop(columns="paper").itertuples(index=False)]
+    lines = half.partition("\n## ")[0].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("| ")]
+    cells = [cell for row in rows[1:] for cell in row[1:-1][ours]]
+    assert sum(map(bool, cells)) > 20
+    assert [cell for cell in cells if not any(_numbers(cell) <= told for told in known)] == []
+    verdicts = [re.findall(r"(\d+) of (\d+)(?:, (\d+) against)?", row[-2]) for row in rows[1:]]
+    counts = {(str(row.held), str(row.comparisons), str(row.against)) for row in table.itertuples()}
+    for held, comparisons, against in (found for row in verdicts for found in row):
+        assert (held, comparisons, against or "0") in counts, (held, comparisons, against)

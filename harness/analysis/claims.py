@@ -140,6 +140,8 @@ def larger(
     *,
     names: tuple[str, str] = ("first", "second"),
     form: Form = drawing.number,
+    ends: Form | None = None,
+    apart: Form | None = None,
     used: Iterable[Basis] = (),
 ) -> Finding | Missing:
     """Judge whether the first estimate is the larger one; clearly, if the interval of the difference says so.
@@ -148,12 +150,13 @@ def larger(
         difference: first - second. On shared cases it is that of ``metrics.paired``, whose interval is
             narrower than those of the two suggest.
         what: what both are of; ``names`` say in what they differ.
+        form: how numbers are told, ``ends`` those of the intervals, and ``apart`` the difference.
     """
     used = tuple(used)
     if first.value is None or second.value is None or difference.value is None:
         return _missing(what, used)
-    sides = [f"{name} {told(side, form)}" for name, side in zip(names, (first, second), strict=True)]
-    text = f"{what}: {' vs '.join(sides)}, difference {told(difference, form)}"
+    sides = [f"{name} {told(side, form, ends)}" for name, side in zip(names, (first, second), strict=True)]
+    text = f"{what}: {' vs '.join(sides)}, difference {told(difference, apart or form, ends)}"
     clear = None not in (difference.low, difference.high) and not (
         float(difference.low or 0.0) <= 0 <= float(difference.high or 0.0)
     )

@@ -219,7 +219,7 @@ class Pair:
     other: Flags
 
     def wins(self) -> tuple[int, int]:
-        """Count the clusters on which the one has more successes than the other, and those where it has fewer.
+        """Count the clusters on which the one has more successes than the other, and those with fewer.
 
         Clusters are counted and not cases, since the cases of one are alike.
         """

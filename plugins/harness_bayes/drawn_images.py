@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ KEPT_BYTES = 1 << 28
 """The largest number of bytes of images that a data set keeps: 21,800 faces of 64 x 64 pixels."""
 
 Labels = npt.NDArray[np.int64]
+Place = tuple[int, npt.NDArray[np.float64]]
+"""The component of an image, and its latent factors (L,)."""
 
 
 def labels_of(index: npt.NDArray[np.intp]) -> Labels:
@@ -58,14 +61,18 @@ class DrawnImages:
             for start in range(0, len(where), _AT_ONCE):
                 part = where[start : start + _AT_ONCE]
                 samples = self._samples(partition, index[part], side)
-                images[part] = np.rint(samples.clamp_(0, 1).mul_(255).numpy()).reshape(-1, *self.shape)
+                # One at a time, an image stays in the cache.
+                for place, sample in zip(part, samples.numpy(), strict=True):
+                    np.clip(sample, 0, 1, out=sample)
+                    sample *= 255
+                    images[place] = np.rint(sample, out=sample).reshape(self.shape)
         return images
 
     def components(self, partition: str, index: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """Return the component (B,) of its class that each image is sampled from."""
         sides = labels_of(index).tolist()
         streams = [self._stream(partition, int(number)) for number in index]
-        drawn = [self._place(side, stream)[0] for side, stream in zip(sides, streams, strict=True)]
+        drawn = [self._places(side, [stream])[0][0] for side, stream in zip(sides, streams, strict=True)]
         return np.array(drawn, np.intp)
 
     def _samples(self, partition: str, index: npt.NDArray[np.intp], side: int) -> Tensor:
@@ -75,33 +82,44 @@ class DrawnImages:
         component = np.empty(len(index), np.int64)
         z = np.empty((len(index), latent))
         noise = np.empty((len(index), dimension), np.float32)
-        for place, number in enumerate(index):
-            stream = self._stream(partition, int(number))
-            component[place], z[place] = self._place(side, stream)
-            stream.standard_normal(dtype=np.float32, out=noise[place])
+        streams = [self._stream(partition, int(number)) for number in index]
+        for place, found in enumerate(self._places(side, streams)):
+            component[place], z[place] = found
+            streams[place].standard_normal(dtype=np.float32, out=noise[place])
         return density.generate(torch.from_numpy(component), torch.from_numpy(z), torch.from_numpy(noise))
 
-    def _place(self, side: int, stream: np.random.Generator) -> tuple[int, npt.NDArray[np.float64]]:
-        """Return the component and the latent factors (L,) of the next image of a stream."""
+    def _places(self, side: int, streams: Sequence[np.random.Generator]) -> list[Place]:
+        """Return the components and the latent factors (L,) of the next images of some streams."""
+        top = self._bounds[side][-1]
+        places = [self._drawn(side, top, stream) for stream in streams]
+        # The factors of a component are a megabyte: one component after the other, they stay in the cache.
+        for at in sorted(range(len(places)), key=lambda at: places[at][0]):
+            places[at] = self._accepted(side, places[at], streams[at])
+        return places
+
+    def _drawn(self, side: int, top: float, stream: np.random.Generator) -> Place:
+        """Draw a component, of those whose weights sum to ``top``, and the latent factors of an image."""
+        bounds = self._bounds[side]
+        component = min(int(np.searchsorted(bounds, top * stream.random(), side="right")), len(bounds) - 1)
+        return component, stream.standard_normal(self.densities[side].factors.shape[2])
+
+    def _accepted(self, side: int, drawn: Place, stream: np.random.Generator) -> Place:
+        """Return what was drawn, or what is drawn again until clipping moves it by no more than the limit."""
         bounds, density = self._bounds[side], self.densities[side]
         inner = len(bounds) - self.outliers  # the components whose samples may be drawn again
-        top, best = bounds[-1], (math.inf, 0, np.empty(0))
-        for _ in range(TRIES):
-            component = min(
-                int(np.searchsorted(bounds, top * stream.random(), side="right")), len(bounds) - 1
-            )
-            z = stream.standard_normal(density.factors.shape[2])
+        best = math.inf, drawn
+        for trial in range(TRIES):
+            if trial:  # it was not an outlier, and must not become one: outliers keep their share
+                drawn = self._drawn(side, bounds[inner - 1], stream)
+            component, z = drawn
             if component >= inner or math.isinf(self.limit):
-                return component, z
+                return drawn
             point = density.factors[component].numpy() @ z + density.means[component].numpy()  # (D,)
             moved = float(np.linalg.norm(point - point.clip(0, 1)))
             if moved <= self.limit:
-                return component, z
-            best = min(best, (moved, component, z), key=lambda tried: tried[0])
-            top = bounds[
-                inner - 1
-            ]  # it was not an outlier, and must not become one: outliers keep their share
-        return best[1:]
+                return drawn
+            best = min(best, (moved, drawn), key=lambda tried: tried[0])
+        return best[1]
 
     def _stream(self, partition: str, number: int) -> np.random.Generator:
         key = self._keys.get(partition)
@@ -111,24 +129,13 @@ class DrawnImages:
         # The lowest word counts the blocks of one image's numbers, so that no two images share numbers.
         return np.random.Generator(np.random.Philox(key=key, counter=[0, number, 0, 0]))
 
-    def kept(self, partition: str) -> Callable[[npt.NDArray[np.intp]], UInt8Images]:
-        """Return ``draw`` for one partition, which keeps its first images: several models learn from them."""
-        kept: dict[int, UInt8Images] = {}
-        capacity = KEPT_BYTES // math.prod(self.shape)
-
-        def draw(index: npt.NDArray[np.intp]) -> UInt8Images:
-            images = np.empty((len(index), *self.shape), np.uint8)
-            found = [kept.get(number) for number in index.tolist()]
-            missing = np.array([place for place, image in enumerate(found) if image is None], np.intp)
-            images[missing] = self.draw(partition, index[missing])
-            for place, image in enumerate(found):
-                if image is not None:
-                    images[place] = image
-                elif index[place] < capacity:
-                    kept[int(index[place])] = images[place].copy()
-            return images
-
-        return draw
+    def kept(self) -> KeptImages:
+        """Return what keeps these images; data sets of the same ones share it."""
+        digest = hashlib.sha256(repr((self.shape, self.seed, self.limit, self.outliers)).encode())
+        for density in self.densities:
+            for tensor in density.state("").values():
+                digest.update(tensor.numpy())
+        return _KEPT.setdefault(digest.digest(), KeptImages(self))
 
     @cached_property
     def _keys(self) -> dict[str, npt.NDArray[np.uint64]]:
@@ -138,3 +145,31 @@ class DrawnImages:
     def _bounds(self) -> tuple[npt.NDArray[np.float64], ...]:
         """Return for each class (K,) the cumulative sums of the weights."""
         return tuple(density.log_weights.exp().cumsum(0).numpy() for density in self.densities)
+
+
+class KeptImages:
+    """KeptImages draws images and keeps the first ones, since several models learn from the same."""
+
+    def __init__(self, images: DrawnImages) -> None:
+        """Keep nothing yet."""
+        self._images = images
+        self._kept: dict[tuple[str, int], UInt8Images] = {}
+        self._capacity = KEPT_BYTES // math.prod(images.shape)
+
+    def draw(self, partition: str, index: npt.NDArray[np.intp]) -> UInt8Images:
+        """Return uint8 (B, C, H, W) what ``DrawnImages.draw`` returns."""
+        images = np.empty((len(index), *self._images.shape), np.uint8)
+        names = [(partition, number) for number in index.tolist()]
+        found = [self._kept.get(name) for name in names]
+        missing = np.array([place for place, image in enumerate(found) if image is None], np.intp)
+        images[missing] = self._images.draw(partition, index[missing])
+        for place, image in enumerate(found):
+            if image is not None:
+                images[place] = image
+            elif len(self._kept) < self._capacity:
+                self._kept[names[place]] = images[place].copy()
+        return images
+
+
+_KEPT: WeakValueDictionary[bytes, KeptImages] = WeakValueDictionary()
+"""By what decides the images; it holds what some open data set draws from."""

@@ -74,11 +74,15 @@ class Mfa:
             noise: (B, D) standard normal, the noise.
         """
         samples = self.means.new_empty(noise.shape)
-        # A product of matrices would be as exact, but its last bits depend on its number of rows.
-        for sample, index, latent, own in zip(samples, component.tolist(), z.tolist(), noise, strict=True):
-            torch.mul(self._deviations[index], own.to(sample), out=sample)
-            for weight, factor in zip(latent, self._loadings[index], strict=True):
-                sample += weight * factor
+        components, latents = component.tolist(), z.tolist()
+        term = self.means.new_empty(noise.shape[1:])
+        # A product of matrices would be as exact, but its last bits depend on its number of rows. One
+        # component after the other, its factors stay in the processor's cache.
+        for at in component.argsort(stable=True).tolist():
+            index, sample = components[at], samples[at]
+            torch.mul(self._deviations[index], noise[at].to(sample), out=sample)
+            for weight, factor in zip(latents[at], self._loadings[index].unbind(), strict=True):
+                sample += torch.mul(factor, weight, out=term)
             sample += self.means[index]
         return samples
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -138,16 +139,14 @@ def _drawn(
     limit = plan.sampling.largest_clip * plan.sampling.sigma * math.sqrt(np.prod(plan.source.shape))
     outliers = len(densities[0].log_weights) - len(manifolds[0].log_weights)
     images = DrawnImages(densities, plan.source.shape, plan.parameters["seed"], limit, outliers)
-    fields, training = plan.fields(), images.kept("train")
+    fields, kept = plan.fields(), images.kept()
 
     def read(rows: Rows) -> UInt8Images:
         rows = np.asarray(rows, dtype=np.intp)
         found = np.empty((len(rows), *plan.source.shape), np.uint8)
         for partition, places, numbers in plan.blocks(rows):
-            if partition == "train":
-                found[places] = training(numbers)
-            elif partition:
-                found[places] = images.draw(partition, numbers)
+            if partition:
+                found[places] = kept.draw(partition, numbers)
             else:
                 found[places] = plan.source.images(plan.real[numbers])
         return found
@@ -168,7 +167,7 @@ def _drawn(
         annotations=annotations,
         densities=densities,
         manifolds=manifolds,
-        draw=training,
+        draw=partial(kept.draw, "train"),
         **fields,
     )
 

@@ -60,7 +60,8 @@ def test_kept_images_are_those_that_are_drawn(monkeypatch: pytest.MonkeyPatch) -
         return plain(self, partition, index)
 
     monkeypatch.setattr(DrawnImages, "draw", counted)
-    dataset = load_symmetric(source, weights, pair=["0", "6"], train=20, test=6)
+    given = {"pair": ["0", "6"], "train": 20, "seed": 77}  # no other test keeps these
+    dataset = load_symmetric(source, weights, test=6, **given)
     numbers = np.array([11, 3, 9, 10, 3])
     first = dataset.draw(numbers)
     expected = first.copy()
@@ -69,7 +70,17 @@ def test_kept_images_are_those_that_are_drawn(monkeypatch: pytest.MonkeyPatch) -
     first[:] = 0
     drawn.clear()
     assert np.array_equal(dataset.draw(numbers), expected)
-    assert drawn == [11, 10]  # ten are kept: numbers 0 to 9
+    assert drawn == []
+    more = np.arange(12)
+    dataset.draw(more)
+    assert drawn == [0, 1, 2, 4, 5, 6, 7, 8]
+    drawn.clear()
+    dataset.draw(more)
+    assert drawn == [7, 8]  # ten are kept: 11, 3, 9, 10, and 0, 1, 2, 4, 5, 6
     drawn.clear()
     assert np.array_equal(dataset.images(numbers), expected)  # the training images are the same ones
-    assert drawn == [11, 10]
+    alike = load_symmetric(source, weights, tested_on="real", **given)
+    assert np.array_equal(alike.draw(numbers), expected)
+    assert drawn == []  # another data set of the same training images draws them no more
+    other = load_symmetric(source, weights, sigma=0.02, **given)
+    assert not np.array_equal(other.draw(numbers), expected)

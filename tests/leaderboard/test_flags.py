@@ -521,11 +521,15 @@ def test_pairs_are_those_of_brute_force(tmp_path: Path, seed: int, monkeypatch: 
     for (image, _), tries in known[known["clean_correct"]].groupby(["sample_id", "target"], dropna=False):
         mine, others = tries[tries["by"] == "box"], tries[tries["by"] != "box"]
         if len(mine) and len(others) and tries["error"].isna().all():
-            gains.setdefault(str(people.get(image, image)), []).append(int(mine["hit"].any()) - int(others["hit"].any()))
+            gains.setdefault(str(people.get(image, image)), []).append(
+                int(mine["hit"].any()) - int(others["hit"].any())
+            )
     nets = [sum(gain) for gain in gains.values()]
     wins, losses = sum(net > 0 for net in nets), sum(net < 0 for net in nets)
     assert sum(nets) >= rules.CLEAR_SHARE * sum(map(len, gains.values()))
-    folder = tiny.write(tmp_path / "tiny", (attack(one), attack(two, "ffa", eps=None), black_box(box, eps=None)))
+    folder = tiny.write(
+        tmp_path / "tiny", (attack(one), attack(two, "ffa", eps=None), black_box(box, eps=None))
+    )
     board = build(tiny.with_people(folder, people), {}).set_index("attack")
     found = set(filter(None, board.loc["pgd", "flags"].split(", ")))
     assert asked == [(wins, losses, rules.LEVEL)]

@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import NO_ANSWER, NO_CLEAN_ANSWER, UNUSABLE_IMAGE
 from harness.leaderboard.board import build
 from harness.metrics import rate
-from harness.store.schema import ANNOTATION_SCHEMA
 
 from . import board_fixture as tiny
 from .board_fixture import broken, cell, record

@@ -50,7 +50,7 @@ class Bars:
 
 
 within = partial(claims.within, form=percent, ends=hundredths)
-larger = partial(claims.larger, form=percent)
+larger = partial(claims.larger, form=percent, ends=hundredths, apart=points)
 
 
 @dataclass(frozen=True)
