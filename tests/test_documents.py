@@ -182,7 +182,7 @@ def test_ratios_on_the_page_of_papers_are_those_of_the_committed_claims() -> Non
 
 
 def _numbers(text: str) -> set[str]:
-    return set(re.findall(r"\d[\d,]*(?:\.\d+)?", text))
+    return set(re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def _numbers(text: str) -> set[str]:
 def test_figures_on_the_page_of_papers_are_those_of_one_committed_claim(study: str, ours: slice) -> None:
     """Every cell of ours, and the verdict beside it: all its numbers stand in the row of one claim."""
     half = (ROOT / "docs/papers.md").read_text(encoding="utf-8").partition(f"({study})\n")[2]
-    table = pd.read_csv(ROOT / "results/reference" / STUDIES[study]).fillna("")
+    table = pd.read_csv(ROOT / "results/reference" / STUDIES[study]).astype(object).fillna("")
     known = [_numbers(" ".join(map(str, row))) for row in table.drop(columns="paper").itertuples(index=False)]
     lines = half.partition("\n## ")[0].splitlines()
     rows = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("| ")]
@@ -202,3 +202,26 @@ def test_figures_on_the_page_of_papers_are_those_of_one_committed_claim(study: s
     counts = {(str(row.held), str(row.comparisons), str(row.against)) for row in table.itertuples()}
     for held, comparisons, against in (found for row in verdicts for found in row):
         assert (held, comparisons, against or "0") in counts, (held, comparisons, against)
+
+
+def _ties(board: pd.DataFrame) -> str:
+    """Of neighbours on a board, models under one attack and then attacks on one model: how many share a rank."""
+    alike = pairs = 0
+    for rank, same in (
+        ("rank", ["dataset", "attack", "threat", "goal"]),
+        ("attack_rank", ["dataset", "model", "goal"]),
+    ):
+        for _, group in board.dropna(subset=[rank]).groupby(same):
+            ranks = sorted(group[rank])
+            pairs += len(ranks) - 1
+            alike += sum(one == other for one, other in zip(ranks, ranks[1:], strict=False))
+    return f"{alike} of {pairs}"
+
+
+def test_the_share_of_ties_is_that_of_the_committed_boards() -> None:
+    page = " ".join((ROOT / "results/README.md").read_text(encoding="utf-8").split())
+    boards = sorted((ROOT / "results/reference").glob("*.md"))
+    assert len(boards) == 5
+    for board in boards:
+        told = f"{_ties(pd.read_csv(board.with_suffix('.csv')))} on `{board.stem}`"
+        assert told in page, told
