@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,7 @@ def test_figures_on_the_page_of_papers_are_those_of_one_committed_claim(study: s
 
 
 def _ties(board: pd.DataFrame) -> str:
-    """Of neighbours on a board, models under one attack and then attacks on one model: how many share a rank."""
+    """Of neighbours on a board, models under one attack, then attacks on one model: how many share a rank."""
     alike = pairs = 0
     for rank, same in (
         ("rank", ["dataset", "attack", "threat", "goal"]),
@@ -214,7 +215,7 @@ def _ties(board: pd.DataFrame) -> str:
         for _, group in board.dropna(subset=[rank]).groupby(same):
             ranks = sorted(group[rank])
             pairs += len(ranks) - 1
-            alike += sum(one == other for one, other in zip(ranks, ranks[1:], strict=False))
+            alike += sum(one == other for one, other in pairwise(ranks))
     return f"{alike} of {pairs}"
 
 

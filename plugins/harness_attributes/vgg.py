@@ -174,7 +174,7 @@ def _trained_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
         return normed
     normed = norm(x.contiguous())
     if normed.requires_grad:
-        normed.register_hook(torch.Tensor.contiguous)
+        normed.register_hook(torch.Tensor.contiguous)  # type: ignore[no-untyped-call]
     return normed.contiguous(memory_format=torch.channels_last)
 
 

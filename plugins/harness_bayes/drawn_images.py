@@ -134,7 +134,7 @@ class DrawnImages:
         digest = hashlib.sha256(repr((self.shape, self.seed, self.limit, self.outliers)).encode())
         for density in self.densities:
             for tensor in density.state("").values():
-                digest.update(tensor.numpy())
+                digest.update(memoryview(tensor.numpy()))
         return _KEPT.setdefault(digest.digest(), KeptImages(self))
 
     @cached_property
