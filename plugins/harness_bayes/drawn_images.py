@@ -134,7 +134,7 @@ class DrawnImages:
         digest = hashlib.sha256(repr((self.shape, self.seed, self.limit, self.outliers)).encode())
         for density in self.densities:
             for tensor in density.state("").values():
-                digest.update(memoryview(tensor.numpy()))
+                digest.update(tensor.numpy().tobytes())
         return _KEPT.setdefault(digest.digest(), KeptImages(self))
 
     @cached_property
