@@ -46,7 +46,7 @@ def run(
         line = lines.setdefault((cell.dataset, cell.model, cell.method), [None] * len(searches))
         line[searches.index(cell.search)] = heatmap.Panel(
             found,
-            title=f"{place}: {cell.model}, {search_text(cell.search)}",
+            title=f"{place}: {cell.model}, {method_text(cell.method)}, {search_text(cell.search)}",
             down="decision asked",
             across="adversarials made for",
         )

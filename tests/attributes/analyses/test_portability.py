@@ -139,9 +139,9 @@ def test_correlation_is_of_joint_networks(tmp_path: Path, saved: Callable[[Any],
     figure: Any = found.figure
     titles = [axes.get_title().split("\n")[0] for axes in figure.axes]
     assert titles[:3] == [
-        "faces: moon, line search",
-        "faces: moon, iterative",
-        "drawn, a stand-in for celeba: moon, line search",
+        "faces: moon, FFA, line search",
+        "faces: moon, FFA, iterative",
+        "drawn, a stand-in for celeba: moon, FFA, line search",
     ]
     assert "PASS ≥ 0.95" in texts(figure)
     assert saved(figure)
