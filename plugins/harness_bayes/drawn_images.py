@@ -22,7 +22,7 @@ TRIES = 100
 _AT_ONCE = 128  # images: several per component, and 40 MB of noise for faces. Threads would make it slower.
 
 KEPT_BYTES = 1 << 28
-"""The largest number of bytes of images that a data set keeps: 21,800 faces of 64 x 64 pixels."""
+"""The largest number of bytes of images that are kept for a pair of mixtures: 21,800 faces of 64 x 64."""
 
 Labels = npt.NDArray[np.int64]
 Place = tuple[int, npt.NDArray[np.float64]]
