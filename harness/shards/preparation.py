@@ -11,7 +11,7 @@ import torch
 from harness.cases.datasets import Learn, OpenedDataset, open_datasets
 from harness.catalog import catalog
 from harness.dataset import Dataset
-from harness.errors import HarnessError, ModelError, ResultsError
+from harness.errors import DatasetError, HarnessError, ModelError, ResultsError
 from harness.manifest import read_suite
 from harness.plan import Cell, Plan, plan
 from harness.plan.datasets import DatasetChoice
@@ -48,9 +48,16 @@ class Preparation:
 
         def make() -> ReadyModel:
             data = self.opened[dataset]
-            trained = self._obtain(model, data.dataset)
+            try:
+                trained = self._obtain(model, data.dataset)
+            except (DatasetError, ModelError, ResultsError):
+                raise
+            except (Exception, SystemExit) as error:  # whatever a plugin raises: the next model is to run
+                raise ModelError(f"{model.place}: {type(error).__name__}: {error}") from error
             clean = CleanAnswers(trained.model, data.dataset, data.rows)
-            return ReadyModel(trained, data, clean, self.planned.suite.batch_size)
+            ready = ReadyModel(model, trained, data, clean, self.planned.suite.batch_size)
+            ready.examine()
+            return ready
 
         return self._once((dataset, model), make)
 

@@ -6,6 +6,7 @@ data. Weights are safetensors; beside them lies a card of what they scored.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -51,8 +52,8 @@ def obtain(
         load_weights(module, Path(choice.weights), choice.place)
         source, card = Path(choice.weights), {"weights": choice.weights}
     elif spec.train is None:
-        state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        model = ready(choice, module, device)
+        state = copy.deepcopy(module.state_dict())
+        model = ready(choice, module, dataset, device)
         return TrainedModel(model, digest_of_module(module), {}, lambda: load_state(model, state))
     else:
         folder = folder_of(choice, dataset, seed)
@@ -63,7 +64,7 @@ def obtain(
         module = build(choice, dataset, seed)
         load_weights(module, source, choice.place)
         card = json.loads((folder / "card.json").read_text())
-    model = ready(choice, module, device)
+    model = ready(choice, module, dataset, device)
     return TrainedModel(
         model,
         digest_of_file(source),
