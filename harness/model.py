@@ -50,7 +50,7 @@ class Model:
     """The elementwise loss of scores and labels."""
     access: Access = "gradients"
     order: tuple[int, ...] | None = None
-    """Which of the module's outputs each of ``names`` is, where a data set has its classes in another order."""
+    """Which output of the module each of ``names`` is, where a data set has the classes in another order."""
 
     def in_order_of(self, classes: Sequence[str]) -> Model:
         """Return the model with the classes of a data set first, in their order, and then its others.

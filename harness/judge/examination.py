@@ -1,8 +1,8 @@
 """A model is examined before it is attacked, for signs that its numbers would say nothing of its robustness.
 
-A model whose decisions cannot change, which is wrong from the start, or which answers an image differently in
-other company, is easily taken for a robust one: attacks fail on it. Its clean answers tell. What a sign means,
-and what raises it falsely, is in docs/flags, where each has a page of its name.
+A model whose decisions cannot change, which is wrong from the start, or which answers an image differently
+in other company, is easily taken for a robust one: attacks fail on it. Its clean answers tell. What a sign
+means, and what raises it falsely, is in docs/flags, where each has a page of its name.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROUNDING = 32
 
 
 def steadiness(model: Model, x: Tensor, outputs: Tensor) -> set[str]:
-    """Return whether a model answers the same images (N, C, H, W) in two ways: asked again, or in other company.
+    """Return whether a model answers the same images (N, C, H, W) in two ways: again, or in other company.
 
     Args:
         outputs: (N, M) its answers on them.

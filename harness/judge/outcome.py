@@ -34,7 +34,7 @@ class Outcome:
     adversarials: Tensor
     """(B, C, H, W) images as judged, rounded to 8 bits unless the threat says otherwise."""
     success: Tensor
-    """bool: reached and valid. Of an image that was wrong beforehand this says little; see ``clean_correct``."""
+    """bool: reached and valid; of an image that was wrong before (``clean_correct``) it says little."""
     clean_correct: Tensor
     """bool: the model was right before the attack; False where its clean output is not finite."""
     reached: Tensor

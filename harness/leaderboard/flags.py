@@ -33,8 +33,8 @@ FLAGS: Mapping[str, Flag] = {
     ),
     "batch-dependent": Flag(
         "the model answers an image differently in other company",
-        "no number of it is its own; let batch normalisation use running statistics, and normalise each image "
-        "by itself",
+        "no rate of it can be repeated; let batch normalisation use running statistics, and normalise each "
+        "image by itself",
     ),
     "constant-decisions": Flag(
         "the model's decisions are the same for every image",
