@@ -71,17 +71,20 @@ class ReadyModel:
 
     @cached_property
     def signs(self) -> frozenset[str] | None:
+        """Return what ``signs_on`` finds on 64 of the attacked images."""
+        return self.signs_on(EXAMINED)
+
+    def signs_on(self, count: int) -> frozenset[str] | None:
         """Return the signs that the model's numbers say nothing of its robustness; None where it fails.
 
-        Its answers on 64 images are compared with the truth and with each other. A model that is constant on
-        purpose is only asked whether it is steady.
+        Its answers on some of the attacked images are compared with the truth and with each other. A model
+        that is constant on purpose is only asked whether it is steady.
 
         Raises:
             ModelError: it has another number of outputs than the data set has names for them.
         """
         model, dataset = self.trained.model, self.data.dataset
-        rows = self.data.rows[np.linspace(0, len(self.data.rows) - 1, EXAMINED).astype(int)]
-        rows = np.unique(rows)
+        rows = self.data.rows[np.unique(np.linspace(0, len(self.data.rows) - 1, count).astype(int))]
         x = images(dataset, rows, model.device)
         try:
             outputs = model.scores(x)

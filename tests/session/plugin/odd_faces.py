@@ -242,6 +242,10 @@ def _spy(x: Tensor) -> Tensor:
     return x.double()
 
 
+def _constant(y: Tensor) -> Tensor:
+    return 0 * y + torch.arange(1.0, y.shape[1] + 1)
+
+
 NO_GRADIENT = "has no gradient at the image"
 KINDS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     # sound, however odd
@@ -267,11 +271,7 @@ KINDS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "sigmoid-in-percent": (around(after=lambda y: 100 * y.sigmoid()), "attributes", "constant-decisions"),
     "softmax-over-attributes": (around(after=lambda y: y.softmax(1)), "attributes", "probabilities"),
     "softmax": (around(after=lambda y: y.softmax(1)), "classes", "probabilities"),
-    "constant": (
-        around(after=lambda y: 0 * y + torch.arange(1.0, y.shape[1] + 1)),
-        "both",
-        "constant-decisions",
-    ),
+    "constant": (around(after=_constant), "both", "constant-decisions"),
     "saturated-input": (around(before=lambda x: (255 * x - 47).clamp(0, 1)), "classes", "constant-decisions"),
     "negated": (around(after=lambda y: -y), "both", "worse-than-chance"),
     "classes-in-another-order": (around(after=lambda y: y.roll(1, 1)), "classes", "worse-than-chance"),
