@@ -222,9 +222,7 @@ class Handle:
             values = value(outputs(start) if outputs else self(start))
             if not values.requires_grad:
                 raise ContractError("the attack asked for a gradient of what does not depend on the model")
-            (gradient,) = torch.autograd.grad(values.sum(), start, allow_unused=True)
-        if gradient is None:
-            raise ModelError(NO_GRADIENT)
+            (gradient,) = torch.autograd.grad(values.sum(), start)
         # Contiguous like the images, because arithmetic on mixed memory layouts is slow.
         return values.detach(), gradient.contiguous()
 
@@ -250,8 +248,10 @@ class Handle:
             if show:
                 x = cast(Tensor, _CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
             outputs = self._arranged(call, x, *more, dimensions=dimensions, coarse=coarse)
-        if show and not outputs.requires_grad:
+        if show and not (outputs.requires_grad and (module in _FOLLOWED or _can_be_followed(outputs))):
             raise ModelError(NO_GRADIENT)
+        if show:
+            _FOLLOWED.add(module)
         if self._access != "decisions":
             return outputs
         if self.head == "attributes":
@@ -289,8 +289,24 @@ NO_GRADIENT = (
     "the model's output has no gradient at the image, as after no_grad, detach or NumPy inside it, or with "
     'quantised layers; mend it, or declare access = "scores"'
 )
+_FOLLOWED: WeakSet[nn.Module] = WeakSet()
+"""Modules through which gradients were seen to pass."""
 _NEEDS_ROWS: WeakSet[nn.Module] = WeakSet()
 """Modules that call ``view`` in a way that needs the usual memory layout (B, C, H, W)."""
+
+
+def _can_be_followed(outputs: Tensor) -> bool:
+    """Say whether every operation of a graph has a gradient; quantised ones, and some of C++, have none."""
+    seen, left = set(), [outputs.grad_fn]
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        if node.name().endswith("NotImplemented"):
+            return False
+        seen.add(node)
+        left += [following for following, _ in node.next_functions]
+    return True
 
 
 class _CountBackwards(torch.autograd.Function):

@@ -209,7 +209,8 @@ def frozen(module: nn.Module) -> Iterator[None]:
     with suppress(NotImplementedError):  # exported programs keep the mode that they were exported in
         module.eval()
     _stay_in_eval_mode(module)
-    module.requires_grad_(False)
+    for parameter, _ in wanted:  # ScriptModules have no requires_grad_
+        parameter.requires_grad_(False)
     try:
         yield
     finally:

@@ -20,8 +20,6 @@ CONSTANT = "constant-decisions"
 PROBABILITIES = "probabilities"
 GUESSING = "worse-than-chance"
 
-AGAIN = 32
-"""So many images are asked a second time, and in the reverse order."""
 ALONE = 3
 """So many images are asked one at a time."""
 FEWEST = 5
@@ -41,11 +39,10 @@ def steadiness(model: Model, x: Tensor, outputs: Tensor) -> set[str]:
     Args:
         outputs: (N, M) its answers on them.
     """
-    again = model.scores(x[:AGAIN])
-    if _apart(again, outputs[:AGAIN], _tolerance(model, outputs, 1e-4)):
-        return {RANDOMISED}  # then the company can no longer be told from chance
+    if _apart(model.scores(x), outputs, _tolerance(model, outputs, 1e-4)):
+        return {RANDOMISED}  # then what company does can no longer be told from chance
     bound = _tolerance(model, outputs, 1e-3)
-    if _apart(model.scores(x[:AGAIN].flip(0)).flip(0), again, bound):
+    if _apart(model.scores(x.flip(0)).flip(0), outputs, bound):
         return {BATCH}
     try:
         alone = torch.cat([model.scores(part) for part in x[:ALONE].split(1)])

@@ -10,7 +10,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
-from harness.model import Model, frozen, ordinary, wrap_model
+from harness.model import Model, ordinary, wrap_model
 from harness.plan.models import ModelChoice
 from harness.training import Task
 
@@ -41,8 +41,9 @@ def build(choice: ModelChoice, dataset: Dataset, seed: int) -> nn.Module:
 def _give_shapes(module: nn.Module, dataset: Dataset) -> None:
     """Give lazy layers their shapes, which they learn from the first images that they see."""
     if any(isinstance(parameter, UninitializedParameter) for parameter in module.parameters()):
-        with frozen(module), torch.no_grad():
-            module(torch.zeros((2, *dataset.shape)))
+        with torch.no_grad():
+            module.eval()(torch.zeros((2, *dataset.shape)))
+            module.train()
 
 
 def ready(choice: ModelChoice, module: nn.Module, dataset: Dataset, device: torch.device) -> Model:
@@ -52,7 +53,9 @@ def ready(choice: ModelChoice, module: nn.Module, dataset: Dataset, device: torc
         ModelError: it cannot be moved there, or has other classes than the data set.
     """
     try:
-        module = module.to(device).requires_grad_(False)
+        module = module.to(device)
+        for parameter in module.parameters():  # ScriptModules have no requires_grad_
+            parameter.requires_grad_(False)
         model = wrap_model(module, choice.entry.spec.head, access=choice.entry.spec.access)
         with suppress(NotImplementedError):  # exported programs keep the mode that they were exported in
             module.eval()

@@ -6,7 +6,6 @@ data. Weights are safetensors; beside them lies a card of what they scored.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harness.dataset import Dataset
 from harness.files import digest_of_file, lock
@@ -52,7 +52,10 @@ def obtain(
         load_weights(module, Path(choice.weights), choice.place)
         source, card = Path(choice.weights), {"weights": choice.weights}
     elif spec.train is None:
-        state = copy.deepcopy(module.state_dict())
+        state = {
+            name: value.clone() if isinstance(value, Tensor) else value
+            for name, value in module.state_dict().items()
+        }
         model = ready(choice, module, dataset, device)
         return TrainedModel(model, digest_of_module(module), {}, lambda: load_state(model, state))
     else:

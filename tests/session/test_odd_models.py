@@ -128,7 +128,7 @@ def test_flagged_models_have_no_rank_and_stand_last(ran: Results) -> None:
 
 @pytest.mark.parametrize("format", ["md", "html"])
 def test_a_board_says_so_above_the_table(ran: Results, format: str) -> None:
-    page = export(ran.folder, format)
+    page = export(ran.path, format)
     above = page[: page.index("success %")]
     assert "constant classes on patterns has no rank" in above
     assert "plain classes on" not in above
@@ -136,5 +136,5 @@ def test_a_board_says_so_above_the_table(ran: Results, format: str) -> None:
 
 def test_a_second_run_says_the_same(ran: Results, told: dict[str, str]) -> None:
     before = ran.leaderboard()
-    again = harness.run(ran.suite["suite"], out=ran.folder)
+    again = harness.run(ran.suite["suite"], out=ran.path)
     pd.testing.assert_frame_equal(before, again.leaderboard())

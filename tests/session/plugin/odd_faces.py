@@ -28,7 +28,7 @@ def _data(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images (N, 3, H, W) uint8, attributes (N, 3) and classes (N,)."""
     generator = np.random.default_rng(seed)
     present = generator.random((COUNT, 3)) < 0.5
-    present[:2] = True, False  # both values of each occur
+    present[0], present[1] = True, False  # both values of each occur
     labels = np.arange(COUNT) % 4
     sign = np.where(present, 14, -14)[:, :, None, None]
     images = generator.integers(100, 140, (COUNT, *SHAPE))
@@ -296,7 +296,7 @@ KINDS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "too-many-outputs": (around(after=lambda y: y.repeat(1, 250)), "both", "outputs"),
     "one-output": (around(after=lambda y: y[:, :1]), "both", "1 outputs"),
     "a-list": (around(after=lambda y: [y]), "both", "returned list"),
-    "a-vector": (around(after=lambda y: y[:, 0]), "both", "returned (32,)"),
+    "a-vector": (around(after=lambda y: y[:, 0]), "both", "(40,) for a batch of 40"),
     "raises": (around(before=_fail(KeyError("mean"))), "both", "the model failed: KeyError"),
     "exits": (around(before=_fail(SystemExit(0))), "both", "the model failed: SystemExit"),
     "has-no-memory": (around(before=_fail(MemoryError("pool"))), "both", "MemoryError"),
