@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's own abbreviatio
 
 from harness.errors import ContractError, ModelError
 from harness.goals import Objective
-from harness.model import exact
+from harness.model import can_be_followed, exact
 from harness.specs import Access, Compute, HeadKind
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class Handle:
             if show:
                 x = cast(Tensor, _CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
             outputs = self._arranged(call, x, *more, dimensions=dimensions, coarse=coarse)
-        if show and not (outputs.requires_grad and (module in _FOLLOWED or _can_be_followed(outputs))):
+        if show and not (outputs.requires_grad and (module in _FOLLOWED or can_be_followed(outputs))):
             raise ModelError(NO_GRADIENT)
         if show:
             _FOLLOWED.add(module)
@@ -293,20 +293,6 @@ _FOLLOWED: WeakSet[nn.Module] = WeakSet()
 """Modules through which gradients were seen to pass."""
 _NEEDS_ROWS: WeakSet[nn.Module] = WeakSet()
 """Modules that call ``view`` in a way that needs the usual memory layout (B, C, H, W)."""
-
-
-def _can_be_followed(outputs: Tensor) -> bool:
-    """Say whether every operation of a graph has a gradient; quantised ones, and some of C++, have none."""
-    seen, left = set(), [outputs.grad_fn]
-    while left:
-        node = left.pop()
-        if node is None or node in seen:
-            continue
-        if node.name().endswith("NotImplemented"):
-            return False
-        seen.add(node)
-        left += [following for following, _ in node.next_functions]
-    return True
 
 
 class _CountBackwards(torch.autograd.Function):

@@ -187,6 +187,20 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
+def can_be_followed(outputs: Tensor) -> bool:
+    """Say whether every operation of a graph has a gradient; quantised ones, and some of C++, have none."""
+    seen, left = set(), [outputs.grad_fn]
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        if node.name().endswith("NotImplemented"):
+            return False
+        seen.add(node)
+        left += [following for following, _ in node.next_functions]
+    return True
+
+
 def _precision(module: nn.Module) -> torch.dtype:
     """Return the precision of a module's input: that of its weights where all agree, else float32."""
     kinds = (tensor.dtype for tensor in module.parameters() if tensor.is_floating_point())
