@@ -45,7 +45,7 @@ def steadiness(model: Model, x: Tensor, outputs: Tensor) -> set[str]:
     if _apart(model.scores(x.flip(0)).flip(0), outputs, bound):
         return {BATCH}
     try:
-        alone = torch.cat([model.scores(part) for part in x[:ALONE].split(1)])
+        alone = torch.cat([model.scores(part) for part in torch.split(x[:ALONE], 1)])
     except Exception:  # what needs company: "Expected more than 1 value per channel"
         return {BATCH}
     return {BATCH} if _apart(alone, outputs[:ALONE], bound) else set()

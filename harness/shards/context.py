@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -164,6 +164,7 @@ def right_answers(
     Args:
         names: of the outputs (N, M), which are answers on the images of these rows (N,).
     """
+    truth: npt.NDArray[Any]
     if model.head == "attributes" and dataset.attributes is not None:
         if not set(names) <= set(dataset.attribute_names):
             return None

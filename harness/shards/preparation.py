@@ -11,7 +11,7 @@ import torch
 from harness.cases.datasets import Learn, OpenedDataset, open_datasets
 from harness.catalog import catalog
 from harness.dataset import Dataset
-from harness.errors import DatasetError, HarnessError, ModelError, ResultsError
+from harness.errors import ContractError, HarnessError, ModelError, ResultsError
 from harness.manifest import read_suite
 from harness.plan import Cell, Plan, plan
 from harness.plan.datasets import DatasetChoice
@@ -50,9 +50,10 @@ class Preparation:
             data = self.opened[dataset]
             try:
                 trained = self._obtain(model, data.dataset)
-            except (DatasetError, ModelError, ResultsError):
-                raise
-            except (Exception, SystemExit) as error:  # whatever a plugin raises: the next model is to run
+            except (Exception, SystemExit) as error:
+                if isinstance(error, HarnessError) and not isinstance(error, ContractError):
+                    raise
+                # Whatever else a plugin raises fails this model, and the next one runs.
                 raise ModelError(f"{model.place}: {type(error).__name__}: {error}") from error
             clean = CleanAnswers(trained.model, data.dataset, data.rows)
             ready = ReadyModel(model, trained, data, clean, self.planned.suite.batch_size)
