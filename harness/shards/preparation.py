@@ -51,8 +51,8 @@ class Preparation:
             try:
                 trained = self._obtain(model, data.dataset)
             except (Exception, SystemExit) as error:
-                if isinstance(error, HarnessError) and not isinstance(error, ContractError):
-                    raise
+                if isinstance(error, HarnessError | OSError) and not isinstance(error, ContractError):
+                    raise  # an OSError is one of the cache
                 # Whatever else a plugin raises fails this model, and the next one runs.
                 raise ModelError(f"{model.place}: {type(error).__name__}: {error}") from error
             clean = CleanAnswers(trained.model, data.dataset, data.rows)
