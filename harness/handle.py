@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
-from harness.errors import ContractError
+from harness.errors import ContractError, ModelError
 from harness.goals import Objective
-from harness.model import exact
+from harness.model import can_be_followed, exact
 from harness.specs import Access, Compute, HeadKind
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class Handle:
             start = x.detach().requires_grad_()
             values = value(outputs(start) if outputs else self(start))
             if not values.requires_grad:
-                return values.detach(), torch.zeros_like(x)
+                raise ContractError("the attack asked for a gradient of what does not depend on the model")
             (gradient,) = torch.autograd.grad(values.sum(), start)
         # Contiguous like the images, because arithmetic on mixed memory layouts is slow.
         return values.detach(), gradient.contiguous()
@@ -248,6 +248,10 @@ class Handle:
             if show:
                 x = cast(Tensor, _CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
             outputs = self._arranged(call, x, *more, dimensions=dimensions, coarse=coarse)
+        if show and not (outputs.requires_grad and (module in _FOLLOWED or can_be_followed(outputs))):
+            raise ModelError(NO_GRADIENT)
+        if show:
+            _FOLLOWED.add(module)
         if self._access != "decisions":
             return outputs
         if self.head == "attributes":
@@ -274,13 +278,19 @@ class Handle:
         if coarse and module not in _NEEDS_ROWS:
             try:
                 return ask(x.contiguous(memory_format=torch.channels_last))
-            except RuntimeError as error:
+            except ModelError as error:
                 if "view size is not compatible" not in str(error):
                     raise
                 _NEEDS_ROWS.add(module)
         return ask(x.contiguous())
 
 
+NO_GRADIENT = (
+    "the model's output has no gradient at the image, as after no_grad, detach or NumPy inside it, or with "
+    'quantised layers; mend it, or declare access = "scores"'
+)
+_FOLLOWED: WeakSet[nn.Module] = WeakSet()
+"""Modules through which gradients were seen to pass."""
 _NEEDS_ROWS: WeakSet[nn.Module] = WeakSet()
 """Modules that call ``view`` in a way that needs the usual memory layout (B, C, H, W)."""
 

@@ -45,7 +45,7 @@ def _print(expected: Forecast) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.export.columns import dataset
+    from harness.export.columns import dataset, flag_text
 
     console = Console()
     if not console.is_terminal:  # a pipe has no width of its own
@@ -83,4 +83,10 @@ def _print(expected: Forecast) -> None:
     if excluded:
         pairs = counted(len(excluded), "pair")
         console.print(f"{pairs} {excluded[0]['reason']}; --json names them", soft_wrap=True)
+    for model in expected.models:
+        place = f"{model['model']} on {model['dataset']}"
+        said = [f"⚑ {place}: {flag_text(flag)}" for flag in model["flags"]]
+        said += [f"{place} cannot be run: {model['error']}"] if model["error"] else []
+        for line in said:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(expected.summary, markup=False, highlight=False, soft_wrap=True)

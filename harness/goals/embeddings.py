@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from harness.errors import AttackError
-from harness.goals.objective import check_head
+from harness.errors import AttackError, ModelError
+from harness.goals.objective import check_head, differentiable
 
 if TYPE_CHECKING:
     from harness.model import Model
@@ -103,7 +103,21 @@ def _verification(
         raise AttackError(f'goal "{kind}" needs a threshold: give one, or a model that has a calibrated one')
     if anchors.ndim != 2 or anchors.shape[1] != outputs.shape[1] or anchors.shape[0] not in (1, len(outputs)):
         raise AttackError(f"anchors have shape {tuple(anchors.shape)}; expected {tuple(outputs.shape)}")
-    anchors = anchors.to(outputs).expand(len(outputs), -1)
-    accepted = model.distance(outputs, anchors) < bound
+    anchors = differentiable(anchors.to(outputs)).expand(len(outputs), -1)
+    accepted = _distances(model, outputs, anchors) < bound
     towards = kind == "impersonate"
     return VerificationObjective(anchors, bound, accepted != towards, towards, model.distance)
+
+
+def _distances(model: Model, outputs: Tensor, anchors: Tensor) -> Tensor:
+    """Return the distances (B,); refuse what is none, such as a similarity, which is largest at itself."""
+    distances, own = model.distance(outputs, anchors), model.distance(outputs, outputs)
+    if not isinstance(distances, Tensor) or distances.shape != (len(outputs),):
+        shape = tuple(distances.shape) if isinstance(distances, Tensor) else type(distances).__name__
+        raise ModelError(f"the distance of {len(outputs)} pairs of embeddings is {shape}, not (B,)")
+    if (own > distances + 1e-4 * (1 + distances.abs())).any():
+        raise ModelError(
+            "the distance of an embedding to itself is larger than to another one, as that of a similarity; "
+            "give a distance, such as 1 - cosine similarity"
+        )
+    return distances

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from harness.judge.examination import RANDOMISED
 from harness.parameters import jsonable
 from harness.plan.cells import Cell, Skipped
 from harness.plan.datasets import DatasetChoice
@@ -62,7 +63,8 @@ def _source(source: DatasetChoice | None) -> str | None:
 def of_model(ready: ReadyModel) -> dict[str, Any]:
     """Return what a cell's row says once its model is there."""
     return {
-        "randomised": ready.randomised,
+        "randomised": None if ready.signs is None else RANDOMISED in ready.signs,
+        "model_flags": None if ready.signs is None else ",".join(sorted(ready.signs)),
         "weights": ready.trained.digest,
         "dataset_fingerprint": ready.data.dataset.fingerprint,
     }

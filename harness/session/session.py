@@ -18,6 +18,7 @@ from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
 from harness.files import lock
 from harness.manifest import read_suite
+from harness.model import ordinary
 from harness.options import Options
 from harness.plan import Cell, Plan, plan
 from harness.plan.datasets import DatasetChoice
@@ -82,6 +83,7 @@ def run_suite(
     store.open()
     busy = f"{store.folder} is being written by another run"
     with (
+        ordinary(),
         lock(store.folder / f".lock-{share}-of-{shares}", busy),
         reporter or Reporter() as shown,
     ):

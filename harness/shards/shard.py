@@ -11,9 +11,10 @@ import torch
 from harness.cases import GOALS
 from harness.cases.cases import Cases
 from harness.errors import ContractError, DatasetError
-from harness.judge.batching import BatchSize, in_batches, out_of_memory
+from harness.judge.batching import BatchSize, in_batches
 from harness.judge.region import with_region
 from harness.judge.trial import attempt
+from harness.model import out_of_memory
 from harness.shards.context import CellContext, images
 from harness.shards.records import columns_of, failure
 from harness.store.schema import record_schema

@@ -11,12 +11,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from harness.dataset import Dataset
-from harness.errors import HarnessError, ModelError
+from harness.errors import DatasetError, HarnessError, ModelError
 from harness.files import digest_of_file, write_text, write_whole
 from harness.plan.models import ModelChoice
 from harness.zoo.build import ready
 from harness.zoo.cache import Report, learning_context
 from harness.zoo.cards import identity, score, speed
+from harness.zoo.weights import one_line
 
 
 def train_model(
@@ -36,11 +37,9 @@ def train_model(
         try:
             train = choice.entry.spec.train or ""
             choice.entry.call(train, module.to(device), dataset, context, values=choice.parameters)
-        except ModelError as error:
+        except HarnessError as error:
             raise ModelError(f"{choice.place}: {error}") from error
-        except HarnessError:
-            raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ModelError(f"{choice.place}: training failed: {type(error).__name__}: {error}") from error
     module.eval()
     for name, tensor in module.state_dict().items():
@@ -48,12 +47,12 @@ def train_model(
             raise ModelError(f"{choice.place}: training diverged: {name} is not finite")
     seconds = time.perf_counter() - start
     try:
-        model = ready(choice, module, device)
+        model = ready(choice, module, dataset, device)
         measured = {**score(model, dataset), **speed(model, dataset)}
-    except HarnessError:
+    except (DatasetError, ModelError):
         raise
     except Exception as error:
-        raise ModelError(f"{choice.place}: {type(error).__name__}: {error}") from error
+        raise ModelError(f"{choice.place}: {one_line(error)}") from error
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     write_whole(folder / "weights.safetensors", lambda aside: save_file(weights, aside))
     card = {

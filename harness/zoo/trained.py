@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harness.dataset import Dataset
 from harness.files import digest_of_file, lock
@@ -51,8 +52,11 @@ def obtain(
         load_weights(module, Path(choice.weights), choice.place)
         source, card = Path(choice.weights), {"weights": choice.weights}
     elif spec.train is None:
-        state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        model = ready(choice, module, device)
+        state = {
+            name: value.clone() if isinstance(value, Tensor) else value
+            for name, value in module.state_dict().items()
+        }
+        model = ready(choice, module, dataset, device)
         return TrainedModel(model, digest_of_module(module), {}, lambda: load_state(model, state))
     else:
         folder = folder_of(choice, dataset, seed)
@@ -63,7 +67,7 @@ def obtain(
         module = build(choice, dataset, seed)
         load_weights(module, source, choice.place)
         card = json.loads((folder / "card.json").read_text())
-    model = ready(choice, module, device)
+    model = ready(choice, module, dataset, device)
     return TrainedModel(
         model,
         digest_of_file(source),

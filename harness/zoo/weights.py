@@ -62,10 +62,21 @@ def _resize(module: nn.Module, state: Mapping[str, Tensor], path: Path, place: s
 
 def digest_of_module(module: nn.Module) -> str:
     digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
+    for name, value in module.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(_octets(value))
     return digest.hexdigest()
+
+
+def _octets(value: object) -> bytes:
+    """Return an entry of a state dict as bytes; quantised layers have tuples and types among theirs."""
+    if isinstance(value, tuple | list):
+        return b"".join(map(_octets, value))
+    if not isinstance(value, Tensor):
+        return repr(value).encode()
+    plain = value.detach().dequantize() if value.is_quantized else value.detach()
+    octets: bytes = plain.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    return octets
 
 
 def one_line(error: Exception) -> str:
