@@ -39,16 +39,14 @@ def steadiness(model: Model, x: Tensor, outputs: Tensor) -> set[str]:
     Args:
         outputs: (N, M) its answers on them.
     """
-    if _apart(model.scores(x), outputs, _tolerance(model, outputs, 1e-4)):
-        return {RANDOMISED}  # then what company does can no longer be told from chance
-    bound = _tolerance(model, outputs, 1e-3)
-    if _apart(model.scores(x.flip(0)).flip(0), outputs, bound):
-        return {BATCH}
+    same = _tolerance(model, outputs, 1e-4)
+    if _apart(model.scores(x.flip(0)).flip(0), outputs, same):
+        return {RANDOMISED if _apart(model.scores(x), outputs, same) else BATCH}
     try:
         alone = torch.cat([model.scores(part) for part in torch.split(x[:ALONE], 1)])
     except Exception:  # what needs company: "Expected more than 1 value per channel"
         return {BATCH}
-    return {BATCH} if _apart(alone, outputs[:ALONE], bound) else set()
+    return {BATCH} if _apart(alone, outputs[:ALONE], _tolerance(model, outputs, 1e-3)) else set()
 
 
 def signs_of(model: Model, outputs: Tensor, wrong: int) -> set[str]:
