@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import AttackError, ModelError
-from harness.goals.objective import check_head, differentiable
+from harness.goals.objective import check_head
 
 if TYPE_CHECKING:
     from harness.model import Model
@@ -103,7 +103,7 @@ def _verification(
         raise AttackError(f'goal "{kind}" needs a threshold: give one, or a model that has a calibrated one')
     if anchors.ndim != 2 or anchors.shape[1] != outputs.shape[1] or anchors.shape[0] not in (1, len(outputs)):
         raise AttackError(f"anchors have shape {tuple(anchors.shape)}; expected {tuple(outputs.shape)}")
-    anchors = differentiable(anchors.to(outputs)).expand(len(outputs), -1)
+    anchors = anchors.to(outputs).expand(len(outputs), -1)
     accepted = _distances(model, outputs, anchors) < bound
     towards = kind == "impersonate"
     return VerificationObjective(anchors, bound, accepted != towards, towards, model.distance)

@@ -84,14 +84,9 @@ def some_rows(values: Tensor | None, rows: slice) -> Any:
     return values if values.ndim == 0 else values[rows]
 
 
-def differentiable(values: Tensor) -> Tensor:
-    """Return values that a graph may hold; those that were made in inference mode are copied."""
-    return values.clone() if values.is_inference() else values
-
-
 def per_case(values: Tensor, outputs: Tensor) -> Tensor:
     """Return one value per case (B,) on the device of the outputs; one value alone serves all cases."""
-    values = differentiable(torch.as_tensor(values).to(outputs.device))
+    values = torch.as_tensor(values).to(outputs.device)
     if values.ndim == 0:
         values = values.expand(len(outputs))
     if values.shape != (len(outputs),):
