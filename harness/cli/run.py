@@ -18,6 +18,11 @@ def add(verbs: Any) -> None:
     )
     add_suite(parser)
     add_device(parser)
+    parser.add_argument(
+        "--judge",
+        metavar="here|apart",
+        help="where attacks run: here, or apart, in processes that cannot reach the judge (here)",
+    )
     parser.add_argument("--shard", metavar="i/n", help="run every n-th shard, beginning with the i-th")
     parser.add_argument(
         "--overwrite", metavar="never|failed|all", help="which finished shards to run again (never)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,14 @@ class Attacked:
     seconds: float  # the time of the attack alone, for the whole batch
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Elsewhere stands for an attack that another process runs; none of its code is run here."""
+
+    run: Callable[[Tensor, Tensor], Attacked]
+    """Given images (B, C, H, W) on the grid and their clean outputs (B, M), returns what the attack left."""
+
+
 @dataclass(frozen=True, eq=False)
 class Trial:
     """A Trial holds the results of one attack on one batch."""
@@ -54,7 +62,7 @@ class Trial:
 
 def attempt(
     model: Model,
-    attack: AttackFunction,
+    attack: AttackFunction | Elsewhere,
     images: Tensor,
     goal: Goal,
     threat: Threat,
@@ -86,19 +94,22 @@ def attempt(
     x = on_the_grid(model, images, threat)
     clean = model.scores(x, batch_size=batch_size) if clean is None else clean
     objective = goal.objective(model, clean)
-    pursued = objective if seen is model else goal.objective(seen, seen.scores(x, batch_size=batch_size))
-    attacked = run_attack(
-        seen,
-        attack,
-        x,
-        pursued,
-        threat,
-        seed=seed,
-        keys=keys,
-        parameters=parameters,
-        compute=compute,
-        fit=fit,
-    )
+    if isinstance(attack, Elsewhere):
+        attacked = attack.run(x, clean)
+    else:
+        pursued = objective if seen is model else goal.objective(seen, seen.scores(x, batch_size=batch_size))
+        attacked = run_attack(
+            seen,
+            attack,
+            x,
+            pursued,
+            threat,
+            seed=seed,
+            keys=keys,
+            parameters=parameters,
+            compute=compute,
+            fit=fit,
+        )
     return judge_attacked(model, attacked, x, objective, threat, clean, fit=fit, batch_size=batch_size)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from harness.session.originals import keep_originals
 from harness.session.progress import Reporter
 from harness.session.provenance import describe
 from harness.session.rows import model_row, of_job, of_model, planned_row, skipped_row, state_of
+from harness.shards.apart import attackers
 from harness.shards.jobs import Job
 from harness.shards.preparation import Obtain, Preparation
 from harness.store import Store
@@ -74,8 +76,23 @@ def run_suite(
     reporter: Reporter | None = None,
     executor: Callable[[Store], Executor] = in_process,
 ) -> Summary:
-    """Run a suite; see ``harness.run``."""
-    planned = make_plan(suite, options)
+    """Run a suite; see ``harness.run``.
+
+    Args:
+        executor: runs the shards of a suite that is not judged apart.
+    """
+    read = read_suite(suite, overrides=options.overrides)
+    with attackers(options.judge or read.judge) as apart:
+        if apart is None:
+            return _run_plan(plan(read, catalog()), options, reporter, executor)
+        planned = plan(read, apart.catalog(catalog()), apart.resolve)
+        apart.brief(planned, options.limit, device_of(options.device or planned.suite.device))
+        return _run_plan(planned, options, reporter, partial(in_process, remote=apart.remote))
+
+
+def _run_plan(
+    planned: Plan, options: Options, reporter: Reporter | None, executor: Callable[[Store], Executor]
+) -> Summary:
     store = Store(results_folder(planned, options))
     device = device_of(options.device or planned.suite.device)
     share, shares = options.shard
