@@ -53,6 +53,11 @@ def handle(given: argparse.Namespace) -> int:
         print(f"{counted(count, 'analysis', 'analyses')} in {summary.folder / 'analyses'}")
     if summary.cells_open:
         print(f"shards of other processes are still missing in {counted(summary.cells_open, 'cell')}")
+    if summary.cells_judged_here:
+        print(
+            f"{counted(summary.cells_judged_here, 'cell')} had been judged in a process in which attacks ran; "
+            "--overwrite all runs them again"
+        )
     for row in summary.rows:
         if row["status"] == "failed":
             cases_failed, cases = row.get("cases_failed"), row.get("cases")

@@ -51,6 +51,8 @@ class Summary:
     cells_failed: int = 0
     cells_open: int = 0
     """Cells of which other processes' shards are still missing."""
+    cells_judged_here: int = 0
+    """Of a suite that is judged apart: cells with shards that an earlier run judged where attacks ran."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     analyses: list[analysis.Written] = field(default_factory=list)
 
@@ -171,6 +173,9 @@ class _Run:
                 self.rows[cell] |= state_of(self.store.tally(job.id), len(job.shards))
         states = [row["status"] for row in self.rows.values()]
         self.summary.cells_failed, self.summary.cells_open = states.count("failed"), states.count("partial")
+        if (self.options.judge or self.prepared.planned.suite.judge) == "apart":
+            judges = [row.get("judge") for row in self.rows.values()]
+            self.summary.cells_judged_here = judges.count("here")
         self.summary.rows = [*self.rows.values(), *self.skipped]
         self.store.write_cells(self.summary.rows)
         self.store.write_models(list(self.models.values()))

@@ -85,12 +85,14 @@ def _says_who_judged(suite: Path, folder: Path) -> None:
     part = sorted((folder / "samples" / first).iterdir())[0]
     assert judge_of(pq.read_schema(part)) == "apart"
     part.unlink()
-    run_suite(suite, Options(out=folder))
+    assert run_suite(suite, Options(out=folder)).cells_judged_here == 0  # nobody asked for more
     after = read_results(folder).cells()
     assert set(after["judge"][after["cell"] == first]) == {"here"}
     assert set(after["judge"][after["cell"] != first]) == {"apart"}
     assert json.loads((folder / "suite.json").read_text())["judge"] == "here"
     assert len(samples(folder)) == before["cases"].sum()
+    again = run_suite(suite, Options(out=folder, judge="apart"))
+    assert (again.cases_done, again.cells_judged_here) == (0, 1)
 
 
 def test_cheats_and_deaths_change_no_honest_record(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
