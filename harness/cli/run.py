@@ -55,8 +55,8 @@ def handle(given: argparse.Namespace) -> int:
         print(f"shards of other processes are still missing in {counted(summary.cells_open, 'cell')}")
     if summary.cells_judged_here:
         print(
-            f"{counted(summary.cells_judged_here, 'cell')} had been judged in a process in which attacks ran; "
-            "--overwrite all runs them again"
+            f"{counted(summary.cells_judged_here, 'cell')} had been judged in a process in which attacks "
+            "ran; --overwrite all runs them again"
         )
     for row in summary.rows:
         if row["status"] == "failed":

@@ -41,6 +41,7 @@ eps = "8/255"
 SMALL = '\n[[attack]]\nuse = "{}"\nid = "{}"\neps = "1/255"\n'
 CHEATS = ("originals", "labels", "budget", "judge", "decisions", "hook")
 UNSEEN = CHEATS[:3]  # what no check in the attack's own process can see
+HONEST = ("step", "drawn")
 DYING = '\n[[attack]]\nuse = "dying"\neps = "1/255"\nhow = ["segfault", "nothing"]\n'
 UNSTEADY = '\n[[model]]\nuse = "unsteady"\n'
 
@@ -97,7 +98,7 @@ def _says_who_judged(suite: Path, folder: Path) -> None:
 
 def test_cheats_and_deaths_change_no_honest_record(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     suite = tmp_path / "cheats.toml"
-    text = of(*CHEATS) + DYING + UNSTEADY + of("step").partition("[[model]]")[2].partition("\n\n")[2]
+    text = of(*CHEATS, "drawn") + DYING + UNSTEADY + of("step").partition("[[model]]")[2].partition("\n\n")[2]
     suite.write_text(f'judge = "apart"\n{text}')
     run = run_suite(suite, Options(out=tmp_path / "apart"))
     assert run.failed
@@ -108,7 +109,7 @@ def test_cheats_and_deaths_change_no_honest_record(tmp_path: Path, capfd: pytest
     assert "and something else" not in captured.err
     every = samples(run.folder)
     found = every[every["model"] == "linear"]
-    cheats = found[found["attack"] != "step"]
+    cheats = found[~found["attack"].isin(HONEST)]
     assert not cheats["success"].fillna(False).any()
     died = cheats[(cheats["attack"] == "dying[how=segfault]") & (cheats["target"] == "Red")]
     assert set(died["error"]) == {
@@ -118,9 +119,10 @@ def test_cheats_and_deaths_change_no_honest_record(tmp_path: Path, capfd: pytest
     assert others["error"][others["attack"].str.startswith("dying")].isna().all()
     unsteady = every["error"][every["model"] == "unsteady"]
     assert unsteady.str.startswith("ModelError: unsteady has other weights in the attack's process").all()
-    suite.write_text(of("step", *UNSEEN))
+    suite.write_text(of("step", "drawn", *UNSEEN))
     here = samples(run_suite(suite, Options(out=tmp_path / "here")).folder)
     scored = here.groupby("attack")["success"].mean()
     assert (scored[list(UNSEEN)] > 0.5).all()  # or this test would test nothing
-    honest = [table[table["attack"] == "step"].reset_index(drop=True) for table in (here, found)]
-    pd.testing.assert_frame_equal(*honest, check_dtype=False)
+    for attack in HONEST:
+        honest = [table[table["attack"] == attack].reset_index(drop=True) for table in (here, found)]
+        pd.testing.assert_frame_equal(*honest, check_dtype=False)

@@ -112,6 +112,20 @@ def test_images_and_costs_are_taken_from_the_answer(
     assert set(records["fault"]) == {"over the budget"}
 
 
+def test_a_process_in_which_the_contract_was_broken_is_ended(
+    near: Callable[[Forge], None], suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[Channel] = []
+    monkeypatch.setattr(Channel, "close", lambda channel: ended.append(channel))
+    told: dict[str, Any] = {"error": ["ContractError", "x"], "harm": False}
+    near(lambda answer: (told, []))
+    run_suite(suite, Options(out=tmp_path / "one", judge="apart", limit=3))
+    assert len(ended) == 1  # at the end
+    told["harm"] = True
+    run_suite(suite, Options(out=tmp_path / "other", judge="apart", limit=3))
+    assert len(ended) == 1 + 2 + 1  # after each batch, and at the end
+
+
 def test_errors_are_told_by_name_and_say_what_follows() -> None:
     def told(error: BaseException) -> tuple[str, bool, bool]:
         found = _error(error)

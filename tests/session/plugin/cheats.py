@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import harness
 
-NAMES = ("originals", "labels", "budget", "judge", "decisions", "hook", "dying")
+NAMES = ("originals", "labels", "budget", "judge", "decisions", "hook", "dying", "drawn")
 
 
 @harness.hookimpl

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import random
 import signal
 import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,6 +87,13 @@ def hook(model: Any, x: Tensor, objective: Any, threat: Any, *, rng: object) -> 
 
     torch.nn.modules.module.register_module_forward_hook(turned)
     return x.clone()
+
+
+def drawn(model: Any, x: Tensor, objective: Any, threat: Any, *, rng: Any) -> Tensor:
+    """Random numbers of the cases, and of all global generators."""
+    everywhere = random.random() + np.random.rand()  # noqa: NPY002
+    noise = rng.uniform(x.shape[1:], -1, 1) + torch.rand_like(x)
+    return threat.project(x + threat.eps * (noise + everywhere), x)
 
 
 How = Literal["nothing", "sys.exit", "segfault", "kill"]
