@@ -50,6 +50,8 @@ def test_a_message_is_read_up_to_its_end() -> None:
         assert [array.tolist() for array in arrays] == [array.tolist() for array in sent]
     with pytest.raises(GarbledError, match="larger"):
         unpacked(reader(data), 47)
+    with pytest.raises(GarbledError, match="no message"):
+        unpacked(reader(b"\x94" + data[1:]))
 
 
 @pytest.mark.parametrize(
