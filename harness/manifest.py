@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from harness.errors import ManifestError, nearest
 from harness.parameters import Parameter, check
-from harness.specs import Compute
+from harness.specs import Compute, Judge
 
 SCHEMA = 1
 RESERVED = ("clean", "worst-case")
@@ -34,6 +34,7 @@ _TOP = {
         Parameter("batch_size", int | Literal["auto"], 64),
         Parameter("shard_size", int | None, None),
         Parameter("device", str, "auto"),
+        Parameter("judge", Judge, "here"),
         Parameter("order_by", str | None, None),
         Parameter("overall_worst_case", bool, False),
     )
@@ -90,6 +91,7 @@ class Suite:
     batch_size: int | Literal["auto"] = 64
     shard_size: int | None = None
     device: str = "auto"
+    judge: Judge = "here"
     order_by: str | None = None
     """The threat by whose worst case boards order models; the first of the suite where None."""
     overall_worst_case: bool = False

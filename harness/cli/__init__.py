@@ -14,8 +14,8 @@ from harness.errors import HarnessError
 VERBS = (run, plan, train, show, export, analyze, verify, ls, info, check)
 
 EPILOG = """exit status: 0 all cells done, 1 some failed, 2 the request was wrong.
-The variables HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, HARNESS_SHARD and HARNESS_OVERWRITE replace flags
-that are not given; HARNESS_CACHE names the folder of trained weights."""
+The variables HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, HARNESS_JUDGE, HARNESS_SHARD and HARNESS_OVERWRITE
+replace flags that are not given; HARNESS_CACHE names the folder of trained weights."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -45,6 +45,7 @@ def options_of(given: argparse.Namespace) -> Options:
         out=given.out,
         limit=given.limit,
         device=getattr(given, "device", None),
+        judge=getattr(given, "judge", None),
         shard=getattr(given, "shard", None),
         overwrite=getattr(given, "overwrite", None),
         overrides=assignments(given.overrides),

@@ -1,9 +1,9 @@
-"""A trial is one attack on one batch, guarded while it runs and judged when it returns."""
+"""A trial is one attack on one batch: it is run under guard, and then judged, here or elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,23 @@ from harness.model import Model, frozen
 from harness.randomness import CaseRandom, derived_seed
 from harness.specs import ACCESS_ORDER, Access, Compute
 from harness.threat import Threat
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """Attacked is what an attack left behind: images that nobody has judged yet, and what they cost."""
+
+    returned: object  # as the attack returned it
+    meter: Meter  # the passes that the attack spent on each case
+    seconds: float  # the time of the attack alone, for the whole batch
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Elsewhere stands for an attack that another process runs; none of its code is run here."""
+
+    run: Callable[[Tensor, Tensor], Attacked]
+    """Given images (B, C, H, W) on the grid and their clean outputs (B, M), returns what the attack left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +62,7 @@ class Trial:
 
 def attempt(
     model: Model,
-    attack: AttackFunction,
+    attack: AttackFunction | Elsewhere,
     images: Tensor,
     goal: Goal,
     threat: Threat,
@@ -74,11 +91,57 @@ def attempt(
         ContractError: the attack changed its input or the model, or returned no images.
     """
     seen = surrogate or model
-    x = threat.round(images.to(model.device, torch.float32))
-    _check_mask(threat, x)
+    x = on_the_grid(model, images, threat)
     clean = model.scores(x, batch_size=batch_size) if clean is None else clean
     objective = goal.objective(model, clean)
-    pursued = objective if seen is model else goal.objective(seen, seen.scores(x, batch_size=batch_size))
+    if isinstance(attack, Elsewhere):
+        attacked = attack.run(x, clean)
+    else:
+        pursued = objective if seen is model else goal.objective(seen, seen.scores(x, batch_size=batch_size))
+        attacked = run_attack(
+            seen,
+            attack,
+            x,
+            pursued,
+            threat,
+            seed=seed,
+            keys=keys,
+            parameters=parameters,
+            compute=compute,
+            fit=fit,
+        )
+    return judge_attacked(model, attacked, x, objective, threat, clean, fit=fit, batch_size=batch_size)
+
+
+def on_the_grid(model: Model, images: Tensor, threat: Threat) -> Tensor:
+    """Return the images as they are attacked: on the model's device and the threat's grid.
+
+    Raises:
+        AttackError: the threat's mask does not fit the images.
+    """
+    x = threat.round(images.to(model.device, torch.float32))
+    _check_mask(threat, x)
+    return x
+
+
+def run_attack(
+    seen: Model,
+    attack: AttackFunction,
+    x: Tensor,
+    pursued: Objective,
+    threat: Threat,
+    *,
+    seed: int,
+    keys: Sequence[str],
+    parameters: Mapping[str, Any],
+    compute: Compute = "float32",
+    fit: Tensor | None = None,
+) -> Attacked:
+    """Run an attack on a batch that is on the grid; nothing is judged.
+
+    Raises:
+        ContractError: the attack changed its input or the model.
+    """
     meter = Meter(len(x))
     handle = Handle(seen, len(x), access=_access(seen, threat), compute=compute, meter=meter)
     # The attack gets copies of all that the judge will use, so that nothing it writes changes the judgement.
@@ -96,13 +159,33 @@ def attempt(
             raise ContractError("the attack left the model in train mode")
     if not torch.equal(lent, x):
         raise ContractError("the attack changed its input in place")
+    return Attacked(x_adv, meter, seconds)
+
+
+def judge_attacked(
+    model: Model,
+    attacked: Attacked,
+    x: Tensor,
+    objective: Objective,
+    threat: Threat,
+    clean: Tensor,
+    *,
+    fit: Tensor | None = None,
+    batch_size: int = 256,
+) -> Trial:
+    """Judge what an attack returned for a batch; with ``fit``, only the images that it did not learn on.
+
+    Raises:
+        ContractError: it returned no images.
+    """
+    x_adv, meter = attacked.returned, attacked.meter
     if fit is not None:
         rows = torch.nonzero(~fit).flatten().to(x.device)
         x_adv = _rows(x_adv, rows, x)
         x, clean, objective, threat = x[rows], clean[rows], objective.take(rows), threat.take(rows)
         meter = meter.shared(rows)
     verdict = judge(model, objective, threat, x, x_adv, clean=clean, batch_size=batch_size)
-    return Trial(x, clean, objective, verdict, meter, seconds)
+    return Trial(x, clean, objective, verdict, meter, attacked.seconds)
 
 
 def _access(seen: Model, threat: Threat) -> Access:
@@ -110,7 +193,7 @@ def _access(seen: Model, threat: Threat) -> Access:
     return min(seen.access, threat.access, key=ACCESS_ORDER.index)
 
 
-def _rows(x_adv: Tensor, rows: Tensor, x: Tensor) -> Tensor:
+def _rows(x_adv: object, rows: Tensor, x: Tensor) -> object:
     """Return some of the returned images; what is no image is left for the judge to name."""
     return x_adv[rows] if isinstance(x_adv, Tensor) and x_adv.shape == x.shape else x_adv
 

@@ -77,7 +77,7 @@ def judge(
         ContractError: what was returned is not a floating-point tensor of the shape of ``x``.
     """
     with torch.no_grad():
-        returned = _images(x_adv, x)
+        returned = images_of(x_adv, x)
         finite = returned.flatten(1).isfinite().all(1)
         returned = torch.where(finite.view(-1, 1, 1, 1), returned, x)
         settled, bounds = _bounded(threat, x, returned)
@@ -111,7 +111,7 @@ def judge(
     )
 
 
-def _images(x_adv: object, x: Tensor) -> Tensor:
+def images_of(x_adv: object, x: Tensor) -> Tensor:
     """Return what an attack returned, as images of the type and shape of ``x``; refuse anything else."""
     if not isinstance(x_adv, Tensor):
         raise ContractError(f"{NO_IMAGES} {type(x_adv).__name__} instead of a tensor")

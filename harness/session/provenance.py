@@ -27,6 +27,7 @@ def describe(planned: Plan, options: Options, device: torch.device) -> dict[str,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "suite": resolved(planned),
         "limit": options.limit,
+        "judge": options.judge or planned.suite.judge,
         "stand_ins": {
             choice.label: choice.stand_in_for for choice in planned.datasets if choice.stand_in_for
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from harness.session.originals import keep_originals
 from harness.session.progress import Reporter
 from harness.session.provenance import describe
 from harness.session.rows import model_row, of_job, of_model, planned_row, skipped_row, state_of
+from harness.shards.apart import attackers
 from harness.shards.jobs import Job
 from harness.shards.preparation import Obtain, Preparation
 from harness.store import Store
@@ -50,6 +52,8 @@ class Summary:
     cells_failed: int = 0
     cells_open: int = 0
     """Cells of which other processes' shards are still missing."""
+    cells_judged_here: int = 0
+    """Of a suite that is judged apart: cells with shards that an earlier run judged where attacks ran."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     analyses: list[analysis.Written] = field(default_factory=list)
 
@@ -75,8 +79,23 @@ def run_suite(
     reporter: Reporter | None = None,
     executor: Callable[[Store], Executor] = in_process,
 ) -> Summary:
-    """Run a suite; see ``harness.run``."""
-    planned = make_plan(suite, options)
+    """Run a suite; see ``harness.run``.
+
+    Args:
+        executor: runs the shards of a suite that is not judged apart.
+    """
+    read = read_suite(suite, overrides=options.overrides)
+    with attackers(options.judge or read.judge) as apart:
+        if apart is None:
+            return _run_plan(plan(read, catalog()), options, reporter, executor)
+        planned = plan(read, apart.catalog(catalog()), apart.resolve)
+        apart.brief(planned, options.limit, device_of(options.device or planned.suite.device))
+        return _run_plan(planned, options, reporter, partial(in_process, remote=apart.remote))
+
+
+def _run_plan(
+    planned: Plan, options: Options, reporter: Reporter | None, executor: Callable[[Store], Executor]
+) -> Summary:
     store = Store(results_folder(planned, options))
     device = device_of(options.device or planned.suite.device)
     share, shares = options.shard
@@ -156,6 +175,9 @@ class _Run:
                 self.rows[cell] |= state_of(self.store.tally(job.id), len(job.shards))
         states = [row["status"] for row in self.rows.values()]
         self.summary.cells_failed, self.summary.cells_open = states.count("failed"), states.count("partial")
+        if (self.options.judge or self.prepared.planned.suite.judge) == "apart":
+            judges = [row.get("judge") for row in self.rows.values()]
+            self.summary.cells_judged_here = judges.count("here")
         self.summary.rows = [*self.rows.values(), *self.skipped]
         self.store.write_cells(self.summary.rows)
         self.store.write_models(list(self.models.values()))

@@ -145,6 +145,8 @@ class CellContext:
     batch_size: BatchSize
     restore: Callable[[], None] = lambda: None
     """Puts the model's weights back after an attack wrote to them."""
+    weights: str = ""
+    """The digest of the model's weights."""
 
 
 def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -> Tensor:

@@ -134,4 +134,5 @@ def _context(planned: Plan, cell: Cell, ready: ReadyModel, batch_size: BatchSize
         seed,
         batch_size,
         trained.restore,
+        trained.digest,
     )

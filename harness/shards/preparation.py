@@ -104,8 +104,17 @@ def rebuilt(folder: Path, device: torch.device) -> Preparation:
     described = read_results(folder).suite
     if not isinstance(described.get("suite"), dict):
         raise ResultsError(f"{folder / 'suite.json'} holds no resolved suite")
-    planned = plan(read_suite(described["suite"]), catalog())
-    opened = open_datasets(planned, described.get("limit"), _known_fits(planned.suite.seed))
+    return prepared_again(described["suite"], described.get("limit"), device)
+
+
+def prepared_again(suite: Mapping[str, Any], limit: int | None, device: torch.device) -> Preparation:
+    """Prepare the cells of a resolved suite; nothing is trained or fitted.
+
+    Raises:
+        ResultsError: what a model or data set learned is not in the cache.
+    """
+    planned = plan(read_suite(suite), catalog())
+    opened = open_datasets(planned, limit, _known_fits(planned.suite.seed))
 
     def known(choice: ModelChoice, dataset: Dataset) -> TrainedModel:
         learns = choice.entry.spec.train is not None and choice.weights is None

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from harness.errors import ResultsError
 from harness.files import sweep, write_text, write_whole
-from harness.store.schema import CELL_SCHEMA
+from harness.store.schema import CELL_SCHEMA, judge_of
 
 _PART = re.compile(r"part-(\d+)\.parquet")
 
@@ -67,10 +67,12 @@ class Store:
     def tally(self, cell: str) -> dict[str, Any]:
         """Return the sums of a cell's finished shards: cases, errors, passes, seconds."""
         totals: dict[str, Any] = {"cases_done": 0, "cases_failed": 0, "shards_done": 0}
-        totals |= {"forwards": 0, "backwards": 0, "seconds": 0.0, "error": None}
+        totals |= {"forwards": 0, "backwards": 0, "seconds": 0.0, "error": None, "judge": None}
         for shard in sorted(self.finished(cell)):
             table = self._columns(cell, shard, "error", "forwards", "backwards", "seconds")
             errors = table["error"].drop_null()
+            if totals["judge"] != "here":
+                totals["judge"] = judge_of(table.schema)
             totals["shards_done"] += 1
             totals["cases_done"] += len(table)
             totals["cases_failed"] += len(errors)
