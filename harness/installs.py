@@ -162,7 +162,9 @@ def _files(spec: ModuleSpec) -> list[tuple[str, Path]]:
     """Return the files of a package, or the one of a module, by their names inside, in order."""
     if spec.submodule_search_locations:
         folders = [Path(folder) for folder in spec.submodule_search_locations]
-        found = [(file.relative_to(folder).as_posix(), file) for folder in folders for file in _beneath(folder)]
+        found = [
+            (file.relative_to(folder).as_posix(), file) for folder in folders for file in _beneath(folder)
+        ]
         if found:
             return sorted(found)
     file = Path(str(spec.origin))

@@ -30,7 +30,7 @@ def handle(given: argparse.Namespace) -> int:
     """Print the plan."""
     from harness.session.forecast import forecast
     from harness.session.provenance import local_installs
-    from harness.session.session import make_plan
+    from harness.session.session import make_plan, refuse_empty
 
     chosen = options_of(given)
     planned = make_plan(given.suite, chosen)
@@ -41,6 +41,7 @@ def handle(given: argparse.Namespace) -> int:
         _print(expected)
         for line in local:
             print(f"local install: {line}")
+    refuse_empty(planned)
     return 0
 
 

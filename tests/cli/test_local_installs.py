@@ -118,7 +118,8 @@ def test_a_data_set_of_other_code_is_another_data_set(harness: Command, package:
 
 
 def test_a_local_install_is_named(harness: Command, package: Path) -> None:
-    (mine,) = (one for one in harness("ls", "models", "--json").json["local"] if one["plugin"] == "face-extras")
+    local = harness("ls", "models", "--json").json["local"]
+    (mine,) = (one for one in local if one["plugin"] == "face-extras")
     code = mine["code"]
     assert mine["place"] == str(package.parent)
     assert f"face-extras 0.3.0 in {package.parent}, code {code}" in harness("ls", "models").out
@@ -128,4 +129,7 @@ def test_a_local_install_is_named(harness: Command, package: Path) -> None:
     assert "local install: attacks/noise" not in planned.out
     assert len(harness("plan", "edited.toml", "--json").json["local"]) == 2
     harness("run", "edited.toml")
-    assert f"face-extras/ridge: face-extras 0.3.0 r1, code {code}" in read_results("results/edited").suite["plugins"]
+    assert (
+        f"face-extras/ridge: face-extras 0.3.0 r1, code {code}"
+        in read_results("results/edited").suite["plugins"]
+    )
