@@ -168,7 +168,7 @@ def _told() -> Iterator[None]:
 @contextlib.contextmanager
 def signals() -> Iterator[None]:
     """Raise ``Stopped`` where a signal asks this process to end; a second one ends it at once."""
-    before = {}
+    before: dict[int, Any] = {}
 
     def stop(number: int, frame: object) -> None:
         for other in before:

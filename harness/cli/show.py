@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.cli.arguments import add_json, counted, print_export
-
-if TYPE_CHECKING:
-    from harness.results import Results
 
 
 def add(verbs: Any) -> None:
@@ -30,6 +27,7 @@ def handle(given: argparse.Namespace) -> int:
         print_export(export(Path(given.folder), "json"), "json")
     else:
         print_board(Path(given.folder))
+        _print_state(Path(given.folder))
     return 0
 
 
@@ -45,16 +43,15 @@ def print_board(folder: Path) -> None:
     # A pipe has no width of its own; people read files with more than 80 columns.
     width = console.width if console.is_terminal else max(console.width, 150)
     Console(width=width).print(table(results.leaderboard(), results.suite, width))
-    _print_state(results)
 
 
-def _print_state(results: Results) -> None:
+def _print_state(folder: Path) -> None:
     """Say how far a run has come that is not finished."""
-    from harness.results import writers
+    from harness.results import read_results, writers
 
-    states = results.cells()["status"]
+    states = read_results(folder).cells()["status"]
     states = states[states != "skipped"]
-    left, writing = int((states == "partial").sum()), writers(results.path)
+    left, writing = int((states == "partial").sum()), writers(folder)
     done = f"{len(states) - left} of {counted(len(states), 'cell')} done"
     if writing:
         print(f"the run of process {', '.join(writing)} is under way: {done}")

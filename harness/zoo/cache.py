@@ -103,6 +103,8 @@ def _held(folder: Path, busy: str) -> Iterator[bool]:
         try:
             stack.enter_context(lock(folder / ".lock", busy, wait=True))
         except UnwritableError as error:
+            if isinstance(error.__cause__, NotADirectoryError | FileExistsError):
+                raise  # $HARNESS_CACHE names a file: a mistake, and not the machine's
             _say_unkept(error, folder)
             yield False
         else:

@@ -2,88 +2,86 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 import harness
+from harness.cli import main
+from harness.cli.process import signals
+from harness.errors import UnwritableError
+from harness.files import lock, write_whole
 from harness.results import read_results
+from harness.session import executor
+from harness.session.executor import run_shard
+from harness.shards.context import CellContext
 
 from .conftest import SUITE, Command
 
 PLUGIN = Path(__file__).parent / "plugin"
 ROOT = Path(__file__).parents[2]
-FULL = """\
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), resource.RLIM_INFINITY))
-from harness.cli import main
-raise SystemExit(main())
-"""
-"""The command on a disk that has room for no file of more than so many bytes."""
-
-Start = Callable[..., "subprocess.Popen[str]"]
 
 
-@pytest.fixture
-def start(site: Path, tmp_path: Path) -> Iterator[Start]:
-    """Start the command as a process of its own."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(
-        *arguments: object, program: str | None = None, shell: str = "", **environment: str
-    ) -> subprocess.Popen[str]:
-        python = [sys.executable, *(["-m", "harness"] if program is None else ["-c", program])]
-        command = [*python, *map(str, arguments)]
-        if shell:
-            command = ["sh", "-c", f'"$@" {shell}', "sh", *command]
-        paths = [str(ROOT), str(ROOT / "plugins"), str(PLUGIN), str(site)]
-        known = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **environment}
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(command, env=known, stdout=pipe, stderr=pipe, text=True)
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """A disk that has room for no file of more than so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, error = process.communicate(timeout=120)
-    return process.returncode, out, error
+def in_process(site: Path, shell: str, *arguments: object, **environment: str) -> tuple[int, str, str]:
+    """Run the command in a process of its own, with redirections as a shell writes them."""
+    paths = [str(ROOT), str(ROOT / "plugins"), str(PLUGIN), str(site)]
+    known = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **environment}
+    command = ["sh", "-c", f'"$@" {shell}', "sh", sys.executable, "-m", "harness", *map(str, arguments)]
+    ran = subprocess.run(command, env=known, capture_output=True, text=True, check=False, timeout=120)
+    return ran.returncode, ran.stdout, ran.stderr
 
 
-ODD = {
-    "ascii": {"PYTHONIOENCODING": "ascii"},
-    "cp1252": {"PYTHONIOENCODING": "cp1252"},
-    "C": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
-}
+def to_stream(stream: TextIO, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the command in this process, with that standard output."""
+    with stream, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", stream)
+        return main([str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("console", ODD)
-def test_a_console_that_is_not_utf_8(start: Start, suite: Path, harness: Command, console: str) -> None:
+def test_a_console_that_is_not_utf_8(site: Path, suite: Path) -> None:
     suite.write_text(SUITE.replace('name = "small"', 'name = "small"\ndescription = "σ → ½"'))
-    status, out, error = ended(start("run", suite, "--limit", 2, **ODD[console]))
+    console = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    status, out, error = in_process(site, "", "run", suite, "--limit", 2, **console)
     assert (status, error) == (0, "")
     assert "8 cases attacked" in out
-    assert out.isascii() or console == "cp1252"
+    assert out.isascii()
     # The files are the same, whoever reads along.
     held = json.loads(Path("results/small/suite.json").read_bytes().decode("utf-8"))
     assert held["suite"]["description"] == "σ → ½"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["run", "small.toml", "--limit", "2"],
         ["show", "results/small"],
         ["show", "results/small", "--json"],
         ["export", "results/small", "--format", "md"],
@@ -95,26 +93,24 @@ def test_a_console_that_is_not_utf_8(start: Start, suite: Path, harness: Command
     ],
     ids=lambda arguments: "-".join(arguments[:1] + arguments[2:]),
 )
-def test_every_verb_prints_in_ascii(
+def test_every_verb_prints_what_a_console_can_show(
     harness: Command,
     suite: Path,
     arguments: list[str],
+    encoding: str,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     suite.write_text(SUITE.replace('use = "linear"', 'use = "linear"\nid = "linéar–σ"'))
     harness("run", suite, "--limit", 2)
-    with (tmp_path / "out").open("w", encoding="ascii") as out:
-        monkeypatch.setattr(sys, "stdout", out)
-        from harness.cli import main
-
-        assert main(arguments) == 0
-    text = (tmp_path / "out").read_text("ascii")
-    assert len(text) > 100
+    out = tmp_path / "out"
+    assert to_stream(out.open("w", encoding=encoding), monkeypatch, *arguments) == 0
+    text = out.read_text(encoding)
+    assert text
     if "json" in "".join(arguments):  # programs lose nothing
         assert {row["model"] for row in json.loads(text)["leaderboard"]} == {"linéar–σ"}
-    elif arguments[0] in ("show", "plan"):
-        assert "lin?ar-?" in text
+    elif arguments[0] in ("show", "plan", "run"):
+        assert {"ascii": "lin?ar-?", "cp1252": "linéar–?"}[encoding] in text
 
 
 def test_control_characters_reach_no_terminal(
@@ -129,68 +125,104 @@ def test_control_characters_reach_no_terminal(
     assert "\\x1b[2J" in refused("show", "no\x1b[2Jthing")
 
 
-def test_a_reader_that_leaves_costs_no_work(start: Start, suite: Path) -> None:
-    process = start("run", suite, "--limit", 2, "--set", "attack.step.eps=1e-9", shell="| true")
-    status, _, error = ended(process)
-    assert (status, error) == (0, "")
+def test_a_reader_that_leaves_costs_no_work(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert to_stream(os.fdopen(writer, "w"), monkeypatch, "run", suite, "--limit", 2) == 0
     assert read_results("results/small").cells()["status"].eq("done").all()
+    suite.write_text(SUITE + '\n[[attack]]\nuse = "corner"\nshare = 0.01\n')  # which fails
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert to_stream(os.fdopen(writer, "w", 1), monkeypatch, "run", suite, "--limit", 2) == 1
 
 
-@pytest.mark.parametrize("closed", ["<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_streams(start: Start, suite: Path, closed: str) -> None:
-    status, out, error = ended(start("run", suite, "--limit", 2, shell=closed))
-    assert (status, out, error) == (0, "", "")
-    read_results("results/small").samples()
+def test_closed_streams(site: Path, suite: Path) -> None:
+    assert in_process(site, "<&- >&- 2>&-", "run", suite, "--limit", 2) == (0, "", "")
+    assert len(read_results("results/small").samples()) == 8
 
 
-def test_a_full_disk_behind_standard_output_is_told_at_the_end(start: Start, suite: Path) -> None:
-    status, _, error = ended(start("run", suite, "--limit", 2, shell="> /dev/full"))
-    assert status == 2
+def test_a_full_disk_behind_standard_output_is_told_at_the_end(
+    suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
+    assert to_stream(full, monkeypatch, "run", suite, "--limit", 2) == 2
+    error = capsys.readouterr().err
     assert error == "harness: standard output cannot be written: No space left on device\n"
     assert read_results("results/small").cells()["status"].eq("done").all()
 
 
-def test_a_results_disk_that_is_full(start: Start, harness: Command, suite: Path) -> None:
-    # Lists and cells fit, records with pictures do not.
-    status, out, error = ended(start(9000, "run", suite, "--set", "shard_size=24", program=FULL))
-    assert (status, out) == (2, "")
-    assert len(error.splitlines()) == 1
-    assert error.startswith("harness: results/small/")
-    assert "cannot be written: File too large" in error
+def test_a_results_disk_that_is_full(harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def attack(*arguments: object, **more: object) -> object:
+        if made:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        made.append(run_shard(*arguments, **more))
+        return made[-1]
+
+    with room_for(resource.RLIM_INFINITY), monkeypatch.context() as patched:
+        patched.setattr(executor, "run_shard", attack)
+        ran = harness("run", suite)
+    assert (ran.status, ran.out) == (2, "")
+    (line,) = ran.err.splitlines()
+    assert line.startswith("harness: results/small/samples/")
+    assert "/part-00001.parquet cannot be written: File too large" in line
     assert not list(Path("results").rglob("*.tmp"))
-    again = harness("run", suite, "--set", "shard_size=24")
+    again = harness("run", suite)
     assert again.status == 0
-    assert "96 cases attacked" in again.out
+    assert "88 cases attacked" in again.out
 
 
 def test_a_cache_that_is_full_loses_no_training(
-    start: Start, suite: Path, harness: Command, tmp_path: Path
-) -> None:
-    cache = {"HARNESS_CACHE": str(tmp_path / "full")}
-    suite.write_text(SUITE.replace("keep = true", "keep = false"))
-    status, out, error = ended(start(9000, "run", suite, program=FULL, **cache))
-    assert status == 0
-    assert "96 cases attacked" in out
-    (line,) = error.splitlines()
-    assert line.startswith("harness: the cache does not keep linear-")
-    assert "weights.safetensors cannot be written: File too large" in line
-    before = read_results("results/small").cells()
-    again = harness("run", suite)  # with a cache that has room: the same weights, the same cells
-    assert "nothing was left to do" in again.out
-    assert list(read_results("results/small").cells()["cell"]) == list(before["cell"])
-
-
-def test_a_cache_that_cannot_be_written(
     harness: Command, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file" / "cache"))
+    with monkeypatch.context() as patched:
+        patched.setenv("HARNESS_CACHE", str(tmp_path / "full"))
+
+        def full(aside: Path, *arguments: object) -> None:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+        patched.setattr("harness.zoo.cache.save_file", full)
+        ran = harness("run", suite)
+    assert ran.status == 0
+    assert "96 cases attacked" in ran.out
+    (line,) = ran.err.splitlines()
+    assert line.startswith("harness: the cache does not keep linear-")
+    assert "weights.safetensors cannot be written: No space left on device; free some space" in line
+    # With a cache that has room: the same weights, the same cells.
+    assert "nothing was left to do" in harness("run", suite).out
+
+
+@pytest.mark.parametrize("library", ["safetensors", "pyarrow", "text"])
+def test_every_library_that_finds_a_disk_full_names_the_file(tmp_path: Path, library: str) -> None:
+    many = np.random.default_rng(0).bytes(100_000)
+    write = {
+        "safetensors": lambda aside: save_file({"a": torch.rand(25_000)}, aside),
+        "pyarrow": lambda aside: pq.write_table(pa.table({"a": [many]}), aside),
+        "text": lambda aside: aside.write_bytes(many) and None,
+    }
+    with room_for(9000), pytest.raises(UnwritableError, match=r"/file cannot be written: File too large; "):
+        write_whole(tmp_path / "file", write[library])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_is_read_only(
+    harness: Command, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *arguments: object, **more: object) -> None:
+        reason = OSError(errno.EROFS, os.strerror(errno.EROFS))
+        raise UnwritableError(f"{path} cannot be written: {reason.strerror}") from reason
+
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "own"))
+    for name in ("lock", "write_whole"):
+        monkeypatch.setattr(f"harness.zoo.cache.{name}", refuse)
     ran = harness("run", suite, "--limit", 2)
     assert ran.status == 0
     assert "8 cases attacked" in ran.out
     (line,) = ran.err.splitlines()
-    assert "Not a directory" in line
-    assert "used in this run alone" in line
+    assert line.startswith("harness: the cache does not keep linear-")
+    assert "which is used in this run alone: " in line
+    assert line.endswith("/.lock cannot be written: Read-only file system")
 
 
 def test_a_cache_that_holds_everything_is_only_read(
@@ -227,34 +259,51 @@ def test_damaged_weights_are_trained_again(
     assert harness("run", suite, "--limit", 2).err == ""
 
 
-@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_as_an_interruption_does(
-    start: Start, harness: Command, suite: Path, number: int, name: str
+    harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    suite.write_text(SUITE.replace('use = "still"', 'use = "pgd"\nsteps = 3000\nearly_stop = false'))
-    process = start("run", suite)
-    folder = Path("results/small")
-    deadline = time.monotonic() + 60
-    while len(list(folder.glob("samples/*/part-*"))) < 7 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    shown = harness("show", folder)  # while it runs
-    assert (shown.status, shown.err) == (0, "")
-    assert f"the run of process {process.pid} is under way: " in shown.out
-    process.send_signal(number)
-    status, out, error = ended(process)
-    assert (status, out) == (128 + number, "")
-    assert error == f"harness: stopped by {name}; finished shards are kept, run it again to continue\n"
-    assert set(read_results(folder).cells()["status"]) == {"done", "partial"}
-    assert (folder / "leaderboard.parquet").is_file()
-    assert not list(folder.rglob("*.tmp"))
-    assert "the run is not finished: 1 of 2 cells done; run the suite again" in harness("show", folder).out
+    shown = []
+
+    def attack(context: CellContext, *arguments: object, **more: object) -> object:
+        if context.cell.attack.label == "still":
+            shown.append(harness("show", "results/small"))  # while it runs
+            os.kill(os.getpid(), number)
+        return run_shard(context, *arguments, **more)
+
+    monkeypatch.setattr(executor, "run_shard", attack)
+    before = signal.getsignal(number)
+    ran = harness("run", suite)
+    assert signal.getsignal(number) is before
+    assert (ran.status, ran.out) == (128 + number, "")
+    told = f"harness: stopped by {number.name}; finished shards are kept, run it again to continue\n"
+    assert ran.err == told
+    (during,) = shown
+    assert (during.status, during.err) == (0, "")
+    assert f"the run of process {os.getpid()} is under way: " in during.out
+    assert list(read_results("results/small").cells()["status"]) == ["done", "partial"]
+    assert Path("results/small/leaderboard.parquet").is_file()
+    after = harness("show", "results/small").out
+    assert "the run is not finished: 1 of 2 cells done; run the suite again to continue" in after
+    monkeypatch.setattr(executor, "run_shard", run_shard)
+    assert "48 cases attacked" in harness("run", suite).out
+    assert "not finished" not in harness("show", "results/small").out
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_readers_see_a_run_before_its_first_cell_is_done(
     harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.session import executor
-
     seen = []
 
     def attack(*arguments: object, **more: object) -> object:
@@ -263,10 +312,20 @@ def test_readers_see_a_run_before_its_first_cell_is_done(
             seen.append(set(board["coverage"]))
         return run_shard(*arguments, **more)
 
-    run_shard = executor.run_shard
     monkeypatch.setattr(executor, "run_shard", attack)
     assert harness("run", suite, "--limit", 2).status == 0
     assert seen == [{0.0}]
+
+
+def test_the_board_of_an_earlier_run_is_not_shown_while_another_process_is_at_it(
+    harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness("run", suite, "--limit", 2)
+    next(Path("results/small/samples").glob("*/part-*")).unlink()
+    results = read_results("results/small")
+    assert set(results.leaderboard()["coverage"]) == {1.0}
+    monkeypatch.setattr("harness.results.holder", lambda path: "1")
+    assert results.leaderboard()["coverage"].min() == 0.0
 
 
 def test_a_run_that_has_nothing_to_show_says_so(
@@ -290,8 +349,6 @@ def test_a_run_that_has_nothing_to_show_says_so(
 
 
 def test_a_whole_run_and_a_share_of_it_keep_each_other_out(suite: Path, tmp_path: Path) -> None:
-    from harness.files import lock
-
     folder = tmp_path / "out"
     with (
         lock(folder / ".lock", "busy", shared=True),
