@@ -29,14 +29,19 @@ def add(verbs: Any) -> None:
 def handle(given: argparse.Namespace) -> int:
     """Print the plan."""
     from harness.session.forecast import forecast
-    from harness.session.session import make_plan
+    from harness.session.provenance import local_installs
+    from harness.session.session import make_plan, refuse_empty
 
     chosen = options_of(given)
-    expected = forecast(make_plan(given.suite, chosen), chosen)
+    planned = make_plan(given.suite, chosen)
+    expected, local = forecast(planned, chosen), local_installs(planned)
     if given.json:
-        print_json(expected.as_dict())
+        print_json({**expected.as_dict(), "local": local})
     else:
         _print(expected)
+        for line in local:
+            print(f"local install: {line}")
+    refuse_empty(planned)
     return 0
 
 

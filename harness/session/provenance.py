@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from harness.catalog import Choice
 from harness.options import Options
 from harness.plan.cells import Plan
 from harness.plan.resolved import resolved
@@ -43,9 +44,16 @@ def describe(planned: Plan, options: Options, device: torch.device) -> dict[str,
     }
 
 
+def local_installs(planned: Plan) -> list[str]:
+    """Return "plugin/name: version" of what a plan uses of plugins whose version does not tell their code."""
+    choices: list[Choice[Any]] = [*planned.sources, *planned.datasets, *planned.models]
+    choices += [*planned.attacks, *planned.measures]
+    return sorted({entry_version(choice) for choice in choices if choice.entry.code})
+
+
 def entry_version(choice: Any) -> str:
-    """Return "plugin/name: distribution version revision" of a choice."""
-    return f"{choice.entry.qualified}: {choice.entry.version}"
+    """Return "plugin/name: distribution version revision" of a choice, and the code of a local install."""
+    return f"{choice.entry.qualified}: {choice.entry.full_version}"
 
 
 def _versions() -> dict[str, str]:

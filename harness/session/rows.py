@@ -45,10 +45,10 @@ def _row(cell: Cell | Skipped, goal: str, surrogate: ModelChoice | None, seed: i
         "dataset_source": _source(cell.dataset.source),
         "model_use": cell.model.entry.qualified,
         "model_parameters": json.dumps(jsonable(cell.model.parameters)),
-        "model_version": cell.model.entry.version,
+        "model_version": cell.model.entry.full_version,
         "attack_use": cell.attack.entry.qualified,
         "attack_parameters": json.dumps(jsonable(cell.attack.parameters)),
-        "attack_version": cell.attack.entry.version,
+        "attack_version": cell.attack.entry.full_version,
         "model_traits": ",".join(sorted(cell.model.entry.spec.traits)),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from harness import analysis, leaderboard
 from harness.cases.datasets import Learn, open_datasets
 from harness.catalog import Catalog, catalog
 from harness.dataset import Dataset
-from harness.errors import HarnessError, ModelError
+from harness.errors import HarnessError, ManifestError, ModelError
 from harness.files import lock
 from harness.manifest import read_suite
 from harness.model import ordinary
@@ -38,6 +39,9 @@ from harness.store import Store
 from harness.training import StateDict
 from harness.zoo import TrainedModel, obtain
 from harness.zoo.fits import obtain_fit
+
+PUBLISHED_EVERY = 60.0
+"""Seconds after which cells.parquet is written again while a model is attacked."""
 
 
 @dataclass
@@ -99,10 +103,12 @@ def _run_plan(
     store = Store(results_folder(planned, options))
     device = device_of(options.device or planned.suite.device)
     share, shares = options.shard
+    refuse_empty(planned)
     store.open()
     busy = f"{store.folder} is being written by another run"
     with (
         ordinary(),
+        lock(store.folder / ".lock", busy, shared=shares > 1),  # a whole run keeps all shares out
         lock(store.folder / f".lock-{share}-of-{shares}", busy),
         reporter or Reporter() as shown,
     ):
@@ -117,14 +123,33 @@ def _run_plan(
         try:
             run.cells(executor(store))
         except BaseException:
-            run.publish()
             with suppress(HarnessError):  # the first error is the one to show
+                run.publish()
                 leaderboard.write(store.folder)
             raise
         run.publish()
         leaderboard.write(store.folder)
         run.summary.analyses = analysis.write(store.folder, planned.analyses)
     return run.summary
+
+
+def refuse_empty(planned: Plan) -> None:
+    """Refuse a plan in which nothing is attacked.
+
+    Raises:
+        ManifestError: it has no cells.
+    """
+    if planned.cells:
+        return
+    name, count = planned.suite.name, len(planned.skipped)
+    if not count:
+        raise ManifestError(f"suite {name} attacks nothing; give it a data set, a model and an attack")
+    first = planned.skipped[0]
+    pair = f"{first.model.label} x {first.attack_label} on {first.dataset.label}"
+    raise ManifestError(
+        f"suite {name} attacks nothing, since all {count} pairs are skipped ({pair}: {first.reason}); add a "
+        "model or an attack that fit each other, or remove what excludes them"
+    )
 
 
 def fitting(planned: Plan, device: torch.device, shown: Reporter) -> Learn:
@@ -162,11 +187,17 @@ class _Run:
         self.turn = Turn(*options.shard)
 
     def cells(self, execute: Executor) -> None:
-        """Run every cell of the plan."""
+        """Run every cell of the plan; readers see how far it has come at least every minute."""
+        if not self.store.has_cells:
+            self.publish()
+        published = time.monotonic()
         # Transfers come last in a plan, and begin when all that they judge is there.
         for _, cells in groupby(self.prepared.planned.cells, key=lambda cell: cell.source is None):
             for job, shard in execute(self._works(cells)):
                 self.summary.cases_done += len(job.parts[shard])
+                if time.monotonic() - published > PUBLISHED_EVERY:
+                    self.publish()
+                    published = time.monotonic()
 
     def publish(self) -> None:
         """Write cells.parquet and models.json as things stand."""

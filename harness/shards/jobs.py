@@ -113,7 +113,7 @@ def _victim(planned: Plan, cell: Cell, weights: str) -> dict[str, Any]:
             [
                 measure.column,
                 measure.entry.qualified,
-                measure.entry.version,
+                measure.entry.full_version,
                 jsonable(measure.parameters),
                 measure.at_least,
                 measure.at_most,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.errors import ResultsError
+from harness.errors import ResultsError, UnwritableError
 from harness.files import sweep, write_text, write_whole
 from harness.store.schema import CELL_SCHEMA, judge_of
 
@@ -31,8 +31,13 @@ class Store:
         try:
             (self.folder / "samples").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ResultsError(f"{self.folder} cannot be written: {error.strerror}") from None
+            raise UnwritableError(f"{self.folder} cannot be written: {error.strerror}") from None
         sweep(self.folder)
+
+    @property
+    def has_cells(self) -> bool:
+        """Say whether a run has written its cells here."""
+        return (self.folder / "cells.parquet").is_file()
 
     def part(self, cell: str, shard: int) -> Path:
         """Return the file of a shard."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ModelError
-from harness.files import digest_of_file, write_text, write_whole
 from harness.plan.models import ModelChoice
+from harness.training import StateDict
 from harness.zoo.build import ready
 from harness.zoo.cache import Report, learning_context
 from harness.zoo.cards import identity, score, speed
@@ -27,8 +25,12 @@ def train_model(
     seed: int,
     device: torch.device,
     report: Report,
-    folder: Path,
-) -> None:
+) -> tuple[StateDict, dict[str, Any]]:
+    """Return the weights of a model that is trained by its recipe, and their card.
+
+    Raises:
+        ModelError: the training failed.
+    """
     known = identity(choice, dataset, seed)
     context = learning_context(known, seed, device, report)
     start = time.perf_counter()
@@ -53,17 +55,13 @@ def train_model(
         raise
     except Exception as error:
         raise ModelError(f"{choice.place}: {one_line(error)}") from error
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    write_whole(folder / "weights.safetensors", lambda aside: save_file(weights, aside))
     card = {
         "name": choice.label,
         "identity": known,
-        "weights": digest_of_file(folder / "weights.safetensors"),
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
         "training_seconds": round(seconds, 1),
         "device": str(device),
         "torch": torch.__version__,
         **measured,
     }
-    # The card comes last: where it is, the weights are whole.
-    write_text(folder / "card.json", json.dumps(card, indent=2))
+    return module.state_dict(), card
