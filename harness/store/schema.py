@@ -77,6 +77,7 @@ CELL_SCHEMA = pa.schema(
         pa.field("attack_parameters", pa.string()),  # JSON
         pa.field("attack_version", pa.string()),
         pa.field("model_traits", pa.string()),  # joined by commas
+        pa.field("checksum", pa.string()),  # of its shards' checksums; null where a shard has none
     ]
 )
 """cells.parquet: one row per cell of the current plan, and one per skipped pair."""
