@@ -151,20 +151,34 @@ def read_results(path: str | os.PathLike[str]) -> Results:
         ResultsError: there is no such folder, or it holds no results.
     """
     folder = Path(path)
+    suite = read_description(folder)
+    _require(folder, "cells.parquet")
+    return Results(folder, suite)
+
+
+def read_description(folder: Path) -> Mapping[str, Any]:
+    """Return the content of suite.json, which is there as soon as a run has begun.
+
+    Raises:
+        ResultsError: there is no such folder, or it holds no readable suite.json.
+    """
     if not folder.is_dir():
         raise ResultsError(f'results folder "{folder}" does not exist{_neighbour(folder)}')
-    for name in ("suite.json", "cells.parquet"):
-        if not (folder / name).is_file():
-            raise ResultsError(
-                f'"{folder}" holds no {name}, so it holds no results: name a folder that `harness run` wrote'
-            )
+    _require(folder, "suite.json")
     try:
         suite = json.loads((folder / "suite.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ResultsError(f"{folder / 'suite.json'} cannot be read: {error}") from error
     if not isinstance(suite, dict):
         raise ResultsError(f"{folder / 'suite.json'} cannot be read: it holds no JSON object")
-    return Results(folder, suite)
+    return suite
+
+
+def _require(folder: Path, name: str) -> None:
+    if not (folder / name).is_file():
+        raise ResultsError(
+            f'"{folder}" holds no {name}, so it holds no results: name a folder that `harness run` wrote'
+        )
 
 
 def _record_schema(folder: Path, cells: Iterable[str]) -> pa.Schema:

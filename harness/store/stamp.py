@@ -96,7 +96,7 @@ def _numbers(digest: Any, values: Any) -> None:
     """Add an array of numbers: its type, its length and its bytes, the lowest first."""
     lowest_first = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     _text(digest, f"{lowest_first.dtype.str} {lowest_first.size}")
-    digest.update(memoryview(lowest_first).cast("B") if lowest_first.size else b"")
+    digest.update(lowest_first.tobytes())
 
 
 def _text(digest: Any, text: str) -> None:
