@@ -230,7 +230,7 @@ def _number(name: str, ours: float, theirs: Any, tolerance: float) -> list[str]:
     same = theirs is not None and (
         abs(ours - theirs) <= tolerance or ours == theirs or (ours != ours and theirs != theirs)
     )
-    return [] if same else [f"{name} is {ours:.6g}, recorded {theirs if theirs is None else f'{theirs:.6g}'}"]
+    return [] if same else [f"{name} is {ours}, recorded {theirs}"]
 
 
 def _decisions(name: str, ours: list[bool], theirs: list[bool] | None, sure: list[bool]) -> list[str]:

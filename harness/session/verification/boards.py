@@ -37,7 +37,6 @@ def compare_board(folder: Path, recorded: RecordedCells, finished: bool, report:
         else:
             report.missing.append(BOARD)
         return
-    since = len(report.differences)
     built, there = leaderboard.build(folder), to_frame(read_parquet(file))
     lacking = [name for name in built.columns if name not in there.columns]
     if lacking:
@@ -62,9 +61,9 @@ def compare_board(folder: Path, recorded: RecordedCells, finished: bool, report:
         for fault in _unlike(ours[key], rows, [name for name in built.columns if name in there.columns]):
             hint = "" if finished else f" (of a run that is not finished: {_AGAIN})"
             report.differ(BOARD, f"{_named(key)}: {fault}{hint}")
-    if len(report.differences) == since and list(ours) != list(theirs):
+    if ours.keys() == theirs.keys() and list(ours) != list(theirs):
         report.differ(BOARD, "its rows are in another order")
-    report.agree(BOARD, since)
+    report.agree(BOARD)
 
 
 def _by_key(board: pd.DataFrame) -> dict[tuple[str, ...], list[dict[str, Any]]]:
@@ -143,7 +142,6 @@ def _tables(place: Path) -> Iterable[Path]:
 
 def _compare_analysis(name: str, file: Path, written: analysis.Written, report: Report) -> None:
     """Report where the table of an analysis differs from that of the records; note a figure that does."""
-    since = len(report.differences)
     ours, theirs = to_frame(read_parquet(written.files[0])), to_frame(read_parquet(file))
     columns, recorded = ([str(column) for column in table.columns] for table in (ours, theirs))
     if columns != recorded:
@@ -155,7 +153,7 @@ def _compare_analysis(name: str, file: Path, written: analysis.Written, report: 
         for number, (own, other) in enumerate(sides):
             for fault in _unlike([own], [other], columns):
                 report.differ(name, f"row {number}: {fault}")
-    report.agree(name, since)
+    report.agree(name)
     for figure in written.files[1:]:
         drawn = file.with_suffix(figure.suffix)
         if not drawn.is_file() or drawn.read_bytes() != figure.read_bytes():
@@ -167,13 +165,12 @@ def _compare_analysis(name: str, file: Path, written: analysis.Written, report: 
 
 def compare_head(described: Any, planned: Plan, expected: Any, report: Report) -> None:
     """Report what suite.json says of the suite beside the suite itself."""
-    since = len(report.differences)
     for name in ("schema", "name", "seed", "stand_ins", "plugins"):
         if described.get(name) != expected[name]:
             report.differ(
                 "suite.json", f"{name} is {shown(expected[name])}, recorded {shown(described.get(name))}"
             )
-    report.agree("suite.json", since)
+    report.agree("suite.json")
 
 
 def guarded(place: str, report: Report, compare: Any, *arguments: Any) -> None:

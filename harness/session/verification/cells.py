@@ -174,7 +174,6 @@ def compare_models(
     except (OSError, ValueError, TypeError, KeyError) as error:
         report.differ(MODELS, f"it cannot be read: {error}")
         return
-    since = len(report.differences)
     for (dataset, model), made in ready.items():
         expected = json.loads(json.dumps(model_row(dataset, model, made)))
         row = named.pop((dataset.label, model.label), None)
@@ -191,7 +190,7 @@ def compare_models(
             report.differ(
                 MODELS, f"{name[1]} on {name[0]}: the run attacks no such model, or it stands twice"
             )
-    report.agree(MODELS, since)
+    report.agree(MODELS)
 
 
 def _timeless(value: Any) -> Any:

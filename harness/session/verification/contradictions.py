@@ -90,9 +90,9 @@ def _of_cost(record: Record, rules: Rules) -> Iterator[str]:
     for name, value in known.items():
         if not isfinite(value) or value < 0:
             yield f"{name} is {value}"
-    if known.get("found", 0) > known.get("forwards", 0):
-        yield f"found is {known['found']}, but forwards is {known.get('forwards')}"
-    if known.get("zero_gradients", 0) > known.get("backwards", 0):
+    if known.get("found", 0) > max(known.get("forwards", 0), 0):
+        yield f"found is {known['found']}, but forwards is {known.get('forwards', 0)}"
+    if known.get("zero_gradients", 0) > max(known.get("backwards", 0), 0):
         yield f"zero_gradients is {known['zero_gradients']}, but backwards is {known.get('backwards')}"
     if rules.transferred:
         if any(known.get(name) for name in _COST):
@@ -109,7 +109,7 @@ def _of_measures(record: Record, rules: Rules) -> Iterator[str]:
             continue
         value = record[name]
         if value is None:
-            if record["success"] or blamed == name:
+            if record["success"] or (blamed == name and not rules.transferred):
                 yield f"{name} is null, but it is measured of such a case"
             continue
         outside = (low is not None and not value >= low) or (high is not None and not value <= high)

@@ -70,13 +70,12 @@ class _Verification:
         if not recorded.exists:
             report.missing.append(FILE)
         compare_columns(recorded, report)
-        since = len(report.differences)
         for cell in planned.cells:
             self._cell(cell)
         compare_skipped(recorded, planned.skipped, self.seed, report) if recorded.exists else None
         recorded.unclaimed(report)
         if recorded.exists:
-            report.agree(FILE, since)
+            report.agree(FILE)
         self._foreign_folders()
         self._files()
         return report
@@ -112,7 +111,8 @@ class _Verification:
         steady = ready.randomised is False
         self.report.answers &= steady
         if not steady:
-            self.report.notes.append(f"{name}: the model does not repeat its answers, so none was compared")
+            told = "answers the same images in two ways" if ready.randomised else "does not answer"
+            self.report.notes.append(f"{cell.model.label} {told}: its answers were not compared")
         place = f"{name}" if len(self.planned.datasets) == 1 else title(expected)
         compare_parts(self.store, job, place, finished=finished, steady=steady, report=self.report)
 

@@ -26,7 +26,6 @@ def compare_annotations(folder: Path, loaded: Iterable[OpenedDataset], due: bool
         if table is not None and due:
             report.differ(file.name, "it is missing; `harness run` makes it again")
         return
-    since = len(report.differences)
     columns = ("dataset", "name", "sample_id", "value")
     ours = {} if table is None else _values(table.select(columns).to_pylist())
     theirs = _values(read_parquet(file, set(columns)).to_pylist())
@@ -34,7 +33,7 @@ def compare_annotations(folder: Path, loaded: Iterable[OpenedDataset], due: bool
         if ours.get(key) != theirs.get(key):
             told = f"{' '.join(key)}: {shown(ours.get(key))}, recorded {shown(theirs.get(key))}"
             report.differ(file.name, told)
-    report.agree(file.name, since)
+    report.agree(file.name)
 
 
 def _values(rows: list[dict[str, object]]) -> dict[tuple[str, str, str], list[str]]:
@@ -56,7 +55,6 @@ def compare_originals(folder: Path, loaded: Iterable[OpenedDataset], due: bool, 
         if loaded and due:
             report.differ(file.name, "it is missing; `harness run` makes it again")
         return
-    since = len(report.differences)
     places = {(data.choice.label, data.dataset.ids[row]): (data, row) for data in loaded for row in data.rows}
     seen: Counter[tuple[str, str]] = Counter()
     with pq.ParquetFile(file) as opened:
@@ -73,7 +71,7 @@ def compare_originals(folder: Path, loaded: Iterable[OpenedDataset], due: bool, 
     for key in places:
         if seen[key] != 1:
             report.differ(file.name, f"{' '.join(key)}: it stands there {seen[key]} times")
-    report.agree(file.name, since)
+    report.agree(file.name)
 
 
 def _same_picture(picture: bytes, data: OpenedDataset, row: int) -> bool:

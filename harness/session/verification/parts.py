@@ -101,9 +101,7 @@ def _compare_part(store: Store, job: Job, shard: int, place: str, steady: bool, 
             if source.is_file():
                 lend_pictures(subject, source, faults)
             else:
-                report.notes.append(
-                    f"{place}: not judged again, since {source.name} of its source is missing"
-                )
+                report.notes.append(f"{place}: not judged again, since its source has no such part")
         compare_originals(subject, faults)
         compare_pictures(subject, faults, report)
     except HarnessError:
@@ -144,7 +142,7 @@ def _aligned(
     else:
         twice = [key for key, count in Counter(found).items() if count > 1]
         lost = [key for key in wanted if key not in set(found)]
-        examples = [f"{_key(twice[0])} twice"] * bool(twice) + [f"{_key(lost[0])} missing"] * bool(lost)
+        examples = [f"{_key(key)} twice" for key in twice[:1]] + [f"{_key(key)} missing" for key in lost[:1]]
         told = f": {', '.join(examples)}" if examples else ""
         report.differ(place, f"{len(found)} records of a shard of {len(wanted)} cases{told}")
     where = {key: at for at, key in enumerate(wanted)}

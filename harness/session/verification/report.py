@@ -55,9 +55,9 @@ class Report:
         if faults:
             self.differences.append(Difference(place, "; ".join(dict.fromkeys(faults)), True))
 
-    def agree(self, file: str, since: int) -> None:
-        """Note that a file was compared, unless it has a difference since there were so many."""
-        if len(self.differences) == since:
+    def agree(self, file: str) -> None:
+        """Note that a file was compared as a whole, unless it has a difference."""
+        if all(one.place != file for one in self.differences):
             self.compared_files.append(file)
 
     @property
@@ -116,7 +116,7 @@ class Report:
                 f"{_counted(self.unstamped, 'part')} without a checksum, as earlier versions wrote them: "
                 "edits where no image is stored would not be noticed"
             )
-        return found + self.notes
+        return found + list(dict.fromkeys(self.notes))
 
     @property
     def summary(self) -> str:
