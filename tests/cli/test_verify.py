@@ -39,7 +39,7 @@ def test_an_honest_run_agrees(harness: Command, done: Path) -> None:
         "not proved:",
         "- that the attacks cost what is recorded: passes, seconds, found, zero_gradients",
         "- that the images came from these attacks, and what they reached before rounding",
-        "- the hardware, the git revision and the dates of suite.json",
+        "- what suite.json says of hardware, revision and dates, and of what a data set stands in for",
     ]
 
 

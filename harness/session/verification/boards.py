@@ -165,7 +165,7 @@ def _compare_analysis(name: str, file: Path, written: analysis.Written, report: 
 
 def compare_head(described: Any, planned: Plan, expected: Any, report: Report) -> None:
     """Report what suite.json says of the suite beside the suite itself."""
-    for name in ("schema", "name", "seed", "stand_ins", "plugins"):
+    for name in ("schema", "name", "seed", "plugins"):
         if described.get(name) != expected[name]:
             report.differ(
                 "suite.json", f"{name} is {shown(expected[name])}, recorded {shown(described.get(name))}"

@@ -9,7 +9,8 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-from harness.plan.cells import Cell
+from harness.plan.cells import Cell, Skipped
+from harness.plan.datasets import DatasetChoice
 from harness.session.rows import model_row, of_job, of_model, planned_row, skipped_row, state_of
 from harness.session.verification.report import Report, shown
 from harness.shards.context import ReadyModel
@@ -30,7 +31,8 @@ _NEWEST = "checksum"
 class RecordedCells:
     """The recorded cells are the rows of cells.parquet, each of which is claimed by one cell of the suite."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, described: Mapping[str, Any], seed: int) -> None:
+        self.seed, self._stand_ins = seed, described.get("stand_ins") or {}
         file = folder / FILE
         self.exists = file.is_file()
         self.columns = set(read_parquet(file).column_names) if self.exists else set()
@@ -41,6 +43,10 @@ class RecordedCells:
     def is_recent(self) -> bool:
         """Return whether this version, or a later one, wrote the folder."""
         return _NEWEST in self.columns or not self.exists
+
+    def stand_in(self, dataset: DatasetChoice) -> Row:
+        """Return what a data set stands in for, as suite.json says it beside the resolved suite."""
+        return {"stand_in_for": self._stand_ins.get(dataset.label)}
 
     def claim(self, labels: Mapping[str, Any], cell: str = "") -> Row | None:
         """Return the row of a cell, by its id, else by its labels; it is nobody else's from then on."""
@@ -79,10 +85,10 @@ def compare_columns(recorded: RecordedCells, report: Report) -> None:
 
 
 def compare_cell(
-    row: Row, cell: Cell, seed: int, job: Job, ready: ReadyModel, store: Store, report: Report
+    row: Row, cell: Cell, recorded: RecordedCells, job: Job, ready: ReadyModel, store: Store, report: Report
 ) -> None:
     """Report what the row of a cell says other than the suite, its model and its records do."""
-    expected = _of_suite(cell, seed)
+    expected = _of_suite(cell, recorded)
     if row["cell"] and row["cell"] != job.id:
         report.differ(
             FILE,
@@ -94,36 +100,35 @@ def compare_cell(
     done = len(store.finished(job.id) & set(job.shards))
     if row["cell"]:
         expected |= {name: value for name, value in of_job(job).items() if name != "cell"}
-        recorded = row["shards_done"] or 0
+        counted = row["shards_done"] or 0
         if done < len(job.shards) and row["status"] in ("done", "failed"):
             pass  # each missing part is a difference of its own
-        elif done < recorded:
-            report.differ(
-                FILE, f"{title(row)}: {done} shards are there, recorded {recorded}: parts were removed"
-            )
-        elif done == recorded:
+        elif done < counted:
+            told = f"{done} shards are there, recorded {counted}: parts were removed"
+            report.differ(FILE, f"{title(row)}: {told}")
+        elif done == counted:
             expected |= state_of(store.tally(job.id), len(job.shards))
     elif row["status"] not in ("partial", "failed"):
         expected |= {"status": "partial"}
     _compare(row, expected, report)
 
 
-def _of_suite(cell: Cell, seed: int) -> Row:
+def _of_suite(cell: Cell, recorded: RecordedCells) -> Row:
     """Return what the suite alone says of a cell."""
-    row = planned_row(cell, seed)
+    row = planned_row(cell, recorded.seed) | recorded.stand_in(cell.dataset)
     return {name: value for name, value in row.items() if name not in ("cell", "status")}
 
 
-def compare_begun(row: Row, cell: Cell, seed: int, report: Report) -> None:
+def compare_begun(row: Row, cell: Cell, recorded: RecordedCells, report: Report) -> None:
     """Report what the row of a cell that cannot be had says other than the suite does."""
-    expected = _of_suite(cell, seed)
+    expected = _of_suite(cell, recorded)
     _compare(row, expected, report)
 
 
-def compare_skipped(recorded: RecordedCells, skipped: Iterable[Any], seed: int, report: Report) -> None:
+def compare_skipped(recorded: RecordedCells, skipped: Iterable[Skipped], report: Report) -> None:
     """Report pairs that the suite skips, and cells.parquet does not."""
     for item in skipped:
-        expected = skipped_row(item, seed)
+        expected = skipped_row(item, recorded.seed) | recorded.stand_in(item.dataset)
         row = recorded.claim(expected)
         if row is None:
             report.differ(FILE, f"{title(expected)}: the pair that is skipped has no row")

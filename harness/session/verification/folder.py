@@ -57,7 +57,7 @@ class _Verification:
         described = read_description(folder)
         options = Options(limit=described.get("limit"))
         self.head = partial(compare_head, described, self.planned, describe(self.planned, options, device))
-        self.recorded = RecordedCells(folder)
+        self.recorded = RecordedCells(folder, described, self.seed)
         self.jobs: dict[Cell, Job] = {}
         self.report = Report()
 
@@ -72,7 +72,7 @@ class _Verification:
         compare_columns(recorded, report)
         for cell in planned.cells:
             self._cell(cell)
-        compare_skipped(recorded, planned.skipped, self.seed, report) if recorded.exists else None
+        compare_skipped(recorded, planned.skipped, report) if recorded.exists else None
         recorded.unclaimed(report)
         if recorded.exists:
             report.agree(FILE)
@@ -100,7 +100,7 @@ class _Verification:
         ready = self.prepared.model(cell.dataset, cell.model)
         finished = False
         if row is not None:
-            compare_cell(row, cell, self.seed, job, ready, self.store, self.report)
+            compare_cell(row, cell, self.recorded, job, ready, self.store, self.report)
             finished = bool(row["cell"]) and row["status"] != "partial"
             if row["status"] == "failed" and not row["cell"]:
                 self.report.notes.append(
@@ -141,7 +141,7 @@ class _Verification:
             raise failure
         name = f"{cell.model.label} x {cell.attack_label} {cell.attack.threat.label}"
         if row is not None:
-            compare_begun(row, cell, self.seed, self.report)
+            compare_begun(row, cell, self.recorded, self.report)
         if row is not None and row["status"] == "failed":
             if row["error"] != str(failure):
                 self.report.notes.append(f"{name}: it failed in the run ({row['error']}); here: {failure}")
