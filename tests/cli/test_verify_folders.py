@@ -230,6 +230,11 @@ width = 5
 use = "untrained"
 broken = "answer"
 
+[[model]]
+use = "linear"
+id = "untrainable"
+fail = true
+
 [[attack]]
 use = "leap"
 eps = "40/255"
@@ -272,6 +277,8 @@ def test_an_honest_run_of_all_kinds_of_records_agrees(
     assert (ran.status, ran.err) == (0, ""), ran.out
     assert ", 0 differ from their records" in ran.out
     assert "errors: no attack was run again" in ran.out
+    assert "- untrained does not answer: its answers were not compared\n" in ran.out
+    assert "- untrainable x step linf 40/255: it failed in the run (" in ran.out
 
 
 def test_a_limited_run_of_crossed_tables_agrees(harness: Command, suite: Path) -> None:

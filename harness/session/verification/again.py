@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ ANSWER = 1e-4
 """What it may change in a model's answer, as a share of the largest one above 1."""
 NEAR = 1e-5
 """An answer this near to the boundary may be decided by it."""
+STEPS = 32
+"""Answers of models in half precision may change by so many of its steps."""
 MEASURE = 1e-3
 """What it may change in a measure, as a share of it above 1."""
 
@@ -50,6 +53,23 @@ class Subject:
     cases: Cases
     steady: bool
     """The model gives the same answers to the same images."""
+
+    @cached_property
+    def rounding(self) -> float:
+        """Return what the precision of the model's weights may change in its answers, as a share."""
+        tensors = self.job.context.model.module.parameters()
+        steps = (torch.finfo(tensor.dtype).eps for tensor in tensors if tensor.is_floating_point())
+        return STEPS * max(steps, default=0.0)
+
+    @property
+    def answer(self) -> float:
+        """Return by how much an answer may differ, as a share of the largest."""
+        return max(ANSWER, self.rounding)
+
+    @property
+    def near(self) -> float:
+        """Return how near to the boundary an answer may be decided by rounding errors, as a share."""
+        return max(NEAR, self.rounding)
 
 
 def lend_pictures(subject: Subject, source: Path, faults: Faults) -> None:
@@ -86,12 +106,12 @@ def compare_originals(subject: Subject, faults: Faults) -> None:
     margins, correct = objective.margin(clean), objective.correct.tolist()
     sizes, finite = _sizes(clean), clean.flatten(1).isfinite().all(1).tolist()
     decisions = context.model.decide(clean).tolist() if context.model.head == "attributes" else None
-    sure = (clean.abs() > NEAR * sizes[:, None]).tolist()
+    sure = (clean.abs() > subject.near * sizes[:, None]).tolist()
     for at, row in enumerate(rows):
         record, own = subject.records[row], faults[row]
         margin = float(margins[at])
-        own += _number("margin_clean", margin, record["margin_clean"], ANSWER * float(sizes[at]))
-        near = abs(margin) <= NEAR * float(sizes[at])
+        own += _number("margin_clean", margin, record["margin_clean"], subject.answer * float(sizes[at]))
+        near = abs(margin) <= subject.near * float(sizes[at])
         if record["error"] == NO_CLEAN_ANSWER and finite[at] and margin == margin:
             own.append(f'the error is "{record["error"]}", but it is finite')
         if finite[at] and not near and record["clean_correct"] != correct[at]:
@@ -145,7 +165,7 @@ class _Again:
     def near(self, at: int) -> bool:
         """Say whether an image lies so near to the boundary that float32 decides."""
         size = float(_sizes(self.verdict.outputs[at : at + 1])[0])
-        return abs(float(self.verdict.margin[at])) <= NEAR * size
+        return abs(float(self.verdict.margin[at])) <= self.subject.near * size
 
     def faults(self, at: int, record: Record) -> Iterator[str]:
         """Return what differs between the judgement of an image and its record."""
@@ -172,10 +192,11 @@ class _Again:
         if steady:
             outputs = verdict.outputs[at]
             size = float(_sizes(outputs[None])[0])
-            yield from _number("margin_adv", float(verdict.margin[at]), record["margin_adv"], ANSWER * size)
+            allowed = self.subject.answer * size
+            yield from _number("margin_adv", float(verdict.margin[at]), record["margin_adv"], allowed)
             if self.subject.job.context.model.head == "attributes":
                 ours = self.subject.job.context.model.decide(outputs[None])[0].tolist()
-                far = (outputs.abs() > NEAR * size).tolist()
+                far = (outputs.abs() > self.subject.near * size).tolist()
                 yield from _decisions("decisions_adv", ours, record.get("decisions_adv"), far)
 
     def _fault(self, at: int, fault: str) -> Iterator[str]:

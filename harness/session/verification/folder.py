@@ -11,7 +11,7 @@ from harness.plan.cells import Cell
 from harness.results import read_description
 from harness.session.device import device_of
 from harness.session.provenance import describe
-from harness.session.rows import planned_row
+from harness.session.rows import of_model, planned_row
 from harness.session.verification.boards import compare_analyses, compare_board, compare_head, guarded
 from harness.session.verification.cells import (
     FILE,
@@ -27,6 +27,7 @@ from harness.session.verification.cells import (
 from harness.session.verification.inputs import compare_annotations, compare_originals
 from harness.session.verification.parts import compare_parts
 from harness.session.verification.report import Report
+from harness.shards.context import ReadyModel
 from harness.shards.jobs import Job
 from harness.shards.preparation import Preparation, rebuilt
 from harness.store import Store
@@ -43,6 +44,10 @@ def verify(folder: Path, device_name: str) -> Report:
             weights are not there.
     """
     return _Verification(folder, device_name).run()
+
+
+_DEPENDENT = "batch-dependent"
+"""The flag of a model whose answers depend on the other images of a batch."""
 
 
 class _Verification:
@@ -108,13 +113,20 @@ class _Verification:
                 )
                 if not part_files(self.store.folder / "samples" / job.id):
                     return
-        steady = ready.randomised is False
-        self.report.answers &= steady
-        if not steady:
-            told = "answers the same images in two ways" if ready.randomised else "does not answer"
-            self.report.notes.append(f"{cell.model.label} {told}: its answers were not compared")
+        steady = self._is_steady(cell, ready)
         place = f"{name}" if len(self.planned.datasets) == 1 else title(expected)
         compare_parts(self.store, job, place, finished=finished, steady=steady, report=self.report)
+
+    def _is_steady(self, cell: Cell, ready: ReadyModel) -> bool:
+        """Say whether a model answers, and the same images in one way; note where it does not."""
+        told = of_model(ready)
+        flags = (told.get("model_flags") or "").split(",")
+        if told["randomised"] is False and _DEPENDENT not in flags:
+            return True
+        self.report.answers = False
+        how = "does not answer" if told["randomised"] is None else "answers the same images in two ways"
+        self.report.notes.append(f"{cell.model.label} {how}: its answers were not compared")
+        return False
 
     def _known(self, job: Job, cell: Cell, row: Row | None) -> None:
         """Refuse a folder none of whose cells are those of the suite, since nothing can be judged."""
