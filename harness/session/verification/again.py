@@ -16,7 +16,6 @@ from torch import Tensor
 from harness.cases import GOALS
 from harness.cases.cases import Cases
 from harness.errors import NO_CLEAN_ANSWER
-from harness.goals import Objective
 from harness.handle import Meter
 from harness.judge.region import with_region
 from harness.judge.trial import Trial
@@ -143,7 +142,7 @@ def compare_pictures(subject: Subject, faults: Faults, report: Report) -> None:
     x = images(dataset, subject.cases.rows[rows], context.model.device)
     x_adv = torch.stack(list(pictures.values())).to(x)
     verdict = judge(context.model, objective, threat, x, x_adv, clean=clean[chosen])
-    again = _Again(subject, objective, verdict, threat, x)
+    again = _Again(subject, verdict, threat, x)
     for at, row in enumerate(rows):
         record = subject.records[row]
         if record["error"] is None:
@@ -157,7 +156,6 @@ class _Again:
     """A judgement that is made again, with what it is of."""
 
     subject: Subject
-    objective: Objective
     verdict: Verdict
     threat: Threat
     x: Tensor
@@ -195,9 +193,9 @@ class _Again:
             allowed = self.subject.answer * size
             yield from _number("margin_adv", float(verdict.margin[at]), record["margin_adv"], allowed)
             if self.subject.job.context.model.head == "attributes":
-                ours = self.subject.job.context.model.decide(outputs[None])[0].tolist()
+                decided_now = self.subject.job.context.model.decide(outputs[None])[0].tolist()
                 far = (outputs.abs() > self.subject.near * size).tolist()
-                yield from _decisions("decisions_adv", ours, record.get("decisions_adv"), far)
+                yield from _decisions("decisions_adv", decided_now, record.get("decisions_adv"), far)
 
     def _fault(self, at: int, fault: str) -> Iterator[str]:
         """Return why the stored image cannot be the rounding of one with this fault."""
