@@ -42,7 +42,7 @@ class Results:
     def leaderboard(self) -> pd.DataFrame:
         """Return one row per dataset x model x attack x threat x goal; see ``harness.leaderboard``.
 
-        Where the run has not come to write it, or another process is at it, the board is made from the records.
+        Where the run has not come to write it, or another process is at it, it is made from the records.
         """
         file = self.path / "leaderboard.parquet"
         if file.is_file() and not set(writers(self.path)) - {str(os.getpid())}:
@@ -152,18 +152,32 @@ def read_results(path: str | os.PathLike[str]) -> Results:
         ResultsError: there is no such folder, or it holds no results.
     """
     folder = Path(path)
+    suite = read_description(folder)
+    _require(folder, "cells.parquet")
+    return Results(folder, suite)
+
+
+def read_description(folder: Path) -> Mapping[str, Any]:
+    """Return the content of suite.json, which is there as soon as a run has begun.
+
+    Raises:
+        ResultsError: there is no such folder, or it holds no readable suite.json.
+    """
     if not folder.is_dir():
         raise ResultsError(f'results folder "{folder}" does not exist{_neighbour(folder)}')
-    for name in ("suite.json", "cells.parquet"):
-        if not (folder / name).is_file():
-            raise ResultsError(_without(folder, name))
+    _require(folder, "suite.json")
     try:
         suite = json.loads((folder / "suite.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ResultsError(f"{folder / 'suite.json'} cannot be read: {error}") from error
     if not isinstance(suite, dict):
         raise ResultsError(f"{folder / 'suite.json'} cannot be read: it holds no JSON object")
-    return Results(folder, suite)
+    return suite
+
+
+def _require(folder: Path, name: str) -> None:
+    if not (folder / name).is_file():
+        raise ResultsError(_without(folder, name))
 
 
 def writers(folder: Path) -> list[str]:

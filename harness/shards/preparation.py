@@ -16,7 +16,7 @@ from harness.manifest import read_suite
 from harness.plan import Cell, Plan, plan
 from harness.plan.datasets import DatasetChoice
 from harness.plan.models import ModelChoice
-from harness.results import read_results
+from harness.results import read_description
 from harness.shards.context import CleanAnswers, ReadyModel
 from harness.shards.jobs import Job, make_job, transfer_job
 from harness.training import StateDict
@@ -101,7 +101,7 @@ def rebuilt(folder: Path, device: torch.device) -> Preparation:
     Raises:
         ResultsError: the folder holds no resolved suite, or what a model or data set learned is not there.
     """
-    described = read_results(folder).suite
+    described = read_description(folder)
     if not isinstance(described.get("suite"), dict):
         raise ResultsError(f"{folder / 'suite.json'} holds no resolved suite")
     return prepared_again(described["suite"], described.get("limit"), device)

@@ -79,6 +79,7 @@ CELL_SCHEMA = pa.schema(
         pa.field("model_traits", pa.string()),  # joined by commas
         pa.field("model_flags", pa.string()),  # of its clean answers, joined by commas; null: not examined
         pa.field("judge", pa.string()),  # "apart": no attack ran in a process that judged a shard; or "here"
+        pa.field("checksum", pa.string()),  # of its shards' checksums; null where a shard has none
     ]
 )
 """cells.parquet: one row per cell of the current plan, and one per skipped pair."""
