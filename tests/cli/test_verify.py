@@ -291,3 +291,16 @@ def test_a_part_too_many(harness: Command, done: Path) -> None:
     assert any(
         "part-00006.parquet: linear x step linf 40/255 has no such shard" in one for one in found(harness)
     )
+
+
+def test_values_of_another_type_are_a_difference(harness: Command, done: Path) -> None:
+    part = part_of("step")
+    table = pq.read_table(part)
+    column = table.column_names.index("linf")
+    Store(FOLDER).write_part(
+        cell_of("step"), 0, table.set_column(column, "linf", pa.array(["much"] * table.num_rows))
+    )
+    lines = found(harness)
+    assert any(
+        "part-00000.parquet" in line and "it cannot be judged again: TypeError" in line for line in lines
+    )

@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.plan.cells import Plan
 from harness.session.verification.cells import RecordedCells, same, title
 from harness.session.verification.report import Report, shown
+from harness.shards.records import failure
 from harness.store.parquet import read_parquet, to_frame
 
 BOARD = "leaderboard.parquet"
@@ -179,3 +180,5 @@ def guarded(place: str, report: Report, compare: Any, *arguments: Any) -> None:
         compare(*arguments)
     except HarnessError as error:
         report.differ(place, str(error))
+    except Exception as error:  # whatever edited files lead to
+        report.differ(place, f"it cannot be compared: {failure(error)}")

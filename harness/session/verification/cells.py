@@ -32,7 +32,8 @@ class RecordedCells:
     """The recorded cells are the rows of cells.parquet, each of which is claimed by one cell of the suite."""
 
     def __init__(self, folder: Path, described: Mapping[str, Any], seed: int) -> None:
-        self.seed, self._stand_ins = seed, described.get("stand_ins") or {}
+        told = described.get("stand_ins")
+        self.seed, self._stand_ins = seed, told if isinstance(told, dict) else {}
         file = folder / FILE
         self.exists = file.is_file()
         self.columns = set(read_parquet(file).column_names) if self.exists else set()

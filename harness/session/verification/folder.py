@@ -180,7 +180,7 @@ class _Verification:
         prepared, report, recorded = self.prepared, self.report, self.recorded
         ready = {(cell.dataset, cell.model): prepared.model(cell.dataset, cell.model) for cell in self.jobs}
         finished = not report.missing
-        compare_models(self.folder, ready, recorded, report)
+        guarded("models.json", report, compare_models, self.folder, ready, recorded, report)
         kept = {cell.dataset: prepared.opened[cell.dataset] for cell in self.planned.cells if cell.keep}
         due = recorded.is_recent
         opened = prepared.opened.values()

@@ -91,11 +91,11 @@ def _compare_part(store: Store, job: Job, shard: int, place: str, steady: bool, 
     report.faults += sum(bool(record["fault"]) for record in records)
     faults = empty_faults(records)
     rules = rules_of(job)
-    for row, record in enumerate(records):
-        faults[row] += _identity(record, cases, row, job)
-        faults[row] += contradictions(record, rules)
     subject = Subject(job, records, cases, steady)
     try:
+        for row, record in enumerate(records):
+            faults[row] += _identity(record, cases, row, job)
+            faults[row] += contradictions(record, rules)
         if job.source:
             source = store.part(job.source, shard)
             if source.is_file():
@@ -106,7 +106,7 @@ def _compare_part(store: Store, job: Job, shard: int, place: str, steady: bool, 
         compare_pictures(subject, faults, report)
     except HarnessError:
         raise
-    except Exception as error:  # whatever a model raises
+    except Exception as error:  # whatever a model raises, or records of another type lead to
         report.differ(place, f"it cannot be judged again: {failure(error)}")
     report.without += sum(record["adversarial"] is None for record in records)
     for row, record in enumerate(records):
