@@ -27,7 +27,7 @@ class Inapplicable(HarnessError, SkipTest):  # noqa: N818  (not an error either)
 
 
 class Subject(Protocol):
-    """A Subject is what is checked: an attack, a model, a data set or a measure."""
+    """A Subject is what is checked: an attack, a model, a data set, …."""
 
     @property
     def name(self) -> str:

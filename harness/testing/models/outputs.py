@@ -144,7 +144,7 @@ def logits(subject: ModelSubject, head: str) -> None:
     apart = difference(pairs[:, 1] - pairs[:, 0], scores.gather(1, columns[:, None])[:, 0])
     require(
         apart <= TOLERANCE,
-        f"present minus absent differs from the score by {apart:.3g}; return (absent, present), in this order",
+        f"present minus absent differs from the score by {apart:.3g}; return (absent, present)",
     )
 
 

@@ -134,7 +134,7 @@ def devices(subject: ModelSubject, head: str) -> None:
     counts = [sum(parameter.numel() for parameter in module.parameters()) for module in (built, moved)]
     require(
         counts[0] == counts[1],
-        f"{counts[0]} parameters on the meta device, {counts[1]} on the CPU; let no count depend on the device",
+        f"{counts[0]} parameters on the meta device, {counts[1]} on the CPU; build as many everywhere",
     )
     try:
         moved.eval()(torch.zeros(1, *subject.task.shape, device="meta"))
@@ -188,8 +188,8 @@ def _compared(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradient (B, C, H, W) of mixed outputs, the changes (D, 1) it predicts, and the real ones.
 
-    These are (D, S): a large step may cross kinks, as of ReLU, and rounding hides the change of a small one, so
-    that a gradient is right if it agrees at one of several steps.
+    These are (D, S): a large step may cross kinks, as of ReLU, and rounding hides the change of a small one,
+    so that a gradient is right if it agrees at one of several steps.
     """
 
     def value(images: Tensor) -> Tensor:
