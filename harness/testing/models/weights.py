@@ -64,7 +64,7 @@ def gradients(subject: ModelSubject, head: str) -> None:
     """The gradient at the image exists, and agrees with finite differences."""
     if subject.spec.access != "gradients":
         raise Inapplicable(f"its access is {subject.spec.access}")
-    x = subject.images(2)
+    x = 0.1 + 0.8 * subject.images(2)  # modules may cut off pixels at 0 and 1
     outputs = subject.outputs(x.clone().requires_grad_())
     require(
         outputs.requires_grad,
@@ -153,18 +153,25 @@ def distance(subject: ModelSubject, head: str) -> None:
     with torch.no_grad():
         embeddings = subject.outputs(subject.images(4)).float()
     start = embeddings.clone().requires_grad_()
+    found = {}
     for others, name in ((embeddings.flip(0), "other embeddings"), (embeddings, "themselves")):
-        found = subject.model.distance(start, others)
+        found[name] = subject.model.distance(start, others)
         require(
-            found.shape == (4,) and found.isfinite().all(),
-            f"the distance of 4 embeddings from {name} has the shape {tuple(found.shape)}; return 4 finite "
-            "numbers",
+            found[name].shape == (4,) and found[name].isfinite().all(),
+            f"the distance of 4 embeddings from {name} has the shape {tuple(found[name].shape)}; return 4 "
+            "finite numbers",
         )
-        (gradient,) = torch.autograd.grad(found.sum(), start)
+        (gradient,) = torch.autograd.grad(found[name].sum(), start)
         require(
             gradient.isfinite().all(),
             f"the gradient of the distance from {name} is not finite; add a small constant below a root",
         )
+    own, other = (float(found[name].max()) for name in ("themselves", "other embeddings"))
+    require(
+        own <= other,
+        f"the distance of embeddings from themselves is {own:.3g}, and {other:.3g} from others: the smallest "
+        "must be that from themselves; return a distance, such as 1 - similarity",
+    )
 
 
 def _in_double(subject: ModelSubject, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
