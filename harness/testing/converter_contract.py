@@ -120,7 +120,7 @@ def access(subject: ConverterSubject, head: str) -> None:
     problem = subject.problem(head)
     hidden: Access = "decisions"
     found = subject.answers(replace(problem.model, access=hidden), problem.x)
-    levels = len(found.round(decimals=4).unique())
+    levels = len(set(found.round(decimals=4).flatten().tolist()))
     require(
         levels <= 2,
         f'a model with access = "decisions" answers with {levels} different numbers; answer '

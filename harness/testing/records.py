@@ -44,7 +44,8 @@ def frame(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> pd.DataF
     table = pa.Table.from_pylist(whole, schema=record_schema(_measures(columns)))
     found = table.to_pandas()
     found["cluster"] = found["sample_id"]
-    return found[list(columns)]
+    chosen: pd.DataFrame = found[list(columns)]
+    return chosen
 
 
 def write_results(

@@ -147,7 +147,7 @@ def of_pixels(change: Any) -> Any:
 
 
 def caffe(x: Tensor) -> Tensor:
-    return x - torch.tensor([123.68, 116.78, 103.94]).view(1, 3, 1, 1)
+    return x - x.new_tensor([123.68, 116.78, 103.94]).view(1, 3, 1, 1)
 
 
 def trimmed(x: Tensor) -> Tensor:

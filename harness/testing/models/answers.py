@@ -116,7 +116,7 @@ def pixel_scale(subject: ModelSubject, head: str) -> None:
     shaken = deepcopy(module)
     with torch.no_grad():
         for parameter in shaken.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator(3)).to(parameter)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator(3)).to(parameter))
     require(
         movement(own_outputs(subject, x, shaken)) > SAME,
         "its outputs are the same for black, white and noisy images, so that no decision can change; compute "
