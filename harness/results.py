@@ -42,7 +42,7 @@ class Results:
     def leaderboard(self) -> pd.DataFrame:
         """Return one row per dataset x model x attack x threat x goal; see ``harness.leaderboard``.
 
-        Where the run has not come to write it, or another process is at it, the board is made from the records.
+        Where the run has not come to write it, or another process is at it, it is made from the records.
         """
         file = self.path / "leaderboard.parquet"
         if file.is_file() and not set(writers(self.path)) - {str(os.getpid())}:
