@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.errors import AttackError, HarnessError
 from harness.goals import ClassObjective, Objective
 from harness.handle import AttackFunction, Handle
-from harness.randomness import CaseRandom
+from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
 from harness_art.problem import Problem, answers_in_classes, shares
 from harness_foolbox.models import foolbox_itself, model_of
@@ -95,7 +95,7 @@ def attacked(
         problem = Problem(
             model.take(share), objective.take(share), x[share], access=row.access, in_classes=in_classes
         )
-        torch.manual_seed(int(rng.take(share[:1].cpu()).integers(2**31 - 1)))
+        seed_torch(int(rng.take(share[:1].cpu()).integers(2**31 - 1)))
         budget = {"epsilon": threat.eps} if row.budget == "fixed" else {}
         with explained(row.name):
             try:

@@ -216,5 +216,5 @@ def _unsettle() -> None:
 
 
 def _global_state() -> tuple[Any, ...]:
-    numpy_state = np.random.get_state()  # noqa: NPY002  (an attack may have seeded it)
-    return torch.get_rng_state().tolist(), repr(numpy_state), random.getstate()
+    _, words, *more = np.random.get_state()  # noqa: NPY002  (an attack may have seeded it)
+    return torch.get_rng_state().numpy().tobytes(), (words.tobytes(), *more), random.getstate()
