@@ -20,16 +20,16 @@ A module may also have, and the harness then uses,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.backends import cudnn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
 from harness.errors import ContractError, ModelError, nearest
+from harness.precision import exact as exact
 from harness.specs import ACCESS_ORDER, Access, HeadKind
 
 
@@ -154,15 +154,3 @@ def frozen(module: nn.Module) -> Iterator[None]:
             part.training = training
         for parameter, requires in wanted:
             parameter.requires_grad_(requires)
-
-
-@contextmanager
-def exact(device: torch.device) -> Iterator[None]:
-    """Compute in true float32: without an autocast that is still on, and without convolutions in TF32."""
-    convolutions = (
-        cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
-        if device.type == "cuda"
-        else nullcontext()
-    )
-    with torch.autocast(device.type, enabled=False), convolutions:
-        yield

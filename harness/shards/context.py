@@ -18,6 +18,7 @@ from harness.judge.batching import BatchSize, fitting
 from harness.model import Model
 from harness.plan.cells import Cell
 from harness.plan.measures import MeasureChoice
+from harness.threat import pixels as on_grid
 from harness.zoo.trained import TrainedModel
 
 _CHUNK = 256
@@ -101,4 +102,4 @@ def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -
     Raises:
         DatasetError: they cannot be read.
     """
-    return torch.from_numpy(pixels(dataset, rows)).to(device).float() / 255
+    return on_grid(torch.from_numpy(pixels(dataset, rows)).to(device).float())
