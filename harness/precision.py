@@ -68,9 +68,10 @@ def _parts() -> tuple[Any, ...]:
 def _entered() -> dict[Any, str]:
     """Set every part to true float32, and return what each of them was; "none" is inherited."""
     were = {part: part.fp32_precision for part in _parts()}
+    whole = were.get(torch.backends)
     for part, was in were.items():
-        now = part.fp32_precision  # what it inherits is true by now
-        were[part] = "none" if now != was else was
+        inherited = part.fp32_precision != was == whole  # what it would inherit is true by now
+        were[part] = "none" if inherited else was
         part.fp32_precision = "ieee"
     return were
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +24,7 @@ from harness.threat import Linf, Threat
 from harness_similarity.perceptual import perceptual_similarity
 from harness_similarity.structural import structural_similarity
 
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 NAMED = hasattr(torch.backends, "fp32_precision")
 newer = pytest.mark.skipif(not NAMED, reason="torch before 2.9 has no names of operations")
@@ -37,7 +41,7 @@ def settings() -> list[Any]:
     backends = torch.backends
     if NAMED:
         parts = (backends.cuda.matmul, cudnn.conv, cudnn.rnn, backends.mkldnn.matmul, backends.mkldnn.conv)
-        readers += [lambda part=part: part.fp32_precision for part in (*parts, backends)]  # type: ignore[misc]
+        readers += [lambda part=part: part.fp32_precision for part in (*parts, cudnn, backends)]  # type: ignore[misc]
     for read in readers:
         try:
             found.append(read())
@@ -88,7 +92,12 @@ def both_names_in_dispute() -> None:
     torch.backends.cuda.matmul.fp32_precision = "ieee"
 
 
+def as_torch_begins() -> None:
+    """TF32 in convolutions on GPUs."""
+
+
 ALLOWED = [
+    as_torch_begins,
     older_names,
     tf32_products,
     *(
@@ -135,6 +144,19 @@ def test_nothing_rounds_inside_and_all_is_as_before_afterwards(allow: Callable[[
             pass
         assert settings()[2:5] == inside[2:5]
     assert settings() == before
+
+
+def test_the_settings_of_a_new_process_are_as_before_too() -> None:
+    """What torch begins with cannot be set, so it is tried where nothing was set before."""
+    lines = (
+        "import torch",
+        "from harness.precision import exact",
+        "from tests.front.test_precision import settings",
+        "before = settings()",
+        "with exact(torch.device('cpu')): assert settings() != before",
+        "assert settings() == before, (before, settings())",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, check=True)
 
 
 @newer
