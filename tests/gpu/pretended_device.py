@@ -7,7 +7,6 @@ dimensions, and indices on the CPU.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -22,8 +21,6 @@ DEVICE = torch.device("meta")
 CPU = torch.device("cpu")
 _COPIES = {"aten::copy_", "aten::_to_copy"}
 _INDEXED = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
-WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero"}
-"""Operations for which a program waits until the GPU has computed; so are copies to the CPU."""
 
 
 class MixedDevicesError(RuntimeError):
@@ -56,19 +53,29 @@ class Pretended(Tensor):
     def tolist(self) -> Any:
         return self.to(CPU).tolist()  # torch refuses this to subclasses
 
+    def new_tensor(self, data: Any, **more: Any) -> Tensor:
+        return _tensor(data, **{"dtype": self.dtype, "device": DEVICE, **more})
+
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         raise MixedDevicesError(f"{func} outside of the pretended device's world")
 
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.__getitem__, Tensor.__setitem__):
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            # torch would make tensors of lists on "meta", and forget their numbers
+            index = tuple(_made(list(at)) if isinstance(at, list | range) else at for at in index)
+            args = (args[0], index, *args[2:])
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
+
+
+Pretended.__module__ = "torch"  # by this eagerpy knows a tensor
 
 
 class World(TorchDispatchMode):
     """Runs every operation on the CPU, and gives its results the device that they would have."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waits: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -78,13 +85,12 @@ class World(TorchDispatchMode):
         target = kwargs.get("device")
         away = there if target is None else torch.device(target).type == DEVICE.type
         _check(func, name, args, kwargs, given, there, away)
-        if name in WAITS and there:
-            self.waits[name] += 1
-        elif name in _COPIES and there and not (away if name == "aten::_to_copy" else _is(args[0])):
-            self.waits["to the CPU"] += 1
         if target is not None:
             kwargs["device"] = CPU
         held_args, held_kwargs = tree_map(_held, (args, kwargs))
+        held = tree_flatten((held_args, held_kwargs))[0]
+        if any(isinstance(value, Tensor) and value.is_meta for value in held):
+            raise MixedDevicesError(f"{func} got a tensor whose numbers torch has forgotten")
         found = func(*held_args, **held_kwargs)
         if func._schema.is_mutable and isinstance(args[0] if args else None, Tensor) and name.endswith("_"):
             return args[0]
@@ -93,6 +99,15 @@ class World(TorchDispatchMode):
         if not away or (name == "aten::copy_"):
             return found
         return tree_map(lambda value: Pretended(value) if isinstance(value, Tensor) else value, found)
+
+
+_made = torch.tensor
+
+
+def _tensor(data: Any, *, device: Any = None, **more: Any) -> Tensor:
+    """Make a tensor of numbers; torch itself would forget them on "meta"."""
+    made = _made(data, **more)
+    return made if device is None else made.to(device)
 
 
 def _is(value: object) -> bool:
@@ -121,8 +136,10 @@ def _check(
 
 
 @contextmanager
-def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Pretend the device; no autocast is known for it, so none is switched off or on."""
-    with monkeypatch.context() as patch, World() as world:
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pretend the device, which knows no autocast and no inference mode."""
+    with monkeypatch.context() as patch, World():
         patch.setattr(torch, "autocast", lambda *given, **more: nullcontext())
-        yield world
+        patch.setattr(torch, "inference_mode", torch.no_grad)
+        patch.setattr(torch, "tensor", _tensor)
+        yield
