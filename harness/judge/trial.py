@@ -15,7 +15,7 @@ from harness.goals import Goal, Objective
 from harness.handle import AttackFunction, Handle, Meter
 from harness.judge.guard import own_randomness, unharmed
 from harness.judge.verdict import Verdict, judge
-from harness.model import Model, frozen
+from harness.model import Model, exact, frozen
 from harness.randomness import CaseRandom, derived_seed
 from harness.specs import ACCESS_ORDER, Access, Compute
 from harness.threat import Threat
@@ -146,10 +146,10 @@ def run_attack(
     handle = Handle(seen, len(x), access=_access(seen, threat), compute=compute, meter=meter)
     # The attack gets copies of all that the judge will use, so that nothing it writes changes the judgement.
     lent, pursued = x.clone(), pursued.take(torch.arange(len(x), device=x.device))
-    limits = replace(threat, mask=None if threat.mask is None else threat.mask.clone())
+    limits = replace(threat, mask=None if threat.mask is None else threat.mask.to(x.device, copy=True))
     given = dict(parameters) if fit is None else {**parameters, "fit": fit.clone()}
     randomness = own_randomness(derived_seed(seed, *keys[:1]))
-    with frozen(seen.module), randomness, unharmed(seen.module):
+    with frozen(seen.module), randomness, unharmed(seen.module), exact(seen.device):
         start = time.perf_counter()
         x_adv = attack(handle, lent, pursued, limits, rng=CaseRandom(seed, keys), **given)
         if x.is_cuda:

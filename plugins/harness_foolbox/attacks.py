@@ -19,7 +19,7 @@ from harness.handle import AttackFunction, Handle
 from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
 from harness_art.problem import Problem, answers_in_classes, shares
-from harness_foolbox.models import foolbox_itself, model_of
+from harness_foolbox.models import foolbox_itself, images_of, model_of
 from harness_foolbox.table import ATTACKS, GIVEN, KINDS, Bridged
 
 ROWS = {row.name: row for row in ATTACKS}
@@ -100,13 +100,16 @@ def attacked(
         with explained(row.name):
             try:
                 found = made.run(
-                    model_of(problem, x.device), x[share], criterion(objective, share, in_classes), **budget
+                    model_of(problem, x.device),
+                    images_of()(x[share]),
+                    criterion(objective, share, in_classes),
+                    **budget,
                 )
             except ValueError as error:
                 if row.alone and "failed" in str(error):  # it found no image to start from
                     continue
                 raise
-        x_adv[share] = found.detach().to(x)
+        x_adv[share] = found.raw.detach().to(x)
     return x_adv
 
 

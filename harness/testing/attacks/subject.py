@@ -216,5 +216,6 @@ def _unsettle() -> None:
 
 
 def _global_state() -> tuple[Any, ...]:
-    _, words, *more = np.random.get_state()  # noqa: NPY002  (an attack may have seeded it)
+    state: Any = np.random.get_state()  # noqa: NPY002  (an attack may have seeded it)
+    words, more = state[1], state[2:]
     return torch.get_rng_state().numpy().tobytes(), (words.tobytes(), *more), random.getstate()
