@@ -1,0 +1,85 @@
+"""Rules say what an attack may ask a model about, and which goal it may ask for: they are kept by its handle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from harness.errors import ContractError
+from harness.goals import Objective
+from harness.specs import Access
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """Rules belong to one attack on one batch."""
+
+    objective: Objective | None = None
+    """The goal of all cases: under "decisions" no other may be focused on. None: any goal may."""
+    shape: tuple[int, ...] | None = None
+    """(C, H, W) of the images; None: any."""
+    device: torch.device | None = None
+    modes: int = 0
+    """How many function modes were on already, such as that of a default device."""
+
+    def goal(self, objective: Objective, cases: Tensor, access: Access) -> Objective:
+        """Return the objective to focus on for these cases (B,).
+
+        Raises:
+            ContractError: it is not the attack's own, while only decisions may be seen. The decisions on other
+                goals, or on distances to another threshold, would amount to scores.
+        """
+        if self.objective is None or access != "decisions":
+            return objective
+        own = self.objective.take(cases.to(self.objective.correct.device))
+        if not _equal(own, objective):
+            raise ContractError(
+                "the attack may see only decisions on its own goal; focus on the objective that it was given, "
+                "or on the rows of it that model.take has"
+            )
+        return own
+
+    def check(self, x: Tensor) -> None:
+        """Refuse what is no plain batch of images.
+
+        Raises:
+            ContractError: such as images that a transform has wrapped, whose passes cannot be counted.
+        """
+        if type(x) not in (Tensor, nn.Parameter):
+            raise ContractError(f"the attack asked about {type(x).__name__}; ask about a plain tensor of images")
+        if torch._C._functorch.is_functorch_wrapped_tensor(x):
+            raise ContractError(
+                "the attack asked inside torch.vmap or torch.func, where passes cannot be counted; ask about "
+                "several images per case with model.take(cases), and for gradients with model.gradient"
+            )
+        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
+            raise ContractError("the attack asked for forward-mode derivatives; ask model.gradient instead")
+        if torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack() or self._watched():
+            raise ContractError(
+                "the attack asked while tracing, or in a function or dispatch mode, which would see inside the "
+                "model; ask outside"
+            )
+        if self.shape is not None and tuple(x.shape[1:]) != self.shape:
+            raise ContractError(f"the attack asked about images {tuple(x.shape[1:])}; they are {self.shape}")
+        if self.device is not None and x.device != self.device:
+            raise ContractError(f"the attack asked about images on {x.device}; the model is on {self.device}")
+
+    def _watched(self) -> bool:
+        return torch._C._len_torch_function_stack() > self.modes
+
+
+def _equal(one: Objective, other: object) -> bool:
+    """Tell whether two objectives ask for the same of every case."""
+    if type(one) is not type(other) or not is_dataclass(one):
+        return False
+    for each in fields(one):
+        mine, yours = getattr(one, each.name), getattr(other, each.name)
+        if isinstance(mine, Tensor):
+            if type(yours) is not Tensor or mine.dtype != yours.dtype or not torch.equal(mine, yours):
+                return False
+        elif not callable(mine) and mine != yours:
+            return False
+    return True
