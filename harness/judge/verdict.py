@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.errors import NO_ANSWER, NO_CLEAN_ANSWER, NO_IMAGES, UNUSABLE_IMAGE, ContractError
 from harness.goals import Objective
@@ -117,7 +117,7 @@ def images_of(x_adv: object, x: Tensor) -> Tensor:
     A subclass of ``Tensor`` is refused too, since its own code would run while it is judged.
     """
     kind = type(x_adv)
-    if kind is not Tensor:
+    if kind not in (Tensor, nn.Parameter):
         plain = "; return x_adv.as_subclass(torch.Tensor)" if issubclass(kind, Tensor) else ""
         raise ContractError(f"{NO_IMAGES} {kind.__name__} instead of a tensor{plain}")
     images = Tensor.detach(x_adv)  # type: ignore[arg-type]  # of the class, whatever attributes it was given

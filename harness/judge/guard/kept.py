@@ -7,6 +7,7 @@ one.
 from __future__ import annotations
 
 from collections import deque
+from operator import is_, itemgetter
 from types import CellType, FunctionType
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from torch import Tensor
 PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size})
 """Types of values that cannot change, and are alike if they are equal."""
 _ABSENT = object()
+_all, _map = all, map
 
 
 class Kept(Protocol):
@@ -88,27 +90,34 @@ class Names:
         self, place: str, owner: dict[str, Any], kept: dict[str, Any], closed: frozenset[str] = frozenset()
     ) -> None:
         self.place, self.owner, self.kept, self.closed = place, owner, kept, closed
+        self._size = len(owner)
+        self._values = tuple(kept.values())
+        self._look_up = itemgetter(*kept) if len(kept) > 1 else lambda owner: tuple(owner[key] for key in kept)
 
     def changes(self) -> list[str]:
+        try:
+            if self.owner.__len__() == self._size and _all(_map(is_, self._look_up(self.owner), self._values)):
+                return []
+        except KeyError:  # one was deleted
+            pass
         found = []
         for name, value in self.kept.items():
             now = self.owner.get(name, _ABSENT)
             if now is not value and not same(now, value):
                 found.append(name)
         for name in self.closed:
-            if name in self.owner and name not in self.kept:
+            if name in self.owner:
                 found.append(name)
         return found
 
     def put_back(self) -> None:
         for name in self.closed:
-            if name in self.owner and name not in self.kept:
-                del self.owner[name]
+            self.owner.pop(name, None)
         self.owner.update(self.kept)
 
     def again(self) -> Names:
         now = {name: self.owner[name] for name in self.kept if name in self.owner}
-        return Names(self.place, self.owner, now, self.closed)
+        return Names(self.place, self.owner, now, self.closed - self.owner.keys())
 
 
 class Members:

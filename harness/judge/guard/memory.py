@@ -41,7 +41,8 @@ class Memory:
         self.room, self.modules = room, modules
         self.kept: list[Kept] = []
         self.tensors: list[Values] = []
-        self._empty: list[Items | Elements] = []
+        self._empty: list[tuple[str, Any]] = []
+        self._filled: dict[int, Items | Elements] = {}
         self._seen: set[int] = set()
         self._classes: set[type] = set()
         self._found: list[tuple[str, Tensor]] = []
@@ -80,9 +81,11 @@ class Memory:
 
     def _all(self) -> Iterable[Kept]:
         yield from self.tensors
-        for empty in self._empty:
-            if empty.owner:
-                yield empty
+        for place, owner in self._empty:  # most hooks: only those that were added are worth an object
+            if owner and id(owner) not in self._filled:
+                self._filled[id(owner)] = kept = (Items if isinstance(owner, dict) else Elements)(place, owner)
+                kept.kept = type(owner)()
+        yield from self._filled.values()
         yield from self.kept
 
     def _visit(self, value: Any, place: str, depth: int) -> None:
@@ -99,8 +102,7 @@ class Memory:
         elif kind is dict or kind is OrderedDict:
             self._items(value, place, depth)
         elif kind in (list, set, deque):
-            kept = Elements(place, value)
-            (self.kept if value else self._empty).append(kept)  # type: ignore[arg-type]
+            self.kept.append(Elements(place, value))
             self._each(enumerate(value), place, depth)
         elif kind in (tuple, frozenset):
             self._each(enumerate(value), place, depth)
@@ -116,12 +118,15 @@ class Memory:
             self._object(value, place, depth)
 
     def _items(self, value: dict[Any, Any], place: str, depth: int) -> None:
-        (self.kept if value else self._empty).append(Items(place, value))  # type: ignore[arg-type]
+        self.kept.append(Items(place, value))
         self._each(value.items(), place, depth)
 
     def _each(self, items: Iterable[tuple[Any, Any]], place: str, depth: int) -> None:
         for name, value in items:
-            if type(value) not in PLAIN:
+            kind = type(value)
+            if kind in _CONTAINERS and not value:
+                self._empty.append((f"{place}.{name}" if place else f"{name}", value))
+            elif kind not in PLAIN:
                 inner = place if name in _INNER else f"{place}.{name}" if place else f"{name}"
                 self._visit(value, inner, depth + 1)
 
@@ -211,6 +216,7 @@ class ScriptValues:
         return ScriptValues(self.place, self.owner)
 
 
+_CONTAINERS = frozenset({dict, OrderedDict, list, set, deque})
 _INNER = frozenset({"_modules", "_parameters", "_buffers"})
 """Attributes of modules that names of parts and weights leave out."""
 

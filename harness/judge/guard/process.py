@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal
 import gc
 import os
 import random
@@ -139,17 +140,21 @@ def _set_filters(wanted: list[Any]) -> None:
         warnings.filters[:] = wanted  # type: ignore[index]
 
 
+_SIGNALS = tuple(map(int, signal.valid_signals()))
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
 def _signals() -> dict[int, Any]:
-    return {number: signal.getsignal(number) for number in signal.valid_signals()} if _in_main_thread() else {}
+    # what ``signal.getsignal`` returns, without a search among its enumerations
+    return {number: _signal.getsignal(number) for number in _SIGNALS} if _in_main_thread() else {}
 
 
 def _set_signals(wanted: dict[int, Any]) -> None:
     for number, handler in wanted.items():
-        if handler is not None and signal.getsignal(number) is not handler:
+        if handler is not None and _signal.getsignal(number) is not handler:
             with suppress(OSError, ValueError):
                 signal.signal(number, handler)
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as module_hooks
 
-from harness.judge.guard.kept import Code, Items, Kept, Members, Names
+from harness.judge.guard.kept import Items, Kept, Members, Names
 from harness.judge.guard.memory import functions_of
 
 _OTHERS: tuple[ModuleType, ...] = (
@@ -23,7 +23,6 @@ _OTHERS: tuple[ModuleType, ...] = (
     torch.linalg,
     torch.autograd,
     torch._C._nn,
-    torch._C,
     np,
 )
 _CLASSES: tuple[type, ...] = (torch.Tensor, nn.Module)
@@ -46,7 +45,7 @@ class SharedCode:
         self.kept: list[Kept] = [Items(f"global {name}", registry) for name, registry in _HOOKS]
         for module in _OTHERS:
             kept = {name: value for name, value in vars(module).items() if callable(value)}
-            closed = frozenset() if module is builtins else _BUILTINS - vars(module).keys()
+            closed = _BUILTINS - vars(module).keys()
             self.kept.append(Names(module.__name__, vars(module), kept, closed))
         for name, module in list(sys.modules.items()):
             if name.partition(".")[0].startswith("harness") and isinstance(module, ModuleType):
@@ -55,7 +54,16 @@ class SharedCode:
                 self.kept.append(Names(name, values, kept, _BUILTINS - vars(module).keys()))
         for kind in _classes(self.kept):
             self.kept.append(Members(f"class {kind.__name__}", kind))
-        self.kept += [Code(f"{one.__module__}.{one.__qualname__}", one) for one in _functions(self.kept)]
+        self.kept.append(Codes(_functions(self.kept)))
+        self._imported = len(sys.modules)
+
+    @classmethod
+    def now(cls) -> SharedCode:
+        """Return the shared code as it is now; what was kept last is used again where nothing has changed."""
+        last = _LAST[0] if _LAST else None
+        if last is None or last._imported != len(sys.modules) or any(each.changes() for each in last.kept):
+            _LAST[:] = [last := cls()]
+        return last
 
     def put_back(self) -> list[str]:
         """Put back what was changed, and return its names."""
@@ -67,6 +75,36 @@ class SharedCode:
                 for name in names:
                     found.append(f"{each.place}.{name}")
         return found
+
+
+class Codes:
+    """The code of many functions is kept."""
+
+    def __init__(self, functions: list[FunctionType]) -> None:
+        self.place = "code"
+        self.owners = [(one, one.__code__, one.__defaults__, one.__kwdefaults__) for one in functions]
+
+    def changes(self) -> list[str]:
+        found = []
+        for one, code, defaults, keywords in self.owners:
+            if (
+                one.__code__ is not code
+                or one.__defaults__ is not defaults
+                or one.__kwdefaults__ is not keywords
+            ):
+                found.append(f"{one.__module__}.{one.__qualname__}")
+        return found
+
+    def put_back(self) -> None:
+        for one, code, defaults, keywords in self.owners:
+            one.__code__, one.__defaults__ = code, defaults
+            one.__kwdefaults__ = keywords  # type: ignore[assignment]  (None is allowed)
+
+    def again(self) -> Codes:
+        return Codes([one for one, *_ in self.owners])
+
+
+_LAST: list[SharedCode] = []
 
 
 def _counts(module: str, name: str, value: Any) -> bool:

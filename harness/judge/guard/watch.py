@@ -53,7 +53,7 @@ class Watch:
             for model in self.models:
                 stack.enter_context(frozen(model.module))
             self._memories = [Memory.of(model.module) for model in self.models]
-            used, code = Memory.of_objects(self.used), SharedCode()
+            used, code = Memory.of_objects(self.used), SharedCode.now()
             try:
                 with process.kept(changed), process.own_randomness(seed):
                     yield
