@@ -1,12 +1,15 @@
-"""Rules say what an attack may ask a model about, and which goal it may ask for: they are kept by its handle."""
+"""Rules say what an attack may ask a model, and which goal it may ask for; its handle enforces them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, overrides
 from torch.autograd import forward_ad
+from torch.utils import _python_dispatch as dispatch
+from torch.utils._device import DeviceContext
 
 from harness.errors import ContractError
 from harness.goals import Objective
@@ -22,23 +25,23 @@ class Rules:
     shape: tuple[int, ...] | None = None
     """(C, H, W) of the images; None: any."""
     device: torch.device | None = None
-    modes: int = 0
-    """How many function modes were on already, such as that of a default device."""
+    modes: tuple[Any, ...] = field(default_factory=lambda: _modes())
+    """The modes that were on before the attack."""
 
     def goal(self, objective: Objective, cases: Tensor, access: Access) -> Objective:
         """Return the objective to focus on for these cases (B,).
 
         Raises:
-            ContractError: it is not the attack's own, while only decisions may be seen. The decisions on other
-                goals, or on distances to another threshold, would amount to scores.
+            ContractError: it is not the attack's own, while only decisions may be seen. Decisions on other
+                goals, such as distances to many thresholds, would amount to scores.
         """
         if self.objective is None or access != "decisions":
             return objective
         own = self.objective.take(cases.to(self.objective.correct.device))
         if not _equal(own, objective):
             raise ContractError(
-                "the attack may see only decisions on its own goal; focus on the objective that it was given, "
-                "or on the rows of it that model.take has"
+                "the attack may see only decisions on its own goal; focus on the objective that it was "
+                "given, or on the rows of it that model.take has"
             )
         return own
 
@@ -49,7 +52,7 @@ class Rules:
             ContractError: such as images that a transform has wrapped, whose passes cannot be counted.
         """
         if type(x) not in (Tensor, nn.Parameter):
-            raise ContractError(f"the attack asked about {type(x).__name__}; ask about a plain tensor of images")
+            raise ContractError(f"the attack asked about {type(x).__name__}; ask about a plain tensor")
         if torch._C._functorch.is_functorch_wrapped_tensor(x):
             raise ContractError(
                 "the attack asked inside torch.vmap or torch.func, where passes cannot be counted; ask about "
@@ -57,10 +60,10 @@ class Rules:
             )
         if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
             raise ContractError("the attack asked for forward-mode derivatives; ask model.gradient instead")
-        if torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack() or self._watched():
+        if torch.jit.is_tracing() or self._watched():
             raise ContractError(
-                "the attack asked while tracing, or in a function or dispatch mode, which would see inside the "
-                "model; ask outside"
+                "the attack asked while tracing, or in a function or dispatch mode, which would see inside "
+                "the model; ask outside"
             )
         if self.shape is not None and tuple(x.shape[1:]) != self.shape:
             raise ContractError(f"the attack asked about images {tuple(x.shape[1:])}; they are {self.shape}")
@@ -68,7 +71,14 @@ class Rules:
             raise ContractError(f"the attack asked about images on {x.device}; the model is on {self.device}")
 
     def _watched(self) -> bool:
-        return torch._C._len_torch_function_stack() > self.modes
+        """Tell whether a mode is on that sees what the model computes; a default device does not."""
+        if not torch._C._len_torch_function_stack() and not torch._C._len_torch_dispatch_stack():
+            return False
+        return any(type(mode) is not DeviceContext and mode not in self.modes for mode in _modes())
+
+
+def _modes() -> tuple[Any, ...]:
+    return (*overrides._get_current_function_mode_stack(), *dispatch._get_current_dispatch_mode_stack())
 
 
 def _equal(one: Objective, other: object) -> bool:

@@ -27,7 +27,7 @@ _FUNCTIONS: WeakKeyDictionary[LentFunction, Callable[..., Any]] = WeakKeyDiction
 
 
 def lent_objective(objective: Objective) -> Objective:
-    """Return a copy of an objective, with tensors of its own, whose losses and distances do not show the model."""
+    """Return a copy of an objective, with tensors of its own, that does not lead to the model."""
     copy = objective.take(torch.arange(len(objective), device=objective.correct.device))
     lent = {}
     for each in fields(copy):  # type: ignore[arg-type]  (objectives are dataclasses)

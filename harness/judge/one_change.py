@@ -29,8 +29,7 @@ def with_one_change(verdict: Verdict, x: Tensor, x_adv: Tensor, groups: Tensor, 
         if not _is_one(x[rows], x_adv[rows], threat.take(rows)):
             kept[rows] = False
     faults = tuple(
-        fault or ("" if one else OWN_CHANGE)
-        for fault, one in zip(verdict.faults, kept.tolist(), strict=True)
+        fault or ("" if one else OWN_CHANGE) for fault, one in zip(verdict.faults, kept.tolist(), strict=True)
     )
     return verdict if kept.all() else verdict.restricted(kept.to(verdict.valid.device), faults)
 
@@ -54,7 +53,7 @@ def _is_one(x: Tensor, x_adv: Tensor, threat: Threat) -> bool:
 
 
 def _consistent(x: Tensor, x_adv: Tensor, slack: Tensor, masks: Tensor) -> Tensor:
-    """Tell (C, H, W) where one change, or one value, explains all images; clipping to [0, 1] hides a change."""
+    """Tell (C, H, W) where one change or one value explains all images; clipping can hide a change."""
     change = x_adv - x
     low = torch.where(x_adv <= slack, -torch.inf, change - slack)
     high = torch.where(x_adv >= 1 - slack, torch.inf, change + slack)

@@ -47,7 +47,7 @@ def same(one: Any, other: Any) -> bool:
         if one.__len__() != other.__len__():
             return False
         others = other.__iter__()
-        for value in one:
+        for value in one:  # noqa: SIM110  (an attack may have replaced ``all``)
             if not same(value, others.__next__()):
                 return False
         return True
@@ -57,8 +57,12 @@ def same(one: Any, other: Any) -> bool:
 class Items:
     """The items of a dict are kept: the attributes of an object, hooks, or what a model remembers by name."""
 
-    def __init__(self, place: str, owner: dict[Any, Any]) -> None:
-        self.place, self.owner, self.kept = place, owner, owner.copy()
+    def __init__(self, place: str, owner: dict[Any, Any], *, attributes: bool = False) -> None:
+        self.place, self.owner, self.kept, self.attributes = place, owner, owner.copy(), attributes
+
+    def added(self) -> list[str]:
+        """Return new keys of a dict; an object's attributes are no such keys."""
+        return [] if self.attributes else [f"{name}" for name in self.owner if name not in self.kept]
 
     def changes(self) -> list[str]:
         found = []
@@ -77,7 +81,7 @@ class Items:
         self.owner.update(self.kept)
 
     def again(self) -> Items:
-        return Items(self.place, self.owner)
+        return Items(self.place, self.owner, attributes=self.attributes)
 
 
 class Names:
@@ -92,11 +96,13 @@ class Names:
         self.place, self.owner, self.kept, self.closed = place, owner, kept, closed
         self._size = len(owner)
         self._values = tuple(kept.values())
-        self._look_up = itemgetter(*kept) if len(kept) > 1 else lambda owner: tuple(owner[key] for key in kept)
+        few = len(kept) < 2
+        self._look_up = (lambda owner: tuple(owner[key] for key in kept)) if few else itemgetter(*kept)
 
     def changes(self) -> list[str]:
         try:
-            if self.owner.__len__() == self._size and _all(_map(is_, self._look_up(self.owner), self._values)):
+            alike = _all(_map(is_, self._look_up(self.owner), self._values))
+            if alike and self.owner.__len__() == self._size:
                 return []
         except KeyError:  # one was deleted
             pass
@@ -185,6 +191,29 @@ class Elements:
 
     def again(self) -> Elements:
         return Elements(self.place, self.owner)
+
+
+class Slots:
+    """The attributes of an object without a dict are kept."""
+
+    def __init__(self, place: str, owner: Any, names: tuple[str, ...]) -> None:
+        self.place, self.owner, self.names = place, owner, names
+        self.kept = self._now()
+
+    def _now(self) -> list[Any]:
+        return [getattr(self.owner, name, _ABSENT) for name in self.names]
+
+    def changes(self) -> list[str]:
+        pairs = zip(self.names, self.kept, self._now(), strict=True)
+        return [name for name, before, now in pairs if not same(now, before)]
+
+    def put_back(self) -> None:
+        for name, value in zip(self.names, self.kept, strict=True):
+            if value is not _ABSENT:
+                object.__setattr__(self.owner, name, value)
+
+    def again(self) -> Slots:
+        return Slots(self.place, self.owner, self.names)
 
 
 class Kind:

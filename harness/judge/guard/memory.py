@@ -1,4 +1,4 @@
-"""A memory keeps what a module consists of: attributes, hooks, tensors, classes and functions, all the way down.
+"""A memory keeps what a module consists of: attributes, hooks, tensors, classes and functions.
 
 Objects of PyTorch's own, beside modules and tensors, and more than ``MOST`` objects are kept as a whole only:
 that another one has taken their place is noticed, but not what has changed inside.
@@ -18,7 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from harness.judge.guard.checksum import checksums
-from harness.judge.guard.kept import PLAIN, Cell, Code, Elements, Items, Kept, Kind, Members, Names, Values
+from harness.judge.guard.kept import (
+    PLAIN,
+    Cell,
+    Code,
+    Elements,
+    Items,
+    Kept,
+    Kind,
+    Members,
+    Names,
+    Slots,
+    Values,
+)
 
 MOST = 20_000
 """How many objects of a module are looked into."""
@@ -65,13 +77,12 @@ class Memory:
         return memory
 
     def changes(self) -> list[tuple[Kept, str]]:
-        """Return what has changed, each with its name, such as "norm.eps"."""
+        """Return what has changed, each with the name of the change in it."""
         for values, now in zip(self.tensors, checksums(each.owner for each in self.tensors), strict=True):
             values.now = now
         found: list[tuple[Kept, str]] = []
         for each in self._all():
-            place = f"{each.place}." if each.place else ""
-            found += [(each, f"{place}{name}") for name in each.changes()]
+            found += [(each, name) for name in each.changes()]
         return found
 
     def put_back(self) -> None:
@@ -83,8 +94,9 @@ class Memory:
         yield from self.tensors
         for place, owner in self._empty:  # most hooks: only those that were added are worth an object
             if owner and id(owner) not in self._filled:
-                self._filled[id(owner)] = kept = (Items if isinstance(owner, dict) else Elements)(place, owner)
+                kept = Items(place, owner) if isinstance(owner, dict) else Elements(place, owner)
                 kept.kept = type(owner)()
+                self._filled[id(owner)] = kept
         yield from self._filled.values()
         yield from self.kept
 
@@ -100,7 +112,8 @@ class Memory:
             if value.dtype.kind in "biuf" and value.flags.writeable:
                 self._found.append((place, torch.from_numpy(value)))
         elif kind is dict or kind is OrderedDict:
-            self._items(value, place, depth)
+            self.kept.append(Items(place, value))
+            self._each(value.items(), place, depth)
         elif kind in (list, set, deque):
             self.kept.append(Elements(place, value))
             self._each(enumerate(value), place, depth)
@@ -116,10 +129,6 @@ class Memory:
             self._visit(value.keywords, place, depth + 1)
         elif not isinstance(value, type):
             self._object(value, place, depth)
-
-    def _items(self, value: dict[Any, Any], place: str, depth: int) -> None:
-        self.kept.append(Items(place, value))
-        self._each(value.items(), place, depth)
 
     def _each(self, items: Iterable[tuple[Any, Any]], place: str, depth: int) -> None:
         for name, value in items:
@@ -139,8 +148,14 @@ class Memory:
             return
         attributes = getattr(value, "__dict__", None)
         if type(attributes) is dict:
-            self.kept.append(Kind(place, value))
-            self._items(attributes, place, depth)
+            self.kept += [Kind(place, value), Items(place, attributes, attributes=True)]
+            self._each(attributes.items(), place, depth)
+        elif own:
+            slots = [getattr(parent, "__slots__", ()) for parent in kind.__mro__]
+            names = [name for each in slots for name in ((each,) if isinstance(each, str) else each)]
+            kept = Slots(place, value, tuple(name for name in names if not name.startswith("__")))
+            self.kept.append(kept)
+            self._each(zip(kept.names, kept.kept, strict=True), place, depth)
         if is_module:
             for parent in kind.__mro__:
                 self._class(parent, depth)

@@ -1,4 +1,4 @@
-"""The state of the process is kept while an attack runs, and put back: settings of PyTorch, Python, the system."""
+"""The state of the process is kept while an attack runs, and put back: of PyTorch, Python and the system."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from torch.backends import cudnn
 from torch.utils import _python_dispatch as dispatch
 
 from harness.errors import ContractError
+from harness.judge.guard.streams import Streams
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,9 @@ def _set_environment(wanted: dict[str, str]) -> None:
 
 
 def _set_filters(wanted: list[Any]) -> None:
+    warnings.filters[:] = wanted  # type: ignore[index]
     with warnings.catch_warnings():  # which tells Python, when it ends, that the filters are others
-        warnings.filters[:] = wanted  # type: ignore[index]
+        pass
 
 
 _SIGNALS = tuple(map(int, signal.valid_signals()))
@@ -260,7 +262,8 @@ def kept(changed: list[str]) -> Iterator[None]:
             raise
         except BaseException as error:
             code = f" {error.code}" if isinstance(error, SystemExit) else ""
-            raise ContractError(f"the attack tried to end the program: {type(error).__name__}{code}") from error
+            kind = f"{type(error).__name__}{code}"
+            raise ContractError(f"the attack tried to end the program: {kind}") from error
         finally:
             changed += put_back(before, imported=len(sys.modules) != known)
 
@@ -280,52 +283,6 @@ def _no_exit() -> Iterator[None]:
         yield
     finally:
         os._exit = ends
-
-
-class Streams:
-    """Streams are those of Python's output and the files behind them; none can be closed until they are put back."""
-
-    def __init__(self) -> None:
-        self.streams = {name: getattr(sys, name) for name in ("stdout", "stderr", "__stdout__", "__stderr__")}
-        self.harmed = False
-        self._locked = []
-        for stream in self.streams.values():
-            with suppress(AttributeError, TypeError):
-                stream.close = self._refuse
-                self._locked.append(stream)
-        self.copies = {}
-        for number in (1, 2):
-            with suppress(OSError):  # it is closed already
-                self.copies[number] = os.dup(number)
-
-    def _refuse(self) -> None:
-        self.harmed = True
-
-    def put_back(self, changed: list[str]) -> None:
-        """Put back what was replaced, closed or sent elsewhere; add to the names of what had changed."""
-        for stream in self._locked:
-            with suppress(AttributeError):
-                del stream.close
-        for number, copy in self.copies.items():
-            if not _one_file(number, copy):
-                os.dup2(copy, number)
-                self.harmed = True
-            os.close(copy)
-        for name, stream in self.streams.items():
-            if getattr(stream, "closed", False):
-                stream = open(1 if "out" in name else 2, "w", errors="replace", closefd=False)  # noqa: SIM115
-            if getattr(sys, name) is not stream:
-                setattr(sys, name, stream)
-                self.harmed = True
-        if self.harmed:
-            changed.append("output")
-
-
-def _one_file(one: int, other: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(one), os.fstat(other))
-    except OSError:  # closed
-        return False
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.errors import ContractError, DatasetError
 from harness.judge.guard import process
-from harness.judge.guard.kept import Kept, Values
+from harness.judge.guard.kept import Items, Kept, Values
 from harness.judge.guard.memory import Memory
 from harness.judge.guard.python_code import SharedCode
 from harness.model import Model, exact, frozen
@@ -67,7 +67,8 @@ class Watch:
             finally:
                 faults = faults or self._faults(code, used)
         if changed:
-            faults.append(f"the attack left a changed {_listed(changed)} behind; use a with statement for it")
+            left = _shortened(changed)
+            faults.append(f"the attack left behind another {left}; change it in a with statement")
         if faults:
             raise ContractError("; ".join(faults))
 
@@ -91,9 +92,9 @@ class Watch:
         mine = used.changes()
         if mine:
             used.put_back()
-            faults.append(f"the attack changed what it is judged by: {_listed([name for _, name in mine])}")
+            faults.append(f"the attack changed what it is judged by: {_listed(mine)}")
         if names:
-            faults.append(f"the attack replaced code that all share: {_listed(names)}")
+            faults.append(f"the attack replaced code that all share: {_shortened(names)}")
         return faults
 
     def _models(self) -> list[str]:
@@ -108,24 +109,37 @@ class Watch:
 
     def _fault(self, model: Model, memory: Memory, changes: Changes) -> str:
         """Tell what an attack has done to a model, or "" if the model itself has; put back what was done."""
-        afterwards = [each.again() for each in {id(each): each for each, _ in changes}.values()]
+        afterwards = {id(each): each.again() for each, _ in changes}
+        added = {(id(each), name) for each, _ in changes if isinstance(each, Items) for name in each.added()}
         memory.put_back()
         lost = {(id(each), name) for each, name in memory.changes()}  # there was no room for copies
         before = _answers(model, self.x)
         for ask in _questions(model, self.x):
             with suppress(Exception):
                 ask()
-        own = {(id(each), name) for each, name in memory.changes()} - lost
+        asked = memory.changes()
+        own = {(id(each), name) for each, name in asked} - lost
+        growing = {id(each) for each, _ in asked if isinstance(each, Items) and each.added()}
         memory.put_back()
         foreign = [(each, name) for each, name in changes if (id(each), name) not in own]
+        # A dict to which the model adds what it works out may have got other keys during the attack; it can
+        # do without them.
+        spare = {(id(each), name) for each, name in foreign if id(each) in growing} & added
+        foreign = [(each, name) for each, name in foreign if (id(each), name) not in spare]
         if foreign:
             return _described(foreign)
-        for each in afterwards:
-            each.put_back()
+        forgotten = {key for key, _ in spare}
+
+        def as_it_was_left() -> None:
+            memory.put_back()
+            for key, each in afterwards.items():
+                if key not in forgotten:
+                    each.put_back()
+
+        as_it_was_left()
         now = _answers(model, self.x)
         if now is None or before is None or _alike(now, before):
-            for each in afterwards:
-                each.put_back()
+            as_it_was_left()
             return ""
         memory.put_back()
         again = _answers(model, self.x)
@@ -133,7 +147,7 @@ class Watch:
         if again is None or not _alike(again, before):
             return ""  # its answers vary anyway
         return (
-            f"{_listed([name for _, name in changes])} of the model changed, and its answers with it: "
+            f"{_listed(changes)} of the model changed, and its answers with it: "
             "the attack wrote there, or the model remembers what it was asked"
         )
 
@@ -149,7 +163,7 @@ def _questions(model: Model, x: Tensor) -> list[Callable[[], object]]:
 
     def coarse() -> None:
         with torch.autocast(x.device.type, torch.bfloat16):
-            with_gradients(model.module)
+            model.module(x.clone().requires_grad_())
 
     asked = [lambda: model.scores(x), lambda: with_gradients(model.module), coarse]
     for name in ("select", "logits", "components"):
@@ -174,17 +188,19 @@ def _alike(one: Tensor, other: Tensor) -> bool:
 
 def _described(changes: Changes) -> str:
     """Say what an attack did to a model."""
-    names = [name for _, name in changes]
-    last = [name.rpartition(".")[2] for name in names]
     if any(isinstance(each, Values) for each, _ in changes):
-        return f"the attack changed the model's weights or buffers, or other tensors: {_listed(names)}"
-    if "training" in last:
+        return f"the attack changed the model's weights or buffers, or other tensors: {_listed(changes)}"
+    if any(name == "training" for _, name in changes):
         return "the attack left the model in train mode"
-    if any("hook" in name for name in names) or "forward" in last:
-        return f"the attack left hooks in the model, or replaced its forward: {_listed(names)}"
-    return f"the attack changed the model's parts, hooks or attributes: {_listed(names)}"
+    if any("hook" in each.place or name == "forward" for each, name in changes):
+        return f"the attack left hooks in the model, or replaced its forward: {_listed(changes)}"
+    return f"the attack changed the model's parts, hooks or attributes: {_listed(changes)}"
 
 
-def _listed(names: list[str]) -> str:
+def _listed(changes: Changes) -> str:
+    return _shortened([f"{each.place}.{name}" if each.place else name for each, name in changes])
+
+
+def _shortened(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(dict.fromkeys(names[:SHOWN])) + more
