@@ -58,9 +58,9 @@ class Rules:
                 "the attack asked inside torch.vmap or torch.func, where passes cannot be counted; ask about "
                 "several images per case with model.take(cases), and for gradients with model.gradient"
             )
-        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
+        if forward_ad._current_level >= 0 and _is_dual(x):
             raise ContractError("the attack asked for forward-mode derivatives; ask model.gradient instead")
-        if torch.jit.is_tracing() or self._watched():
+        if torch._C._is_tracing() or self._watched():
             raise ContractError(
                 "the attack asked while tracing, or in a function or dispatch mode, which would see inside "
                 "the model; ask outside"
@@ -77,8 +77,13 @@ class Rules:
         return any(type(mode) is not DeviceContext and mode not in self.modes for mode in _modes())
 
 
+def _is_dual(x: Tensor) -> bool:
+    return forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
+
+
 def _modes() -> tuple[Any, ...]:
-    return (*overrides._get_current_function_mode_stack(), *dispatch._get_current_dispatch_mode_stack())
+    functions = overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    return (*functions, *dispatch._get_current_dispatch_mode_stack())
 
 
 def _equal(one: Objective, other: object) -> bool:

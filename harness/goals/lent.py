@@ -28,11 +28,12 @@ _FUNCTIONS: WeakKeyDictionary[LentFunction, Callable[..., Any]] = WeakKeyDiction
 
 def lent_objective(objective: Objective) -> Objective:
     """Return a copy of an objective, with tensors of its own, that does not lead to the model."""
-    copy = objective.take(torch.arange(len(objective), device=objective.correct.device))
+    copy: Any = objective.take(torch.arange(len(objective), device=objective.correct.device))
     lent = {}
-    for each in fields(copy):  # type: ignore[arg-type]  (objectives are dataclasses)
+    for each in fields(copy):
         value = getattr(copy, each.name)
         if callable(value) and not isinstance(value, Tensor):
             lent[each.name] = function = LentFunction()
             _FUNCTIONS[function] = value
-    return replace(copy, **lent)  # type: ignore[type-var]
+    lent_copy: Objective = replace(copy, **lent)
+    return lent_copy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import gc
 import os
 import random
@@ -90,7 +90,7 @@ def _set_tf32(state: tuple[Any, ...] | None) -> None:
 
 
 def _saved_hooks() -> Any:
-    return torch._C._autograd._top_saved_tensors_default_hooks(False)  # type: ignore[attr-defined]
+    return torch._C._autograd._top_saved_tensors_default_hooks(False)
 
 
 def _pop_saved_hooks(wanted: Any) -> None:
@@ -100,7 +100,7 @@ def _pop_saved_hooks(wanted: Any) -> None:
 
 def _leave_dual_levels(wanted: int) -> None:
     while forward_ad._current_level > wanted:
-        forward_ad.exit_dual_level()
+        forward_ad.exit_dual_level()  # type: ignore[no-untyped-call]
 
 
 def _leave_transforms(wanted: int) -> None:
@@ -278,7 +278,7 @@ def _no_exit() -> Iterator[None]:
             ends(status)
         raise SystemExit(status)
 
-    os._exit = refused  # type: ignore[assignment]
+    os._exit = refused
     try:
         yield
     finally:
