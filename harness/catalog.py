@@ -7,14 +7,16 @@ and leaves the others alone. Specs name their code; it is imported when it is us
 from __future__ import annotations
 
 import importlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any, Generic, TypeVar
 
 from harness.errors import CatalogError, nearest
+from harness.installs import LocalInstall, local_install
 from harness.parameters import Parameter, arguments, jsonable, keyword_parameters
 from harness.specs import (
     AnalysisSpec,
@@ -40,6 +42,9 @@ KINDS: dict[str, type[Spec]] = {
 }
 SINGULAR = {kind: kind[:-1] if kind != "analyses" else "analysis" for kind in KINDS}
 
+_TARGET = re.compile(r"([\w.]+):[\w.]+")
+"""How specs name their code."""
+
 S_co = TypeVar("S_co", bound=Spec, covariant=True)
 
 
@@ -50,6 +55,8 @@ class Plugin:
     name: str
     distribution: str
     version: str
+    local: LocalInstall | None = field(default=None, compare=False, repr=False)
+    """Where its code is no release: a digest of it is part of identities."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,16 @@ class Entry(Generic[S_co]):
         own = f"{self.plugin.distribution} {self.plugin.version} r{self.spec.revision}"
         return f"{own}, {self.spec.library} {_version(self.spec.library)}" if self.spec.library else own
 
+    @property
+    def code(self) -> str:
+        """Return ", code " and a digest of the plugin's files, where its version does not tell its code."""
+        return f", code {self.plugin.local.digest}" if self.plugin.local else ""
+
+    @property
+    def full_version(self) -> str:
+        """Return the version, and of a local install the digest of its code."""
+        return self.version + self.code
+
     def identity(self, parameters: Parameters) -> list[Any]:
         """Return what tells its work with these parameters from any other: name, code and parameters."""
         kept = {
@@ -88,7 +105,7 @@ class Entry(Generic[S_co]):
         version = self.version
         if self.spec.revised is not None and not self.spec.revised(parameters):
             version = version.replace(f" r{self.spec.revision}", f" r{self.spec.revision - 1}", 1)
-        return [self.qualified, version, jsonable(kept)]
+        return [self.qualified, version + self.code, jsonable(kept)]
 
     def load(self, target: str) -> Any:
         """Return the object that a spec names as "package.module:object".
@@ -239,6 +256,7 @@ def read_catalog(points: Iterable[EntryPoint]) -> Catalog:
             point.name,
             distribution.metadata["Name"] if distribution else "an unknown distribution",
             distribution.version if distribution else "0",
+            local_install(point.module, distribution),
         )
         if plugin.name in owners:
             other = owners[plugin.name]
@@ -288,4 +306,7 @@ def _provided(manager: Any, point: EntryPoint, plugin: Plugin) -> dict[str, list
         if twice:
             raise CatalogError(f'harness_{kind} returned "{twice[0]}" twice')
         provided[kind] = entries
+        if plugin.local is not None:
+            texts = (text for entry in entries for text in vars(entry.spec).values() if isinstance(text, str))
+            plugin.local.used.update(match[1] for text in texts if (match := _TARGET.fullmatch(text)))
     return provided

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that move a terminal's cursor, turn the direction of writing, or are halves of others."""
 
 
 class HarnessError(Exception):
     """The base class of all expected failures; the command line prints its one line and exits with 2."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().split())
+        return printable(" ".join(super().__str__().split()))
 
 
 class CatalogError(HarnessError):
@@ -41,6 +45,10 @@ class ResultsError(HarnessError):
     """A results folder cannot be read or written."""
 
 
+class UnwritableError(ResultsError):
+    """A file cannot be written: the disk is full, or the folder is read-only."""
+
+
 NO_IMAGES = "the attack returned"
 """How the text begins of a ContractError of an attack that returned no usable images."""
 UNUSABLE_IMAGE = "the attack's image is not finite"
@@ -60,3 +68,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         return "there is none"
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     return f"valid: {shown}"
+
+
+def printable(text: str) -> str:
+    """Return a text in which control characters stand as escapes, so that a terminal only shows them."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

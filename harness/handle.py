@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
-from harness.access import Rules
-from harness.errors import ContractError
+from harness.errors import ContractError, ModelError
 from harness.goals import Objective
-from harness.model import exact
+from harness.goals.rules import Rules
+from harness.model import can_be_followed, exact
 from harness.specs import Access, Compute, HeadKind
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class Handle:
             start = x.detach().requires_grad_()
             values = value(outputs(start) if outputs else self(start))
             if not values.requires_grad:
-                return values.detach(), torch.zeros_like(x)
+                raise ContractError("the attack asked for a gradient of what does not depend on the model")
             (gradient,) = torch.autograd.grad(values.sum(), start)
         # Contiguous like the images, because arithmetic on mixed memory layouts is slow.
         return values.detach(), gradient.contiguous()
@@ -236,12 +236,7 @@ class Handle:
         return view
 
     def _run(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int = 2) -> Tensor:
-        self._rules.check(x)
-        if len(x) != len(self._cases):
-            raise ContractError(
-                f"the attack asked about {len(x)} images with a handle of {len(self._cases)} cases; "
-                "model.take(cases) says which cases they are"
-            )
+        self._rules.check(x, len(self._cases))
         module = self._model.module
         if any(part.training for part in module.modules()):
             raise ContractError("the attack put the model into train mode")
@@ -253,6 +248,10 @@ class Handle:
             if show:
                 x = cast(Tensor, _CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
             outputs = self._arranged(call, x, *more, dimensions=dimensions, coarse=coarse)
+        if show and not (outputs.requires_grad and (module in _FOLLOWED or can_be_followed(outputs))):
+            raise ModelError(NO_GRADIENT)
+        if show:
+            _FOLLOWED.add(module)
         if self._access != "decisions":
             return outputs
         if self.head == "attributes":
@@ -279,13 +278,19 @@ class Handle:
         if coarse and module not in _NEEDS_ROWS:
             try:
                 return ask(x.contiguous(memory_format=torch.channels_last))
-            except RuntimeError as error:
+            except ModelError as error:
                 if "view size is not compatible" not in str(error):
                     raise
                 _NEEDS_ROWS.add(module)
         return ask(x.contiguous())
 
 
+NO_GRADIENT = (
+    "the model's output has no gradient at the image, as after no_grad, detach or NumPy inside it, or with "
+    'quantised layers; mend it, or declare access = "scores"'
+)
+_FOLLOWED: WeakSet[nn.Module] = WeakSet()
+"""Modules through which gradients were seen to pass."""
 _NEEDS_ROWS: WeakSet[nn.Module] = WeakSet()
 """Modules that call ``view`` in a way that needs the usual memory layout (B, C, H, W)."""
 

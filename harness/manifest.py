@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from harness.errors import ManifestError, nearest
 from harness.parameters import Parameter, check
-from harness.specs import Compute
+from harness.specs import Compute, Judge
 
 SCHEMA = 1
 RESERVED = ("clean", "worst-case")
@@ -34,6 +34,7 @@ _TOP = {
         Parameter("batch_size", int | Literal["auto"], 64),
         Parameter("shard_size", int | None, None),
         Parameter("device", str, "auto"),
+        Parameter("judge", Judge, "here"),
         Parameter("order_by", str | None, None),
         Parameter("overall_worst_case", bool, False),
     )
@@ -90,6 +91,7 @@ class Suite:
     batch_size: int | Literal["auto"] = 64
     shard_size: int | None = None
     device: str = "auto"
+    judge: Judge = "here"
     order_by: str | None = None
     """The threat by whose worst case boards order models; the first of the suite where None."""
     overall_worst_case: bool = False
@@ -157,7 +159,7 @@ def parse_value(text: str) -> Any:
     """Parse a value of --set as TOML ("3", "[88, 72]", "true"); return the text itself if it is not TOML."""
     try:
         document = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or a number or a nesting without end
         return text
     return document["value"] if len(document) == 1 else text
 
@@ -177,7 +179,9 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ManifestError(f"{path} is a folder; name a manifest in it") from None
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ManifestError(f"{path} is not valid TOML: it is nested too deeply") from None
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise ManifestError(f"{path} is not valid TOML: {error}") from None
 
 

@@ -14,14 +14,16 @@ A module may also have, and the harness then uses,
 - ``logits(x, columns) -> (B, 2)``: the two logits (absent, present) behind each of those scores;
 - ``training_loss(scores, labels)``: its own elementwise loss (labels of attributes are -1 or +1);
 - ``attribute_names``: the attributes that it has scores for, if they are fewer than the data set's;
+- ``class_names``: its classes, if they are others than the data set's, or in another order;
 - ``threshold``: the threshold of an embedding, calibrated on a disjoint split.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import torch
@@ -29,7 +31,7 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
-from harness.errors import ContractError, ModelError, nearest
+from harness.errors import ContractError, HarnessError, ModelError, nearest
 from harness.specs import ACCESS_ORDER, Access, HeadKind
 
 
@@ -47,6 +49,23 @@ class Model:
     training_loss: Callable[[Tensor, Tensor], Tensor] = field(default=F.mse_loss)
     """The elementwise loss of scores and labels."""
     access: Access = "gradients"
+    order: tuple[int, ...] | None = None
+    """Which output of the module each of ``names`` is, where a data set has the classes in another order."""
+
+    def in_order_of(self, classes: Sequence[str]) -> Model:
+        """Return the model with the classes of a data set first, in their order, and then its others.
+
+        Raises:
+            ModelError: it has names for its classes, and a class is not among them.
+        """
+        if self.head != "classes" or not self.names or self.names == tuple(classes):
+            return self
+        for name in classes:
+            if name not in self.names:
+                raise ModelError(f'class "{name}" is none of the model\'s; {nearest(name, self.names)}')
+        others = [name for name in self.names if name not in classes]
+        order = tuple(self.names.index(name) for name in (*classes, *others))
+        return replace(self, names=(*classes, *others), order=order)
 
     @property
     def device(self) -> torch.device:
@@ -56,8 +75,13 @@ class Model:
         return torch.device("cpu")
 
     def scores(self, x: Tensor, *, batch_size: int = 256) -> Tensor:
-        """Return the outputs (B, M), (B, K) or (B, D) in float32 and eval mode, without gradients."""
-        with frozen(self.module), torch.no_grad(), exact(self.device):
+        """Return the outputs (B, M), (B, K) or (B, D) in float32 and eval mode, without gradients.
+
+        Raises:
+            ModelError: the module fails.
+            ContractError: it returns something else, or another number of outputs than there are names.
+        """
+        with ordinary(), frozen(self.module), torch.no_grad(), exact(self.device):
             return torch.cat([self._outputs(part) for part in torch.split(x.to(self.device), batch_size)])
 
     def decide(self, outputs: Tensor) -> Tensor:
@@ -73,10 +97,19 @@ class Model:
         if self.names and self.head != "embedding" and outputs.shape[1] != len(self.names):
             width, names = outputs.shape[1], len(self.names)
             raise ContractError(f"the model returned {width} {self.head}, but has {names} names")
-        return outputs
+        return outputs if self.order is None else outputs[:, list(self.order)]
 
     def _answer(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int = 2) -> Tensor:
-        outputs = call(x, *more)
+        try:
+            # The module gets a copy, of its own precision: it may write to its input.
+            outputs = call(x.to(_precision(self.module), copy=True), *more)
+        except HarnessError:
+            raise
+        except (Exception, SystemExit) as error:
+            if out_of_memory(error):
+                raise  # a smaller batch may fit
+            raise ModelError(f"the model failed: {type(error).__name__}: {error}") from error
+        _stay_in_eval_mode(self.module)  # a module that went back to train mode is no fault of an attack
         if not isinstance(outputs, Tensor) or outputs.ndim != dimensions or len(outputs) != len(x):
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             wanted = "(B, outputs)" if dimensions == 2 else "(B,)"
@@ -99,7 +132,8 @@ def wrap_model(
     Args:
         module: takes images (B, C, H, W) in [0, 1], and normalises them itself.
         head: "classes" (B, K), "attributes" (B, M) or "embedding" (B, D).
-        names: the names of the outputs; by default the module's ``attribute_names``.
+        names: the names of the outputs; by default the module's ``attribute_names``, or of classes its
+            ``class_names``.
         threshold: the threshold of an embedding's distance; by default the module's ``threshold``.
         distance: the distance of two embeddings; by default the module's own, else the Euclidean distance.
         training_loss: an elementwise loss; by default the module's own, else logistic loss for attributes
@@ -115,14 +149,20 @@ def wrap_model(
         raise ModelError(f'head "{head}" is unknown; {nearest(head, get_args(HeadKind))}')
     if access not in ACCESS_ORDER:
         raise ModelError(f'access "{access}" is unknown; {nearest(access, ACCESS_ORDER)}')
-    own = getattr(module, "training_loss", None)
+    if any(tensor.is_inference() for tensor in (*module.parameters(), *module.buffers())):
+        with torch.inference_mode(False):  # what was made in inference mode has no gradients; a copy has
+            module = copy.deepcopy(module)
+    own = module.module if isinstance(module, nn.DataParallel) else module
+    named = {"attributes": "attribute_names", "classes": "class_names"}.get(head)
     return Model(
         module,
         head,
-        tuple(names or getattr(module, "attribute_names", ())),
-        threshold if threshold is not None else getattr(module, "threshold", None),
-        distance or getattr(module, "distance", None) or _euclidean,
-        training_loss or own or (_cross_entropy if head == "classes" else _logistic),
+        tuple(names or (getattr(own, named, None) if named else None) or ()),
+        threshold if threshold is not None else getattr(own, "threshold", None),
+        distance or getattr(own, "distance", None) or _euclidean,
+        training_loss
+        or getattr(own, "training_loss", None)
+        or (_cross_entropy if head == "classes" else _logistic),
         access,
     )
 
@@ -140,13 +180,51 @@ def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(scores, labels, reduction="none")
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory was short, on any device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def can_be_followed(outputs: Tensor) -> bool:
+    """Say whether every operation of a graph has a gradient; quantised ones, and some of C++, have none."""
+    seen, left = set(), [outputs.grad_fn]
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        if node.name().endswith("NotImplemented"):
+            return False
+        seen.add(node)
+        left += [following for following, _ in node.next_functions]
+    return True
+
+
+def _precision(module: nn.Module) -> torch.dtype:
+    """Return the precision of a module's input: that of its weights where all agree, else float32."""
+    kinds = (tensor.dtype for tensor in module.parameters() if tensor.is_floating_point())
+    first = next(kinds, torch.float32)
+    return first if first == torch.float32 or all(kind == first for kind in kinds) else torch.float32
+
+
+def _stay_in_eval_mode(module: nn.Module) -> None:
+    """Put every part into eval mode, whatever the module's own ``eval`` or ``forward`` does."""
+    for part in module.modules():
+        if part.training:
+            part.training = False
+
+
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Put a module into eval mode without parameter gradients; restore its modes and flags afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
-    module.eval()
-    module.requires_grad_(False)
+    with suppress(NotImplementedError):  # exported programs keep the mode that they were exported in
+        module.eval()
+    _stay_in_eval_mode(module)
+    for parameter, _ in wanted:  # ScriptModules have no requires_grad_
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
@@ -154,6 +232,13 @@ def frozen(module: nn.Module) -> Iterator[None]:
             part.training = training
         for parameter, requires in wanted:
             parameter.requires_grad_(requires)
+
+
+@contextmanager
+def ordinary() -> Iterator[None]:
+    """Compute as if the caller were in no ``torch.no_grad`` or ``torch.inference_mode``."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from harness.errors import ManifestError, nearest
+from harness.specs import Judge
 
 Overwrite = Literal["never", "failed", "all"]
 
@@ -30,6 +31,8 @@ class Options:
     """Which finished shards are run again: none, those with errors, or all."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Manifest values that replace those of the file, by paths such as "dataset.celeba.root"."""
+    judge: Judge | None = None
+    """Whether attacks run "here", in the process that judges, or "apart"; None means as the manifest says."""
 
 
 def options(
@@ -37,6 +40,7 @@ def options(
     out: str | Path | None = None,
     limit: int | str | None = None,
     device: str | None = None,
+    judge: str | None = None,
     shard: str | None = None,
     overwrite: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -63,8 +67,9 @@ def options(
         _positive(*value(limit, "limit")),
         chosen_device,
         _share(*value(shard, "shard")),
-        _overwrite(*value(overwrite, "overwrite")),
+        _word(*value(overwrite, "overwrite"), get_args(Overwrite)) or "never",
         dict(overrides or {}),
+        _word(*value(judge, "judge"), get_args(Judge)),
     )
 
 
@@ -85,11 +90,7 @@ def _share(value: Any, place: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _overwrite(value: Any, place: str) -> Overwrite:
-    valid = get_args(Overwrite)
-    if value is None:
-        return "never"
-    if value not in valid:
+def _word(value: Any, place: str, valid: tuple[str, ...]) -> Any:
+    if value is not None and value not in valid:
         raise ManifestError(f"{place} {value} is unknown; {nearest(str(value), valid)}")
-    chosen: Overwrite = value
-    return chosen
+    return value

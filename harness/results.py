@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.errors import ResultsError, nearest
+from harness.files import holder
 from harness.store.clusters import cluster_column, read_people
 from harness.store.parquet import (
     IDENTITY,
@@ -41,10 +42,10 @@ class Results:
     def leaderboard(self) -> pd.DataFrame:
         """Return one row per dataset x model x attack x threat x goal; see ``harness.leaderboard``.
 
-        Where the run has not come to write it, the board is made from the records.
+        Where the run has not come to write it, or another process is at it, it is made from the records.
         """
         file = self.path / "leaderboard.parquet"
-        if file.is_file():
+        if file.is_file() and not set(writers(self.path)) - {str(os.getpid())}:
             return to_frame(read_parquet(file))
         from harness import leaderboard  # here: it imports this module
 
@@ -151,20 +152,51 @@ def read_results(path: str | os.PathLike[str]) -> Results:
         ResultsError: there is no such folder, or it holds no results.
     """
     folder = Path(path)
+    suite = read_description(folder)
+    _require(folder, "cells.parquet")
+    return Results(folder, suite)
+
+
+def read_description(folder: Path) -> Mapping[str, Any]:
+    """Return the content of suite.json, which is there as soon as a run has begun.
+
+    Raises:
+        ResultsError: there is no such folder, or it holds no readable suite.json.
+    """
     if not folder.is_dir():
         raise ResultsError(f'results folder "{folder}" does not exist{_neighbour(folder)}')
-    for name in ("suite.json", "cells.parquet"):
-        if not (folder / name).is_file():
-            raise ResultsError(
-                f'"{folder}" holds no {name}, so it holds no results: name a folder that `harness run` wrote'
-            )
+    _require(folder, "suite.json")
     try:
         suite = json.loads((folder / "suite.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ResultsError(f"{folder / 'suite.json'} cannot be read: {error}") from error
     if not isinstance(suite, dict):
         raise ResultsError(f"{folder / 'suite.json'} cannot be read: it holds no JSON object")
-    return Results(folder, suite)
+    return suite
+
+
+def _require(folder: Path, name: str) -> None:
+    if not (folder / name).is_file():
+        raise ResultsError(_without(folder, name))
+
+
+def writers(folder: Path) -> list[str]:
+    """Return the processes of this machine that are writing a results folder."""
+    held = (holder(file) for file in sorted(folder.glob(".lock*")))
+    return list(dict.fromkeys(process for process in held if process is not None))
+
+
+def _without(folder: Path, name: str) -> str:
+    """Say why a folder holds no results, and what to do."""
+    writing = writers(folder)
+    if writing:
+        return (
+            f'"{folder}": the run of process {", ".join(writing)} is opening its data sets, and has no '
+            "results yet; look again when it attacks"
+        )
+    if (folder / "samples").is_dir():
+        return f'"{folder}" holds no {name}: its run was stopped before it had results; run it again'
+    return f'"{folder}" holds no {name}, so it holds no results: name a folder that `harness run` wrote'
 
 
 def _record_schema(folder: Path, cells: Iterable[str]) -> pa.Schema:

@@ -19,6 +19,7 @@ def run(
     out: str | Path | None = None,
     limit: int | None = None,
     device: str | None = None,
+    judge: str | None = None,
     shard: str | None = None,
     overwrite: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -30,6 +31,7 @@ def run(
         out: the results folder; results/<suite name> by default.
         limit: at most so many images per data set.
         device: "cpu", "cuda", "cuda:1" or "auto".
+        judge: "here", or "apart": attacks run in processes of their own, where they cannot reach the judge.
         shard: "i/n": do every n-th shard, beginning with the i-th, beside other processes.
         overwrite: "never", "failed" or "all": which finished shards are done again.
         overrides: manifest values by "seed" or "dataset.celeba.root".
@@ -42,6 +44,12 @@ def run(
     from harness.session.session import run_suite
 
     chosen = options(
-        out=out, limit=limit, device=device, shard=shard, overwrite=overwrite, overrides=overrides
+        out=out,
+        limit=limit,
+        device=device,
+        judge=judge,
+        shard=shard,
+        overwrite=overwrite,
+        overrides=overrides,
     )
     return read_results(run_suite(suite, chosen).folder)

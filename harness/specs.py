@@ -11,6 +11,8 @@ Access = Literal["gradients", "scores", "decisions"]
 Budget = Literal["fixed", "minimal", "either"]
 Compute = Literal["float32", "bfloat16"]
 """Precision of an attack's own passes; judging is always float32."""
+Judge = Literal["here", "apart"]
+"""Where attacks run: in the process that judges them, or in processes of their own."""
 Trait = Literal["random", "unbounded", "universal"]
 """What an attack may be. "random": it looks for no direction, and any other must beat it. "unbounded":
 without a budget it reaches every goal that can be reached. "universal": it learns one change for many."""

@@ -46,6 +46,13 @@ class Threat:
             raise AttackError(f'norm "{self.norm}" is unknown; {nearest(self.norm, NORMS)}')
         if self.eps is not None and not 0 <= self.eps <= LARGEST_EPS:
             raise AttackError(f"eps = {self.eps:g} must be from 0 to {LARGEST_EPS:g}; pixels are in [0, 1]")
+        if self.norm == "linf" and self.eps is not None and self.eps > 1:
+            levels = (
+                f"; {self.eps:g} of 255 grey levels are {self.eps:g}/255" if self.eps <= GREY_LEVELS else ""
+            )
+            raise AttackError(
+                f"eps = {self.eps:g} is above 1 in L-infinity, but pixels are in [0, 1]{levels}"
+            )
         if self.eps is not None and self.norm is None:
             raise AttackError(f"eps = {self.eps} needs a norm; {nearest('', NORMS)}")
         if self.access not in ACCESS_ORDER:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,12 +13,17 @@ def install(
     version: str,
     entry_points: Mapping[str, str],
     modules: Mapping[str, str] | None = None,
+    *,
+    origin: Mapping[str, object] | None = None,
+    released: bool = False,
 ) -> None:
     """Put a distribution with entry points of the group "harness" into a folder.
 
     Args:
         entry_points: module by plugin name.
         modules: source by module name.
+        origin: the content of direct_url.json, which installers write where the origin is no index.
+        released: whether the installer lists the files, as all do.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for module, source in (modules or {}).items():
@@ -27,3 +33,7 @@ def install(
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     lines = [f"{plugin} = {value}" for plugin, value in entry_points.items()]
     (info / "entry_points.txt").write_text("[harness]\n" + "\n".join(lines) + "\n")
+    if origin is not None:
+        (info / "direct_url.json").write_text(json.dumps(origin))
+    if released or origin is not None:
+        (info / "RECORD").write_text("".join(f"{module}.py,,\n" for module in modules or {}))

@@ -45,11 +45,14 @@ class Written:
     error: str | None = None
 
 
-def write(folder: Path, choices: Iterable[Choice[AnalysisSpec]]) -> list[Written]:
+def write(folder: Path, choices: Iterable[Choice[AnalysisSpec]], into: Path | None = None) -> list[Written]:
     """Run analyses on a results folder and write their tables and figures, each file whole or not at all.
 
     One that fails leaves the others alone: its error is told, and its files of an earlier run are removed,
     since they speak of other records.
+
+    Args:
+        into: where the files go; by default the results folder's own place for them.
 
     Raises:
         ResultsError: the folder holds no results, or cannot be written.
@@ -58,7 +61,7 @@ def write(folder: Path, choices: Iterable[Choice[AnalysisSpec]]) -> list[Written
     if not choices:
         return []
     results = read_results(folder)
-    place = folder / FOLDER
+    place = into or folder / FOLDER
     try:
         place.mkdir(exist_ok=True)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,7 +88,16 @@ def open_dataset(
         raise DatasetError(f"{choice.place}: {type(error).__name__}: {error}") from error
     if not isinstance(dataset, Dataset):
         raise DatasetError(f"{choice.place}: load returned {type(dataset).__name__}, not a harness.Dataset")
-    return dataset
+    return _of_code(dataset, choice.entry.code)
+
+
+def _of_code(dataset: Dataset, code: str) -> Dataset:
+    """Return a data set whose fingerprint depends on the code that made it, where a version does not tell."""
+    if not code:
+        return dataset
+    told = copy.copy(dataset)
+    object.__setattr__(told, "fingerprint", dataset.fingerprint + code)
+    return told
 
 
 def open_datasets(

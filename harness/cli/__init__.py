@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from harness.cli import analyze, check, export, info, ls, plan, run, show, train, verify
-from harness.errors import HarnessError
+from harness.cli.process import Stopped, signals, streams
+from harness.errors import HarnessError, printable
 
 VERBS = (run, plan, train, show, export, analyze, verify, ls, info, check)
 
-EPILOG = """exit status: 0 all cells done, 1 some failed, 2 the request was wrong.
-The variables HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, HARNESS_SHARD and HARNESS_OVERWRITE replace flags
-that are not given; HARNESS_CACHE names the folder of trained weights."""
+EPILOG = """exit status: 0 all cells done, 1 some failed, 2 the request was wrong, 130 interrupted, 143
+stopped by SIGTERM (128 and its number); what is finished is kept.
+The variables HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, HARNESS_JUDGE, HARNESS_SHARD and HARNESS_OVERWRITE
+replace flags that are not given; HARNESS_CACHE names the folder of trained weights."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,6 +45,20 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
+    with streams() as out:
+        try:
+            with signals():
+                status = _run(arguments)
+        except Stopped as stopped:  # before the verb began, or after it was done
+            return 128 + stopped.number
+        out.flush()
+        if out.fault:
+            print(f"harness: standard output cannot be written: {out.fault}", file=sys.stderr)
+            return status or 2
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     top = parser()
     given = top.parse_args(arguments)
     if given.version:
@@ -53,21 +69,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.verb is None:
         top.print_help()
         return 2
+    parts = {"run": "shards", "train": "parts"}.get(given.verb)
+    kept = f"; finished {parts} are kept, run it again to continue" if parts else ""
     try:
         status: int = given.handle(given)
-        sys.stdout.flush()
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("harness: interrupted; finished shards are kept, run it again to continue", file=sys.stderr)
+        print(f"harness: interrupted{kept}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of the pipe, such as head, has closed it
-        # The rest of the buffer goes to /dev/null; otherwise Python prints an error when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except Stopped as stopped:
+        print(f"harness: stopped by {signal.Signals(stopped.number).name}{kept}", file=sys.stderr)
+        return 128 + stopped.number
     except OSError as error:  # no permission, no space, a file where a folder should be
         place = f"{error.filename}: " if error.filename else ""
         print(f"harness: {place}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except UnicodeEncodeError as error:  # a path that this system's encoding of names cannot hold
+        print(f"harness: {printable(str(error))}; set PYTHONUTF8=1", file=sys.stderr)
         return 2
     return status

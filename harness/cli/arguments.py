@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.process import is_unicode
 from harness.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def options_of(given: argparse.Namespace) -> Options:
         out=given.out,
         limit=given.limit,
         device=getattr(given, "device", None),
+        judge=getattr(given, "judge", None),
         shard=getattr(given, "shard", None),
         overwrite=getattr(given, "overwrite", None),
         overrides=assignments(given.overrides),
@@ -70,7 +72,14 @@ def assignments(texts: list[str]) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """Print a value on standard output as JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    print(json.dumps(value, indent=2, ensure_ascii=not is_unicode(), default=str))
+
+
+def print_export(text: str, format: str) -> None:
+    """Print what an export made; JSON loses nothing where standard output cannot take every character."""
+    if format == "json" and not is_unicode():
+        text = json.dumps(json.loads(text), indent=2)
+    print(text, end="" if text.endswith("\n") else "\n")
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

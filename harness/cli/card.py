@@ -35,6 +35,8 @@ def card(kind: str, name: str, preset: str | None, overrides: Mapping[str, Any])
         "summary": spec.summary,
         "source": spec.source,
     }
+    if entry.plugin.local is not None:
+        shown["installed"] = f"{entry.plugin.local.place}{entry.code}"
     parameters = entry.parameters()
     for key in ("head", "heads", "access", "norms", "budget", "traits", "counted_per", "unit", "direction"):
         if hasattr(spec, key):

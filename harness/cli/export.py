@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from harness.cli.arguments import print_export
 from harness.export import FORMATS
 
 
@@ -24,16 +25,12 @@ def add(verbs: Any) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     """Write the leaderboard."""
-    from harness.errors import ResultsError
     from harness.export import export
     from harness.files import write_text
 
     text = export(Path(given.folder), given.format)
     if given.output is None:
-        print(text, end="" if text.endswith("\n") else "\n")
-        return 0
-    try:
+        print_export(text, given.format)
+    else:
         write_text(Path(given.output), text)
-    except OSError as error:
-        raise ResultsError(f"{given.output} cannot be written: {error.strerror}") from None
     return 0

@@ -50,6 +50,8 @@ def handle(given: argparse.Namespace) -> int:
 def _print(shown: dict[str, Any]) -> None:
     print(f"{shown['name']}: {shown['summary']}")
     print(f"  by      {shown['distribution']} {shown['version']}, plugin {shown['plugin']}")
+    if "installed" in shown:
+        print(f"  local   install from {shown['installed']}")
     for key in ("source", "head", "heads", "access", "norms", "budget", "unit", "direction"):
         if shown.get(key):
             value = shown[key]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.cli.arguments import add_json, print_json
 from harness.errors import HarnessError, nearest
+
+if TYPE_CHECKING:
+    from harness.catalog import Entry
 
 SUITES = "suites"
 
@@ -36,6 +40,7 @@ def handle(given: argparse.Namespace) -> int:
     if kind == SUITES:
         rows = _suites()
         broken: list[dict[str, str]] = []
+        local: list[dict[str, str]] = []
     else:
         known = catalog()
         rows = [
@@ -57,8 +62,9 @@ def handle(given: argparse.Namespace) -> int:
             }
             for failed in known.broken
         ]
+        local = _local(known.section(kind).values())
     if given.json:
-        print_json({kind: rows, "broken": broken})
+        print_json({kind: rows, "broken": broken, "local": local})
         return 0
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
@@ -71,7 +77,27 @@ def handle(given: argparse.Namespace) -> int:
             f"not loaded: plugin {failed['plugin']} of {failed['distribution']} {failed['version']}: "
             f"{failed['reason']}"
         )
+    for plugin in local:
+        print(
+            f"local install: plugin {plugin['plugin']} of {plugin['distribution']} {plugin['version']} in "
+            f"{plugin['place']}, code {plugin['code']}: what it made is kept under that digest"
+        )
     return 0
+
+
+def _local(entries: Iterable[Entry[Any]]) -> list[dict[str, str]]:
+    """Return the plugins whose code may change while their version stays, with a digest of it."""
+    return [
+        {
+            "plugin": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "place": plugin.local.place,
+            "code": plugin.local.digest,
+        }
+        for plugin in dict.fromkeys(entry.plugin for entry in entries)
+        if plugin.local is not None
+    ]
 
 
 def _suites() -> list[dict[str, str]]:

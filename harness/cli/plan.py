@@ -29,14 +29,19 @@ def add(verbs: Any) -> None:
 def handle(given: argparse.Namespace) -> int:
     """Print the plan."""
     from harness.session.forecast import forecast
-    from harness.session.session import make_plan
+    from harness.session.provenance import local_installs
+    from harness.session.session import make_plan, refuse_empty
 
     chosen = options_of(given)
-    expected = forecast(make_plan(given.suite, chosen), chosen)
+    planned = make_plan(given.suite, chosen)
+    expected, local = forecast(planned, chosen), local_installs(planned)
     if given.json:
-        print_json(expected.as_dict())
+        print_json({**expected.as_dict(), "local": local})
     else:
         _print(expected)
+        for line in local:
+            print(f"local install: {line}")
+    refuse_empty(planned)
     return 0
 
 
@@ -45,7 +50,7 @@ def _print(expected: Forecast) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.export.columns import dataset
+    from harness.export.columns import dataset, flag_text
 
     console = Console()
     if not console.is_terminal:  # a pipe has no width of its own
@@ -83,4 +88,10 @@ def _print(expected: Forecast) -> None:
     if excluded:
         pairs = counted(len(excluded), "pair")
         console.print(f"{pairs} {excluded[0]['reason']}; --json names them", soft_wrap=True)
+    for model in expected.models:
+        place = f"{model['model']} on {model['dataset']}"
+        said = [f"⚑ {place}: {flag_text(flag)}" for flag in model["flags"]]
+        said += [f"{place} cannot be run: {model['error']}"] if model["error"] else []
+        for line in said:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(expected.summary, markup=False, highlight=False, soft_wrap=True)

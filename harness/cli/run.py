@@ -18,6 +18,11 @@ def add(verbs: Any) -> None:
     )
     add_suite(parser)
     add_device(parser)
+    parser.add_argument(
+        "--judge",
+        metavar="here|apart",
+        help="where attacks run: here, or apart, in processes that cannot reach the judge (here)",
+    )
     parser.add_argument("--shard", metavar="i/n", help="run every n-th shard, beginning with the i-th")
     parser.add_argument(
         "--overwrite", metavar="never|failed|all", help="which finished shards to run again (never)"
@@ -48,6 +53,11 @@ def handle(given: argparse.Namespace) -> int:
         print(f"{counted(count, 'analysis', 'analyses')} in {summary.folder / 'analyses'}")
     if summary.cells_open:
         print(f"shards of other processes are still missing in {counted(summary.cells_open, 'cell')}")
+    if summary.cells_judged_here:
+        print(
+            f"{counted(summary.cells_judged_here, 'cell')} had been judged in a process in which attacks "
+            "ran; --overwrite all runs them again"
+        )
     for row in summary.rows:
         if row["status"] == "failed":
             cases_failed, cases = row.get("cases_failed"), row.get("cases")

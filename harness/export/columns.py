@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.leaderboard.board import columns, plugin_metrics
-from harness.leaderboard.flags import FLAGS
+from harness.leaderboard.flags import FLAGS, OF_MODELS
 from harness.leaderboard.rows import column_name
 from harness.metrics import SPECS
 from harness.specs import MetricSpec
@@ -122,7 +122,7 @@ def explanations(board: pd.DataFrame) -> dict[str, str]:
         "accuracy: one more than the number of models that are clearly better, or better than such a model. "
         "One is clearly better where the 95 % interval of the difference, case by case, lies above 0. “=” "
         "marks a tie: some other model is neither clearly better nor clearly worse. Constant baselines have "
-        "no rank.",
+        "no rank, and neither have models whose clean answers raise a flag.",
         "attack": "“clean” is the model without attack; in “worst-case” a case counts as a success once any "
         "attack succeeded on it within the bounds of the threat.",
         "n": "cases planned; coverage % is the share of them with an outcome. Cases without one count "
@@ -183,6 +183,19 @@ def flags_on(board: pd.DataFrame) -> list[str]:
     """Return the flags that some row of a board has, in the order of FLAGS; unknown ones last."""
     raised = [name for row in rows_of(board) for name in flags_of(row)]
     return [name for name in dict.fromkeys((*FLAGS, *raised)) if name in raised]
+
+
+def warnings_of(board: pd.DataFrame) -> list[str]:
+    """Return one line for each model whose clean answers say that its numbers cannot be believed."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for row in rows_of(board):
+        own = [flag for flag in flags_of(row) if flag in OF_MODELS]
+        if own:
+            told.setdefault((name("model")(row), dataset(row)), own)
+    return [
+        f"{model} on {data} has no rank: " + "; ".join(f"{flag_sign(flag)} ({flag})" for flag in flags)
+        for (model, data), flags in told.items()
+    ]
 
 
 def flag_sign(name: str) -> str:

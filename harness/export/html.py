@@ -16,6 +16,7 @@ from harness.export.columns import (
     notes,
     provenance,
     rows_of,
+    warnings_of,
 )
 from harness.leaderboard.ranking import CLEAN, WORST_CASE
 
@@ -51,6 +52,8 @@ dd { margin: 0 0 .3rem 0; }
 </head>
 <body>
 <h1>{{ name }}</h1>
+{% for line in warnings %}<p><strong>⚑ {{ line }}</strong></p>
+{% endfor -%}
 <div class="wide">
 <table>
 <caption>{{ provenance }}</caption>
@@ -111,6 +114,7 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
         provenance=provenance(suite),
         columns=columns_of(board),
         models=list(models.values()),
+        warnings=warnings_of(board),
         flags={name: flag_text(name) for name in flags_on(board)},
         flags_of=flags_of,
         errors=notes(board),

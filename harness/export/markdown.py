@@ -14,6 +14,7 @@ from harness.export.columns import (
     notes,
     provenance,
     rows_of,
+    warnings_of,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
         "",
         f"{_escaped(provenance(suite))}",
         "",
+        *(f"> **{_escaped(line)}**\n" for line in warnings_of(board)),
         _line(_escaped(column.heading) for column in columns),
         _line("---:" if column.is_number else ":---" for column in columns),
     ]

@@ -22,6 +22,7 @@ from harness.export.columns import (
     flags_on,
     notes,
     rows_of,
+    warnings_of,
 )
 from harness.leaderboard.ranking import CLEAN, WORST_CASE
 
@@ -54,6 +55,8 @@ def table(board: pd.DataFrame, suite: Mapping[str, Any], width: int | None = Non
         columns = [column for column in kept if column is not None]
         drawn = _drawn(rows, columns, several=len(places) > 1)
     drawn.title = Text(" · ".join([str(suite.get("name") or "leaderboard"), *_only(places)]), style="bold")
+    for line in warnings_of(board):
+        drawn.title.append(f"\n{FLAG} {line}", style="bold red")
     drawn.caption = _caption(board)
     return drawn
 

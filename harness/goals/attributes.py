@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from harness.goals.objective import Loss, check_head, check_inside, per_case, some_rows
+from harness.goals.objective import Loss, check_head, numbers, per_case, some_rows
 
 if TYPE_CHECKING:
     from harness.model import Model
@@ -30,8 +30,7 @@ class FlipAttribute:
     def objective(self, model: Model, outputs: Tensor) -> FlipObjective:
         """Return the objective for the clean scores (B, M) of a model."""
         check_head(model, "attributes", self.kind)
-        columns = per_case(self.indices, outputs)
-        check_inside(columns, outputs, "attribute")
+        columns = numbers(self.indices, outputs, "attribute")
         present = outputs.gather(1, columns[:, None])[:, 0] > 0
         labels = present if self.labels is None else per_case(self.labels, outputs) > 0
         return FlipObjective(columns, present, labels, model.training_loss)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from harness.errors import AttackError
+from harness.errors import AttackError, ModelError
 from harness.goals.objective import check_head
 
 if TYPE_CHECKING:
@@ -104,6 +104,20 @@ def _verification(
     if anchors.ndim != 2 or anchors.shape[1] != outputs.shape[1] or anchors.shape[0] not in (1, len(outputs)):
         raise AttackError(f"anchors have shape {tuple(anchors.shape)}; expected {tuple(outputs.shape)}")
     anchors = anchors.to(outputs).expand(len(outputs), -1)
-    accepted = model.distance(outputs, anchors) < bound
+    accepted = _distances(model, outputs, anchors) < bound
     towards = kind == "impersonate"
     return VerificationObjective(anchors, bound, accepted != towards, towards, model.distance)
+
+
+def _distances(model: Model, outputs: Tensor, anchors: Tensor) -> Tensor:
+    """Return the distances (B,); refuse what is none, such as a similarity, which is largest at itself."""
+    distances, own = model.distance(outputs, anchors), model.distance(outputs, outputs)
+    if not isinstance(distances, Tensor) or distances.shape != (len(outputs),):
+        shape = tuple(distances.shape) if isinstance(distances, Tensor) else type(distances).__name__
+        raise ModelError(f"the distance of {len(outputs)} pairs of embeddings is {shape}, not (B,)")
+    if (own > distances + 1e-4 * (1 + distances.abs())).any():
+        raise ModelError(
+            "the distance of an embedding to itself is larger than to another one, as that of a similarity; "
+            "give a distance, such as 1 - cosine similarity"
+        )
+    return distances

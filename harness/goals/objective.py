@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from harness.errors import AttackError
+from harness.errors import AttackError, ModelError
 
 if TYPE_CHECKING:
     from harness.model import Model
@@ -85,21 +85,29 @@ def some_rows(values: Tensor | None, rows: slice) -> Any:
 
 
 def per_case(values: Tensor, outputs: Tensor) -> Tensor:
+    """Return one value per case (B,) on the device of the outputs; one value alone serves all cases."""
     values = torch.as_tensor(values).to(outputs.device)
     if values.ndim == 0:
         values = values.expand(len(outputs))
     if values.shape != (len(outputs),):
         raise AttackError(f"the goal has shape {tuple(values.shape)} for {len(outputs)} images")
-    return values if values.dtype == torch.bool else values.long()
+    return values
+
+
+def numbers(values: Tensor, outputs: Tensor, what: str) -> Tensor:
+    """Return the number of an output column per case (B,), int64; refuse what is no whole number inside."""
+    found = per_case(values, outputs)
+    columns = found.long()
+    if not torch.equal(columns.to(found), found):
+        raise AttackError(f"a goal names each {what} by a whole number, not by {found.tolist()[:3]}")
+    for value in (columns.min(), columns.max()) if len(columns) else ():
+        if not 0 <= int(value) < outputs.shape[1]:
+            raise AttackError(f"{what} {int(value)} is outside the model's {outputs.shape[1]}")
+    return columns
 
 
 def class_numbers(values: Tensor, outputs: Tensor) -> Tensor:
-    classes = per_case(values, outputs)
-    check_inside(classes, outputs, "class")
-    return classes
-
-
-def check_inside(values: Tensor, outputs: Tensor, what: str) -> None:
-    for value in (values.min(), values.max()) if len(values) else ():
-        if not 0 <= int(value) < outputs.shape[1]:
-            raise AttackError(f"{what} {int(value)} is outside the model's {outputs.shape[1]}")
+    """Return the class of each case (B,), int64; refuse a model that has a single class."""
+    if outputs.shape[1] < 2:
+        raise ModelError('the model has one output under the head "classes", so no decision can change')
+    return numbers(values, outputs, "class")

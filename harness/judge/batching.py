@@ -11,8 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from harness.errors import ContractError
-from harness.model import Model, exact, frozen
+from harness.errors import HarnessError
+from harness.model import Model, exact, frozen, ordinary, out_of_memory
 
 Result = TypeVar("Result")
 
@@ -58,13 +58,6 @@ def in_batches(total: int, size: BatchSize, work: Callable[[slice], Result]) -> 
         yield result
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that memory was short, on any device."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
 def fitting(model: Model, shape: Sequence[int]) -> BatchSize:
     """Return how many images (C, H, W) fit into memory with their gradients, as a power of two.
 
@@ -74,7 +67,7 @@ def fitting(model: Model, shape: Sequence[int]) -> BatchSize:
     largest = LARGEST.get(device.type, 256)
     try:
         each = _kept(model, torch.full((2, *shape), 0.5, device=device)) / 2
-    except (RuntimeError, ContractError):  # the model fails with gradients, or on grey images
+    except (HarnessError, RuntimeError, MemoryError):  # the model fails with gradients, or on grey images
         return BatchSize(min(64, largest))
     fits = int(SHARE * free_memory(device) / max(each, 1))
     return BatchSize(1 << max(0, min(fits, largest).bit_length() - 1))
@@ -109,11 +102,11 @@ def _kept(model: Model, x: Tensor) -> int:
 
     with (
         frozen(model.module),
-        torch.enable_grad(),
+        ordinary(),
         exact(model.device),
         torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
     ):
-        model.module(x.requires_grad_())
+        model._outputs(x.requires_grad_())
     return sum(seen.values())
 
 

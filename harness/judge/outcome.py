@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import warnings
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -14,9 +16,12 @@ from harness.errors import AttackError
 from harness.goals import Goal
 from harness.handle import AttackFunction
 from harness.judge.batching import BatchSize, fitting, in_batches
+from harness.judge.examination import signs_of
 from harness.judge.region import with_region
 from harness.judge.trial import Trial, attempt
-from harness.model import Model
+from harness.leaderboard.flags import FLAGS
+from harness.metrics import Estimate, core as metrics
+from harness.model import Model, ordinary
 from harness.parameters import arguments, check, keyword_parameters
 from harness.specs import ACCESS_ORDER, AttackSpec, Compute
 from harness.threat import Threat
@@ -29,7 +34,9 @@ class Outcome:
     adversarials: Tensor
     """(B, C, H, W) images as judged, rounded to 8 bits unless the threat says otherwise."""
     success: Tensor
-    """bool: reached and valid."""
+    """bool: reached and valid; of an image that was wrong before (``clean_correct``) it says little."""
+    clean_correct: Tensor
+    """bool: the model was right before the attack; False where its clean output is not finite."""
     reached: Tensor
     """bool: the model's decision is what the goal asks for."""
     valid: Tensor
@@ -48,6 +55,45 @@ class Outcome:
     """The time of the attack alone."""
     rows: Tensor
     """int64: the rows of the images that were judged: all but those that a universal attack learned on."""
+    flags: tuple[str, ...] = ()
+    """Signs that the model's numbers say nothing of its robustness; each has a page in docs/flags."""
+
+    @property
+    def clean_accuracy(self) -> Estimate:
+        """Return the share of images on which the model was right before the attack, as on a leaderboard."""
+        return metrics.clean_accuracy(self._records)
+
+    @property
+    def robust_accuracy(self) -> Estimate:
+        """Return the share on which it was right, and the attack did not succeed, as on a leaderboard."""
+        return metrics.robust_accuracy(self._records)
+
+    @property
+    def success_rate(self) -> Estimate:
+        """Return the successes over the images on which it was right before, as on a leaderboard."""
+        return metrics.success_rate(self._records)
+
+    @property
+    def _records(self) -> pd.DataFrame:
+        failed = np.array([bool(error) for error in self.errors])
+        success = self.success.cpu().numpy().astype(object)
+        success[failed] = None
+        return pd.DataFrame({
+            "sample_id": [str(row) for row in self.rows.tolist()],
+            "clean_correct": self.clean_correct.cpu().numpy(),
+            "success": success,
+            "error": [error or None for error in self.errors],
+            "fault": [fault or None for fault in self.faults],
+        })  # fmt: skip
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self.rows)} images", f"{int(self.clean_correct.sum())} right before the attack"]
+        for name in ("clean_accuracy", "robust_accuracy", "success_rate"):
+            value = getattr(self, name).value
+            parts.append(f"{name} {'unknown' if value is None else f'{value:.1%}'}")
+        failed = sum(map(bool, self.errors))
+        parts += [f"{failed} in error"] if failed else []
+        return f"Outcome({', '.join([*parts, *self.flags])})"
 
 
 def attack(
@@ -85,9 +131,32 @@ def attack(
         AttackError: the attack cannot do what is asked, or a parameter is wrong.
         CatalogError, ContractError: the attack is unknown, or broke the contract.
     """
+    with ordinary():
+        outcome = _attack(
+            name, model, images, goal, threat, seed, compute, batch_size, surrogate, fit, params
+        )
+    for flag in outcome.flags:
+        warnings.warn(f"{flag}: {FLAGS[flag].sign}; {FLAGS[flag].remedy}", stacklevel=2)
+    return outcome
+
+
+def _attack(
+    name: str | AttackFunction,
+    model: Model,
+    images: Tensor,
+    goal: Goal,
+    threat: Threat | None,
+    seed: int,
+    compute: Compute,
+    batch_size: int | Literal["auto"],
+    surrogate: Model | None,
+    fit: Tensor | None,
+    params: dict[str, Any],
+) -> Outcome:
     _check(model, images, batch_size)
     function, threat, resolved, universal = _resolved(name, model, images, threat, params)
     fit = _learned_on(name, images, universal, fit)
+    answers: dict[int, Tensor] = {}
 
     def outcome(rows: slice) -> Outcome:
         trial = attempt(
@@ -103,12 +172,18 @@ def attack(
             surrogate=surrogate,
             fit=fit,
         )
+        answers[rows.start] = trial.clean
         return _outcome(trial, rows.start, fit)
 
     if fit is not None or not len(images):
-        return outcome(slice(0, len(images)))
-    size = fitting(surrogate or model, images.shape[1:]) if batch_size == "auto" else BatchSize(batch_size)
-    return _joined(list(in_batches(len(images), size, outcome)))
+        joined = outcome(slice(0, len(images)))
+    else:
+        size = (
+            fitting(surrogate or model, images.shape[1:]) if batch_size == "auto" else BatchSize(batch_size)
+        )
+        joined = _joined(list(in_batches(len(images), size, outcome)))
+    wrong = int((~joined.clean_correct).sum())
+    return replace(joined, flags=tuple(sorted(signs_of(model, torch.cat(list(answers.values())), wrong))))
 
 
 def _check(model: object, images: Tensor, batch_size: int | str) -> None:
@@ -175,6 +250,7 @@ def _outcome(trial: Trial, start: int, fit: Tensor | None) -> Outcome:
     return Outcome(
         verdict.adversarials,
         verdict.success,
+        trial.objective.correct & trial.clean.flatten(1).isfinite().all(1),
         verdict.reached,
         verdict.valid,
         pd.DataFrame({column: values.cpu().numpy() for column, values in columns.items()}),

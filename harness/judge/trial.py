@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.access import Rules
 from harness.errors import AttackError, ContractError
 from harness.goals import Goal, Objective, lent_objective
+from harness.goals.rules import Rules
 from harness.handle import AttackFunction, Handle, Meter
 from harness.judge.guard import Watch
 from harness.judge.one_change import with_one_change
@@ -30,6 +30,14 @@ class Attacked:
     returned: object  # as the attack returned it
     meter: Meter  # the passes that the attack spent on each case
     seconds: float  # the time of the attack alone, for the whole batch
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Elsewhere stands for an attack that another process runs; none of its code is run here."""
+
+    run: Callable[[Tensor, Tensor], Attacked]
+    """Given images (B, C, H, W) on the grid and their clean outputs (B, M), returns what the attack left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +64,7 @@ class Trial:
 
 def attempt(
     model: Model,
-    attack: AttackFunction,
+    attack: AttackFunction | Elsewhere,
     images: Tensor,
     goal: Goal,
     threat: Threat,
@@ -88,21 +96,24 @@ def attempt(
     x = on_the_grid(model, images, threat)
     clean = model.scores(x, batch_size=batch_size) if clean is None else clean
     objective = goal.objective(model, clean)
-    pursued = objective if seen is model else goal.objective(seen, seen.scores(x, batch_size=batch_size))
     watch = Watch((seen, model), x, {"clean outputs": clean, "goal": objective})
-    attacked = run_attack(
-        seen,
-        attack,
-        x,
-        pursued,
-        threat,
-        seed=seed,
-        keys=keys,
-        parameters=parameters,
-        compute=compute,
-        fit=fit,
-        watch=watch,
-    )
+    if isinstance(attack, Elsewhere):
+        attacked = attack.run(x, clean)
+    else:
+        pursued = objective if seen is model else goal.objective(seen, seen.scores(x, batch_size=batch_size))
+        attacked = run_attack(
+            seen,
+            attack,
+            x,
+            pursued,
+            threat,
+            seed=seed,
+            keys=keys,
+            parameters=parameters,
+            compute=compute,
+            fit=fit,
+            watch=watch,
+        )
     trial = judge_attacked(model, attacked, x, objective, threat, clean, fit=fit, batch_size=batch_size)
     watch.judged()
     return trial

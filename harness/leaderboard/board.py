@@ -19,7 +19,7 @@ import pyarrow as pa
 from harness.catalog import catalog
 from harness.errors import ResultsError
 from harness.files import write_whole
-from harness.leaderboard.flags import randomised
+from harness.leaderboard.flags import of_models
 from harness.leaderboard.model_rows import Entries, Source, placed, rows_of_model
 from harness.leaderboard.ranking import Scores, ordered, ranked
 from harness.leaderboard.rows import Row, count_columns, metric_columns
@@ -79,10 +79,10 @@ def build(folder: Path, metric_entries: Entries | None = None) -> pd.DataFrame:
         threats.sort(key=lambda label: label != options["order_by"])
     cells.sort(key=lambda cell: [cell[name] for name in ORDER])
     source = Source(folder, entries, bool(options.get("overall_worst_case")))
-    people, unsteady = read_people(folder), randomised(cells)
+    people, flagged = read_people(folder), of_models(cells)
     rows: list[Row] = []
     for name, group in groupby(cells, key=lambda cell: cell["dataset"]):
-        rows += _rows_of_dataset(source, list(group), people.get(name, {}), unsteady)
+        rows += _rows_of_dataset(source, list(group), people.get(name, {}), flagged)
     return ordered(_typed(rows, entries), [*threats, OVERALL.label])
 
 
@@ -111,19 +111,22 @@ def write(folder: Path) -> Path:
 
 
 def _rows_of_dataset(
-    source: Source, cells: list[Row], people: Mapping[str, int], unsteady: set[tuple[str, str]]
+    source: Source,
+    cells: list[Row],
+    people: Mapping[str, int],
+    flagged: Mapping[tuple[str, str], set[str]],
 ) -> list[Row]:
     """Return the rows of one data set, whose models are compared with each other.
 
     Args:
-        unsteady: data sets and models that answered the same images in two ways.
+        flagged: the flags of each data set and model by the model's clean answers.
     """
     codebook = Codebook(people)
     rows: list[Row] = []
     scores: list[Scores | None] = []
     for _, group in groupby(cells, key=lambda cell: (cell["model"], cell["goal"])):
         own = list(group)
-        always = {"randomised-model"} if (own[0]["dataset"], own[0]["model"]) in unsteady else set()
+        always = flagged[own[0]["dataset"], own[0]["model"]]
         more, reached = rows_of_model(source, own, codebook, always)
         rows += more
         scores += reached

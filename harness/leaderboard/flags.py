@@ -31,6 +31,23 @@ FLAGS: Mapping[str, Flag] = {
         "the model gave different answers to the same images",
         "every number of it is one random sample; fix its random numbers, or attack its expectation",
     ),
+    "batch-dependent": Flag(
+        "the model answers an image differently in other company",
+        "no rate of it can be repeated; let batch normalisation use running statistics, and normalise each "
+        "image by itself",
+    ),
+    "constant-decisions": Flag(
+        "the model's decisions are the same for every image",
+        "nothing can attack what never changes; look at its outputs, their signs and its input's range",
+    ),
+    "probabilities": Flag(
+        "every output of the model is between 0 and 1, as those of a sigmoid or softmax",
+        "return the scores before it: attributes are present above 0, and saturated outputs mask gradients",
+    ),
+    "worse-than-chance": Flag(
+        "the model is right no more often than a guess",
+        "look at its weights, at the range of its input, [0, 1], and at the order of its outputs",
+    ),
     "zero-gradients": Flag(
         "the attack asked for gradients, and in some cases never got one that was not zero",
         "no robustness is shown; attack a differentiable substitute for what blocks the gradient, "
@@ -62,6 +79,9 @@ FLAGS: Mapping[str, Flag] = {
     ),
 }
 """All flags by name, in the order in which boards name them."""
+
+OF_MODELS = frozenset(list(FLAGS)[:5])
+"""Flags of the model itself, which come of its clean answers. It is given no rank among the others."""
 
 # What counts as evidence. The pages of docs/flags give the reasons at length.
 FEWEST = 2
@@ -106,9 +126,15 @@ def raised(rows: Rows) -> list[frozenset[str]]:
     return [frozenset(found) for found in alone]
 
 
-def randomised(cells: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
-    """Return the datasets and models of cells whose model answered the same images in two ways."""
-    return {(cell["dataset"], cell["model"]) for cell in cells if cell.get("randomised") is True}
+def of_models(cells: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], set[str]]:
+    """Return the flags that each data set and model of some cells has by the model's clean answers."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for cell in cells:
+        told = found.setdefault((cell["dataset"], cell["model"]), set())
+        told.update(name for name in (cell.get("model_flags") or "").split(",") if name)
+        if cell.get("randomised") is True:
+            told.add("randomised-model")
+    return found
 
 
 def label(names: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from harness.leaderboard.evidence import (
     evidence_of,
     traces_of,
 )
-from harness.leaderboard.flags import label, raised
+from harness.leaderboard.flags import OF_MODELS, label, raised
 from harness.leaderboard.ranking import CLEAN, WORST_CASE, Scores, ranked, robustness, scores_of, successes
 from harness.leaderboard.rows import Row, attack_row, clean_row, metric_cells, worst_row
 from harness.leaderboard.threats import OVERALL, BoardThreat, threat_of, threats_of
@@ -113,8 +113,8 @@ def rows_of_model(
             own for own, row in zip(flags, rows, strict=False) if (row["attack"], row["threat"]) in names
         )))  # fmt: skip
     flagged = [row | {"flags": label(own)} for row, own in zip(rows, [*flags, *told], strict=True)]
-    constant = CONSTANT in (cells[0].get("model_traits") or "").split(",")
-    return flagged, [None] * len(flagged) if constant else scores
+    baseline = CONSTANT in (cells[0].get("model_traits") or "").split(",")
+    return flagged, [None] * len(flagged) if baseline or always & OF_MODELS else scores
 
 
 class _WorstCases:

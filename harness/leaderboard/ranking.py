@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from harness.leaderboard.flags import OF_MODELS
 from harness.metrics.outcomes import Codebook, Flags, Keys, Outcomes
 from harness.metrics.paired import difference
 
@@ -113,22 +114,35 @@ def ordered(board: pd.DataFrame, threats: Sequence[str]) -> pd.DataFrame:
     """Sort the rows by dataset, goal and model, the most robust under the first of the threats first.
 
     The rows of a model are the clean one, the attacks from the strongest to the weakest, the worst cases in
-    the order of the threats. A model that was not attacked under the first threat comes after the others.
+    the order of the threats. A model that was not attacked under the first threat comes after the others, and
+    one that is flagged itself, and so has no rank, after these.
     """
     worst = board[(board["attack"] == WORST_CASE) & (board["threat"].isin(threats[:1]))]
     robust = worst.set_index(["dataset", "goal", "model"])["robust_accuracy"].dropna().to_dict()
     keys = zip(board["dataset"], board["goal"], board["model"], strict=True)
+    unranked = [bool(OF_MODELS.intersection(flags.split(", "))) for flags in board["flags"].fillna("")]
     block = board["attack"].map({CLEAN: 0, WORST_CASE: 2}).fillna(1)
     places = board["threat"].map({threat: place for place, threat in enumerate(threats)}).fillna(len(threats))
     return (
-        board.assign(_robust=[-robust.get(key, -np.inf) for key in keys], _block=block)
+        board.assign(_unranked=unranked, _robust=[-robust.get(key, -np.inf) for key in keys], _block=block)
         .assign(_success=-board["success_rate"].astype(float).where(block != 2, np.nan))
         .assign(_threat=places.where(block == 2, 0))
         .sort_values(
-            ["dataset", "goal", "_robust", "model", "_block", "_threat", "_success", "attack", "threat"],
+            [
+                "dataset",
+                "goal",
+                "_unranked",
+                "_robust",
+                "model",
+                "_block",
+                "_threat",
+                "_success",
+                "attack",
+                "threat",
+            ],
             na_position="last",
             kind="stable",
         )
-        .drop(columns=["_robust", "_block", "_success", "_threat"])
+        .drop(columns=["_unranked", "_robust", "_block", "_success", "_threat"])
         .reset_index(drop=True)
     )

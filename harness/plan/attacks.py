@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
-from harness.catalog import Catalog, Choice
+from harness.catalog import Catalog, Choice, Entry
 from harness.errors import ManifestError, nearest
-from harness.manifest import Suite
+from harness.manifest import Suite, Table
 from harness.parameters import optional
-from harness.plan.tables import combinations, each, entries_of, preset_values
+from harness.plan.tables import (
+    combinations,
+    each,
+    entry_of,
+    own_values,
+    preset_values,
+    refuse_unset,
+    split,
+)
 from harness.specs import AttackSpec, Compute, HeadKind
 from harness.threat import LARGEST_EPS, Threat
 
@@ -19,6 +28,8 @@ GOALS: Mapping[HeadKind, str] = {"attributes": "flip", "classes": "untargeted"}
 _ATTACK_KEYS = optional(
     preset=str, norm=str, eps=float, attributes=list[str], compute=Compute, keep=bool, fit=float
 )
+_LISTS = ("preset", "norm", "eps")
+"""Keys whose lists are crossed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +44,36 @@ class AttackChoice(Choice[AttackSpec]):
     """The share of images on which an attack learns one change for all; None for other attacks."""
 
 
-def attacks_of(suite: Suite, catalog: Catalog) -> Iterator[AttackChoice]:
-    """Yield the attacks of a suite, each with its threat."""
-    lists = ("preset", "norm", "eps")
-    for table, entry, own, values in entries_of(suite.attacks, catalog.attacks, _ATTACK_KEYS, lists):
+Resolve = Callable[[Table, Entry[AttackSpec], Mapping[str, Any]], Sequence[Mapping[str, Any]]]
+"""Takes a table, its entry and the values of a preset; returns the parameters of all its combinations."""
+
+
+def resolve(table: Table, entry: Entry[AttackSpec], preset: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the parameters of an attack for every combination of a table's values; this imports its code.
+
+    Raises:
+        ManifestError, CatalogError: a parameter is unknown or wrong, or the attack cannot be imported.
+    """
+    _, values = split(table, _ATTACK_KEYS, entry.parameters(), _LISTS)
+    return list(combinations(table, entry, {**preset, **values}))
+
+
+def attacks_of(suite: Suite, catalog: Catalog, resolve: Resolve = resolve) -> Iterator[AttackChoice]:
+    """Yield the attacks of a suite, each with its threat; only ``resolve`` imports their code."""
+    for table in suite.attacks:
+        entry = entry_of(table, catalog.attacks)
+        refuse_unset(table)
+        own = own_values(table, _ATTACK_KEYS, _LISTS)
         if own["attributes"] == []:
             raise ManifestError(f"{table.place}.attributes = [] is empty; leave it out to mean all")
-        for preset, norm, eps in product(*(each(own[name]) for name in lists)):
+        presets = each(own["preset"])
+        known = [
+            resolve(table, entry, preset_values(table.place, entry.spec.presets, preset))
+            for preset in presets
+        ]
+        for resolved, norm, eps in product(known, each(own["norm"]), each(own["eps"])):
             threat = _threat(table.place, entry.spec, norm, eps)
-            chosen = preset_values(table.place, entry.spec.presets, preset)
-            for parameters in combinations(table, entry, {**chosen, **values}):
+            for parameters in resolved:
                 yield AttackChoice(
                     table.id or entry.spec.name,
                     entry,

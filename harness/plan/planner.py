@@ -11,7 +11,7 @@ from harness.errors import CatalogError, ManifestError, nearest
 from harness.manifest import Suite, Table
 from harness.parameters import check, optional
 from harness.plan.analyses import analyses_of
-from harness.plan.attacks import GOALS, AttackChoice, attacks_of
+from harness.plan.attacks import GOALS, AttackChoice, Resolve, attacks_of, resolve
 from harness.plan.cells import Cell, Plan, Skipped
 from harness.plan.datasets import DatasetChoice, datasets_of, sources_of
 from harness.plan.labels import labelled, meant
@@ -23,8 +23,11 @@ from harness.specs import ACCESS_ORDER, AttackSpec, ModelSpec
 _EXCLUDE_KEYS = optional(dataset=str | list[str], model=str | list[str], attack=str | list[str])
 
 
-def plan(suite: Suite, catalog: Catalog) -> Plan:
+def plan(suite: Suite, catalog: Catalog, resolve: Resolve = resolve) -> Plan:
     """Resolve names and parameters and cross the tables.
+
+    Args:
+        resolve: resolves the parameters of attacks; by default their code is imported here for that.
 
     Raises:
         ManifestError, CatalogError: a name is unknown, or a value is wrong.
@@ -32,7 +35,7 @@ def plan(suite: Suite, catalog: Catalog) -> Plan:
     sources = sources_of(suite, catalog)
     datasets = labelled(datasets_of(suite, catalog, sources), ("partition", "sample"))
     models = labelled(models_of(suite, catalog))
-    attacks = labelled(attacks_of(suite, catalog))
+    attacks = labelled(attacks_of(suite, catalog, resolve))
     measures = tuple(measures_of(suite, catalog))
     analyses = tuple(analyses_of(suite, catalog))
     excluded = [_exclusion(table, datasets, models, attacks) for table in suite.excludes]

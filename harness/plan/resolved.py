@@ -24,6 +24,7 @@ def resolved(planned: Plan) -> dict[str, Any]:
         "batch_size": suite.batch_size,
         "shard_size": suite.shard_size,
         "device": suite.device,
+        "judge": suite.judge,
         "order_by": suite.order_by,
         "overall_worst_case": suite.overall_worst_case,
         "source": [_table(choice, source=_label(choice.source)) for choice in planned.sources],

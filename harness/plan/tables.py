@@ -21,13 +21,18 @@ def entries_of(
     """Yield each table with its entry, and its keys as ``split`` returns them."""
     for table in tables:
         entry = entry_of(table, section)
-        for key, variable in table.unset.items():
-            raise ManifestError(
-                f'{table.place}: {key} = "{table.values[key]}" needs the environment variable {variable}, '
-                "which is unset"
-            )
+        refuse_unset(table)
         own, values = split(table, keys, entry.parameters(), lists)
         yield table, entry, own, values
+
+
+def refuse_unset(table: Table) -> None:
+    """Refuse a table with an environment variable that is unset."""
+    for key, variable in table.unset.items():
+        raise ManifestError(
+            f'{table.place}: {key} = "{table.values[key]}" needs the environment variable {variable}, '
+            "which is unset"
+        )
 
 
 def checked(table: Table, entry: Entry[Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +76,12 @@ def split(
         if name not in ("use", "id", *keys, *parameters):
             remedy = nearest(name, ("id", *keys, *parameters))
             raise ManifestError(f'{table.place}: "{name}" is unknown; {remedy}')
+    rest = {key: value for key, value in table.values.items() if key not in ("use", "id", *keys)}
+    return own_values(table, keys, lists), rest
+
+
+def own_values(table: Table, keys: Mapping[str, Parameter], lists: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the harness's own keys of a table, converted (those of ``lists`` may be lists)."""
     own = {}
     for name, parameter in keys.items():
         value = table.values.get(name, parameter.default)
@@ -80,8 +91,7 @@ def split(
             own[name] = [convert(place, item, parameter, ManifestError) for item in value]
         else:
             own[name] = convert(place, value, parameter, ManifestError)
-    rest = {key: value for key, value in table.values.items() if key not in ("use", "id", *keys)}
-    return own, rest
+    return own
 
 
 def each(value: Any) -> Sequence[Any]:

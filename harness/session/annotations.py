@@ -25,12 +25,22 @@ def keep_annotations(folder: Path, loaded: Iterable[OpenedDataset]) -> None:
     Raises:
         DatasetError: a data set cannot tell, or tells something else than a number per image.
     """
-    tables = [table for data in loaded for table in _tables(data)]
+    table = annotations_of(loaded)
     file = folder / FILE
-    if not tables:
+    if table is None:
         file.unlink(missing_ok=True)
         return
-    write_whole(file, lambda aside: pq.write_table(pa.concat_tables(tables), aside, compression="zstd"))
+    write_whole(file, lambda aside: pq.write_table(table, aside, compression="zstd"))
+
+
+def annotations_of(loaded: Iterable[OpenedDataset]) -> pa.Table | None:
+    """Return what annotations.parquet holds; None where no data set knows a number.
+
+    Raises:
+        DatasetError: as of ``keep_annotations``.
+    """
+    tables = [table for data in loaded for table in _tables(data)]
+    return pa.concat_tables(tables) if tables else None
 
 
 def _tables(data: OpenedDataset) -> Iterable[pa.Table]:

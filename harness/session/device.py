@@ -24,6 +24,8 @@ def device_of(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ManifestError(f'device "{name}" cannot be used: {str(error).splitlines()[0]}') from None
+    if device.type == "meta":
+        raise ManifestError(f'device "{name}" holds no numbers; name "cpu", "cuda" or "auto"')
     return device
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from harness.shards.jobs import Job
-from harness.shards.shard import run_shard
+from harness.shards.shard import Remote, run_shard
 from harness.shards.transfer import judge_shard
 from harness.store import Store
+from harness.store.schema import judged_apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,24 +32,31 @@ makes it again, with ``harness.shards.preparation.rebuilt`` and the cell's posit
 """
 
 
-def in_process(store: Store) -> Executor:
-    """Return the executor that runs shards one after the other in this process."""
+def in_process(store: Store, remote: Remote | None = None) -> Executor:
+    """Return the executor that runs shards one after the other in this process.
+
+    Args:
+        remote: runs the attacks in other processes; shards are then judged here, and marked as judged apart.
+    """
 
     def execute(works: Iterable[Work]) -> Iterator[tuple[Job, int]]:
         for work in works:
             for shard in work.shards:
-                store.write_part(work.job.id, shard, records(work.job, shard, store, work.advance))
+                table = records(work.job, shard, store, work.advance, remote)
+                store.write_part(work.job.id, shard, judged_apart(table) if remote else table)
                 yield work.job, shard
 
     return execute
 
 
-def records(job: Job, shard: int, store: Store, advance: Callable[[int], None]) -> pa.Table:
+def records(
+    job: Job, shard: int, store: Store, advance: Callable[[int], None], remote: Remote | None = None
+) -> pa.Table:
     """Attack and judge the cases of a shard; of a transfer, judge what its source's shard holds."""
     cases = job.parts[shard]
     if job.source is None:
         learning = job.learning[shard] if job.learning else None
-        return run_shard(job.context, cases, learning=learning, advance=advance)
+        return run_shard(job.context, cases, learning=learning, remote=remote, advance=advance)
     table = judge_shard(job.context, cases, store.part(job.source, shard))
     advance(len(cases))
     return table

@@ -13,12 +13,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.cases import GOALS
 from harness.cases.datasets import OpenedDataset, open_datasets
 from harness.dataset import Dataset
+from harness.errors import HarnessError
 from harness.options import Options
 from harness.parameters import jsonable
 from harness.plan.cells import Cell, Plan
 from harness.plan.datasets import DatasetChoice
 from harness.plan.models import ModelChoice
+from harness.session.device import device_of
+from harness.shards.context import CleanAnswers, ReadyModel
 from harness.training import StateDict
+from harness.zoo import obtain
 from harness.zoo.build import build
 from harness.zoo.cards import read_card
 from harness.zoo.fits import known_fit
@@ -26,6 +30,8 @@ from harness.zoo.fits import known_fit
 TERA = 1e12
 SPEED = 10 * TERA
 """Floating-point operations a second with which times of unmeasured models are illustrated."""
+EXAMINED = 16
+"""So many images show what a model is like; a run asks more."""
 BACKWARD = 1.0
 """Operations of a backward pass to the pixels, in forward passes; training needs twice as many."""
 
@@ -91,7 +97,9 @@ class Forecast:
 
 
 def forecast(planned: Plan, options: Options) -> Forecast:
-    """Return the expected cost of a plan; this opens the data sets, but reads no image and trains nothing.
+    """Return the expected cost of a plan; this opens the data sets, but trains nothing.
+
+    Models whose weights are there are examined on a few images.
 
     Operations are counted on the models as they are planned (one forward pass on no device); a backward pass
     to the pixels counts as one forward pass, one of training as two. They are upper bounds where attacks or
@@ -110,6 +118,10 @@ def forecast(planned: Plan, options: Options) -> Forecast:
     rows: dict[tuple[Any, Any], dict[str, Any]] = {}
     for dataset, model in planned.trainings:
         row = _model(model, loaded[dataset], planned.suite.seed)
+        if row["trained"] and not unfitted:
+            row |= _examined(
+                model, loaded[dataset], planned, device_of(options.device or planned.suite.device)
+            )
         rows[dataset, model] = row
         models.append({"dataset": dataset.label, **row})
     cells = tuple(_cell(cell, loaded[cell.dataset], rows[cell.dataset, cell.model]) for cell in planned.cells)
@@ -141,7 +153,22 @@ def _model(choice: ModelChoice, data: OpenedDataset, seed: int) -> dict[str, Any
         "card": card,
         "forward_flops": flops,
         "training_flops": training,
+        "flags": [],
+        "error": None,
     }
+
+
+def _examined(
+    choice: ModelChoice, data: OpenedDataset, planned: Plan, device: torch.device
+) -> dict[str, Any]:
+    """Return the flags of a model by its answers on a few images, or why it cannot be run."""
+    try:
+        trained = obtain(choice, data.dataset, planned.suite.seed, device)
+        clean = CleanAnswers(trained.model, data.dataset, data.rows)
+        ready = ReadyModel(choice, trained, data, clean, planned.suite.batch_size)
+        return {"flags": sorted(ready.signs_on(EXAMINED) or ()), "error": None}
+    except HarnessError as error:
+        return {"flags": [], "error": str(error)}
 
 
 def _forward_flops(choice: ModelChoice, dataset: Dataset, seed: int) -> float | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.cases.datasets import OpenedDataset
     from harness.plan.datasets import DatasetChoice
 
+FILE = "originals.parquet"
 _CHUNK = 256
 _IDENTITY = b"identity"
 """Metadata of originals.parquet: which data sets and samples it holds."""
@@ -32,7 +33,7 @@ def keep_originals(folder: Path, loaded: Mapping[DatasetChoice, OpenedDataset]) 
     """
     if not loaded:
         return
-    file = folder / "originals.parquet"
+    file = folder / FILE
     known = [[data.choice.label, data.dataset.fingerprint, data.sample_digest] for data in loaded.values()]
     identity = hashlib.sha256(json.dumps(known).encode()).hexdigest()
     if _identity(file) == identity:

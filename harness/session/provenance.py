@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from harness.catalog import Choice
 from harness.options import Options
 from harness.plan.cells import Plan
 from harness.plan.resolved import resolved
@@ -27,6 +28,7 @@ def describe(planned: Plan, options: Options, device: torch.device) -> dict[str,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "suite": resolved(planned),
         "limit": options.limit,
+        "judge": options.judge or planned.suite.judge,
         "stand_ins": {
             choice.label: choice.stand_in_for for choice in planned.datasets if choice.stand_in_for
         },
@@ -42,9 +44,16 @@ def describe(planned: Plan, options: Options, device: torch.device) -> dict[str,
     }
 
 
+def local_installs(planned: Plan) -> list[str]:
+    """Return "plugin/name: version" of what a plan uses of plugins whose version does not tell their code."""
+    choices: list[Choice[Any]] = [*planned.sources, *planned.datasets, *planned.models]
+    choices += [*planned.attacks, *planned.measures]
+    return sorted({entry_version(choice) for choice in choices if choice.entry.code})
+
+
 def entry_version(choice: Any) -> str:
-    """Return "plugin/name: distribution version revision" of a choice."""
-    return f"{choice.entry.qualified}: {choice.entry.version}"
+    """Return "plugin/name: distribution version revision" of a choice, and the code of a local install."""
+    return f"{choice.entry.qualified}: {choice.entry.full_version}"
 
 
 def _versions() -> dict[str, str]:

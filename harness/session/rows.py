@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from harness.judge.examination import RANDOMISED
 from harness.parameters import jsonable
 from harness.plan.cells import Cell, Skipped
 from harness.plan.datasets import DatasetChoice
@@ -44,10 +45,10 @@ def _row(cell: Cell | Skipped, goal: str, surrogate: ModelChoice | None, seed: i
         "dataset_source": _source(cell.dataset.source),
         "model_use": cell.model.entry.qualified,
         "model_parameters": json.dumps(jsonable(cell.model.parameters)),
-        "model_version": cell.model.entry.version,
+        "model_version": cell.model.entry.full_version,
         "attack_use": cell.attack.entry.qualified,
         "attack_parameters": json.dumps(jsonable(cell.attack.parameters)),
-        "attack_version": cell.attack.entry.version,
+        "attack_version": cell.attack.entry.full_version,
         "model_traits": ",".join(sorted(cell.model.entry.spec.traits)),
     }
 
@@ -62,7 +63,8 @@ def _source(source: DatasetChoice | None) -> str | None:
 def of_model(ready: ReadyModel) -> dict[str, Any]:
     """Return what a cell's row says once its model is there."""
     return {
-        "randomised": ready.randomised,
+        "randomised": None if ready.signs is None else RANDOMISED in ready.signs,
+        "model_flags": None if ready.signs is None else ",".join(sorted(ready.signs)),
         "weights": ready.trained.digest,
         "dataset_fingerprint": ready.data.dataset.fingerprint,
     }

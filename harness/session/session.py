@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from harness import analysis, leaderboard
 from harness.cases.datasets import Learn, open_datasets
 from harness.catalog import Catalog, catalog
 from harness.dataset import Dataset
-from harness.errors import HarnessError, ModelError
+from harness.errors import HarnessError, ManifestError, ModelError
 from harness.files import lock
 from harness.manifest import read_suite
+from harness.model import ordinary
 from harness.options import Options
 from harness.plan import Cell, Plan, plan
 from harness.plan.datasets import DatasetChoice
@@ -29,12 +32,16 @@ from harness.session.originals import keep_originals
 from harness.session.progress import Reporter
 from harness.session.provenance import describe
 from harness.session.rows import model_row, of_job, of_model, planned_row, skipped_row, state_of
+from harness.shards.apart import attackers
 from harness.shards.jobs import Job
 from harness.shards.preparation import Obtain, Preparation
 from harness.store import Store
 from harness.training import StateDict
 from harness.zoo import TrainedModel, obtain
 from harness.zoo.fits import obtain_fit
+
+PUBLISHED_EVERY = 60.0
+"""Seconds after which cells.parquet is written again while a model is attacked."""
 
 
 @dataclass
@@ -49,6 +56,8 @@ class Summary:
     cells_failed: int = 0
     cells_open: int = 0
     """Cells of which other processes' shards are still missing."""
+    cells_judged_here: int = 0
+    """Of a suite that is judged apart: cells with shards that an earlier run judged where attacks ran."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     analyses: list[analysis.Written] = field(default_factory=list)
 
@@ -74,14 +83,32 @@ def run_suite(
     reporter: Reporter | None = None,
     executor: Callable[[Store], Executor] = in_process,
 ) -> Summary:
-    """Run a suite; see ``harness.run``."""
-    planned = make_plan(suite, options)
+    """Run a suite; see ``harness.run``.
+
+    Args:
+        executor: runs the shards of a suite that is not judged apart.
+    """
+    read = read_suite(suite, overrides=options.overrides)
+    with attackers(options.judge or read.judge) as apart:
+        if apart is None:
+            return _run_plan(plan(read, catalog()), options, reporter, executor)
+        planned = plan(read, apart.catalog(catalog()), apart.resolve)
+        apart.brief(planned, options.limit, device_of(options.device or planned.suite.device))
+        return _run_plan(planned, options, reporter, partial(in_process, remote=apart.remote))
+
+
+def _run_plan(
+    planned: Plan, options: Options, reporter: Reporter | None, executor: Callable[[Store], Executor]
+) -> Summary:
     store = Store(results_folder(planned, options))
     device = device_of(options.device or planned.suite.device)
     share, shares = options.shard
+    refuse_empty(planned)
     store.open()
     busy = f"{store.folder} is being written by another run"
     with (
+        ordinary(),
+        lock(store.folder / ".lock", busy, shared=shares > 1),  # a whole run keeps all shares out
         lock(store.folder / f".lock-{share}-of-{shares}", busy),
         reporter or Reporter() as shown,
     ):
@@ -96,14 +123,33 @@ def run_suite(
         try:
             run.cells(executor(store))
         except BaseException:
-            run.publish()
             with suppress(HarnessError):  # the first error is the one to show
+                run.publish()
                 leaderboard.write(store.folder)
             raise
         run.publish()
         leaderboard.write(store.folder)
         run.summary.analyses = analysis.write(store.folder, planned.analyses)
     return run.summary
+
+
+def refuse_empty(planned: Plan) -> None:
+    """Refuse a plan in which nothing is attacked.
+
+    Raises:
+        ManifestError: it has no cells.
+    """
+    if planned.cells:
+        return
+    name, count = planned.suite.name, len(planned.skipped)
+    if not count:
+        raise ManifestError(f"suite {name} attacks nothing; give it a data set, a model and an attack")
+    first = planned.skipped[0]
+    pair = f"{first.model.label} x {first.attack_label} on {first.dataset.label}"
+    raise ManifestError(
+        f"suite {name} attacks nothing, since all {count} pairs are skipped ({pair}: {first.reason}); add a "
+        "model or an attack that fit each other, or remove what excludes them"
+    )
 
 
 def fitting(planned: Plan, device: torch.device, shown: Reporter) -> Learn:
@@ -141,11 +187,17 @@ class _Run:
         self.turn = Turn(*options.shard)
 
     def cells(self, execute: Executor) -> None:
-        """Run every cell of the plan."""
+        """Run every cell of the plan; readers see how far it has come at least every minute."""
+        if not self.store.has_cells:
+            self.publish()
+        published = time.monotonic()
         # Transfers come last in a plan, and begin when all that they judge is there.
         for _, cells in groupby(self.prepared.planned.cells, key=lambda cell: cell.source is None):
             for job, shard in execute(self._works(cells)):
                 self.summary.cases_done += len(job.parts[shard])
+                if time.monotonic() - published > PUBLISHED_EVERY:
+                    self.publish()
+                    published = time.monotonic()
 
     def publish(self) -> None:
         """Write cells.parquet and models.json as things stand."""
@@ -154,6 +206,9 @@ class _Run:
                 self.rows[cell] |= state_of(self.store.tally(job.id), len(job.shards))
         states = [row["status"] for row in self.rows.values()]
         self.summary.cells_failed, self.summary.cells_open = states.count("failed"), states.count("partial")
+        if (self.options.judge or self.prepared.planned.suite.judge) == "apart":
+            judges = [row.get("judge") for row in self.rows.values()]
+            self.summary.cells_judged_here = judges.count("here")
         self.summary.rows = [*self.rows.values(), *self.skipped]
         self.store.write_cells(self.summary.rows)
         self.store.write_models(list(self.models.values()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,18 @@ from torch import Tensor
 
 from harness.cases.datasets import OpenedDataset, pixels
 from harness.dataset import Dataset
+from harness.errors import ModelError
 from harness.judge.batching import BatchSize, fitting
+from harness.judge.examination import GUESSING, is_guessing, signs_of, steadiness
 from harness.model import Model
 from harness.plan.cells import Cell
 from harness.plan.measures import MeasureChoice
+from harness.plan.models import ModelChoice
 from harness.zoo.trained import TrainedModel
 
 _CHUNK = 256
+EXAMINED = 64
+"""So many of the attacked images, from the first to the last at equal steps, show what a model is like."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +55,7 @@ class CleanAnswers:
 class ReadyModel:
     """A ready model is trained, and knows the data set that it is attacked on and its clean answers."""
 
+    choice: ModelChoice
     trained: TrainedModel
     data: OpenedDataset
     clean: CleanAnswers
@@ -64,20 +70,66 @@ class ReadyModel:
         return BatchSize(self.wanted)
 
     @cached_property
-    def randomised(self) -> bool | None:
-        """Return whether the model answers the same images in two ways; None where it does not answer."""
-        x = images(self.data.dataset, self.data.rows[:32], self.trained.model.device)
+    def signs(self) -> frozenset[str] | None:
+        """Return what ``signs_on`` finds on 64 of the attacked images."""
+        return self.signs_on(EXAMINED)
+
+    def signs_on(self, count: int) -> frozenset[str] | None:
+        """Return the signs that the model's numbers say nothing of its robustness; None where it fails.
+
+        Its answers on some of the attacked images are compared with the truth and with each other. A model
+        that is constant on purpose is only asked whether it is steady.
+
+        Raises:
+            ModelError: it has another number of outputs than the data set has names for them.
+        """
+        model, dataset = self.trained.model, self.data.dataset
+        rows = self.data.rows[np.unique(np.linspace(0, len(self.data.rows) - 1, count).astype(int))]
+        x = images(dataset, rows, model.device)
         try:
-            one, other = self.trained.model.scores(x), self.trained.model.scores(x)
-        except Exception:  # whatever a model raises; its cells will say so
+            outputs = model.scores(x)
+        except Exception:  # whatever it raises: its cells will say so
             return None
-        # Some kernels add in an order of their own; noise that is meant to confuse an attacker is far larger.
-        return not torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
+        self._check_width(outputs.shape[1])
+        found = steadiness(model, x, outputs)
+        right = right_answers(model, outputs, dataset, rows, self.names)
+        if right is None or self.is_baseline:
+            return frozenset(found)
+        found |= signs_of(model, outputs, int((~right).sum()))
+        chance = 0.5 if model.head == "attributes" else 1 / outputs.shape[1]
+        if is_guessing(float(right.float().mean(1).sum()), len(rows), chance):
+            found.add(GUESSING)
+        return frozenset(found)
+
+    def examine(self) -> None:
+        """Look for signs now, and raise what ``signs`` raises."""
+        self.signs  # noqa: B018  (it is kept)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Say whether the model answers every image alike on purpose, as its spec says."""
+        return "constant" in self.choice.entry.spec.traits
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names of the outputs: the model's own, else the data set's attributes."""
-        return self.trained.model.names or self.data.dataset.attribute_names
+        """Return the names of the outputs: the model's own, else those of the data set."""
+        return self.trained.model.names or self._expected
+
+    @property
+    def _expected(self) -> tuple[str, ...]:
+        known = {"attributes": self.data.dataset.attribute_names, "classes": self.data.dataset.class_names}
+        return known.get(self.trained.model.head, ())
+
+    def _check_width(self, width: int) -> None:
+        """Refuse a model whose outputs cannot be told apart by the names of the data set."""
+        expected, head = self._expected, self.trained.model.head
+        if self.trained.model.names or not expected or width == len(expected):
+            return
+        names = "attribute_names" if head == "attributes" else "class_names"
+        raise ModelError(
+            f"{self.choice.place}: the model has {width} outputs, but {self.data.choice.label} has "
+            f"{len(expected)} {head}; give the module {names} that say which they are"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +145,8 @@ class CellContext:
     batch_size: BatchSize
     restore: Callable[[], None] = lambda: None
     """Puts the model's weights back after an attack wrote to them."""
+    weights: str = ""
+    """The digest of the model's weights."""
 
 
 def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -> Tensor:
@@ -102,3 +156,24 @@ def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -
         DatasetError: they cannot be read.
     """
     return torch.from_numpy(pixels(dataset, rows)).to(device).float() / 255
+
+
+def right_answers(
+    model: Model, outputs: Tensor, dataset: Dataset, rows: npt.NDArray[np.intp], names: tuple[str, ...]
+) -> Tensor | None:
+    """Return which of a model's decisions are the true ones, (N, M) or of classes (N, 1); None if unknown.
+
+    Args:
+        names: of the outputs (N, M), which are answers on the images of these rows (N,).
+    """
+    truth: npt.NDArray[Any]
+    if model.head == "attributes" and dataset.attributes is not None:
+        if not set(names) <= set(dataset.attribute_names):
+            return None
+        truth = dataset.attributes[rows][:, [dataset.attribute_names.index(name) for name in names]]
+    elif model.head == "classes" and dataset.labels is not None:
+        truth = dataset.labels[rows][:, None]
+    else:
+        return None
+    decided = model.decide(outputs).reshape(truth.shape)
+    return decided == torch.from_numpy(truth).to(outputs.device)

@@ -113,7 +113,7 @@ def _victim(planned: Plan, cell: Cell, weights: str) -> dict[str, Any]:
             [
                 measure.column,
                 measure.entry.qualified,
-                measure.entry.version,
+                measure.entry.full_version,
                 jsonable(measure.parameters),
                 measure.at_least,
                 measure.at_most,
@@ -134,4 +134,5 @@ def _context(planned: Plan, cell: Cell, ready: ReadyModel, batch_size: BatchSize
         seed,
         batch_size,
         trained.restore,
+        trained.digest,
     )

@@ -11,12 +11,12 @@ import torch
 from harness.cases.datasets import Learn, OpenedDataset, open_datasets
 from harness.catalog import catalog
 from harness.dataset import Dataset
-from harness.errors import HarnessError, ModelError, ResultsError
+from harness.errors import ContractError, HarnessError, ModelError, ResultsError
 from harness.manifest import read_suite
 from harness.plan import Cell, Plan, plan
 from harness.plan.datasets import DatasetChoice
 from harness.plan.models import ModelChoice
-from harness.results import read_results
+from harness.results import read_description
 from harness.shards.context import CleanAnswers, ReadyModel
 from harness.shards.jobs import Job, make_job, transfer_job
 from harness.training import StateDict
@@ -48,9 +48,17 @@ class Preparation:
 
         def make() -> ReadyModel:
             data = self.opened[dataset]
-            trained = self._obtain(model, data.dataset)
+            try:
+                trained = self._obtain(model, data.dataset)
+            except (Exception, SystemExit) as error:
+                if isinstance(error, HarnessError | OSError) and not isinstance(error, ContractError):
+                    raise  # an OSError is one of the cache
+                # Whatever else a plugin raises fails this model, and the next one runs.
+                raise ModelError(f"{model.place}: {type(error).__name__}: {error}") from error
             clean = CleanAnswers(trained.model, data.dataset, data.rows)
-            return ReadyModel(trained, data, clean, self.planned.suite.batch_size)
+            ready = ReadyModel(model, trained, data, clean, self.planned.suite.batch_size)
+            ready.examine()
+            return ready
 
         return self._once((dataset, model), make)
 
@@ -93,11 +101,20 @@ def rebuilt(folder: Path, device: torch.device) -> Preparation:
     Raises:
         ResultsError: the folder holds no resolved suite, or what a model or data set learned is not there.
     """
-    described = read_results(folder).suite
+    described = read_description(folder)
     if not isinstance(described.get("suite"), dict):
         raise ResultsError(f"{folder / 'suite.json'} holds no resolved suite")
-    planned = plan(read_suite(described["suite"]), catalog())
-    opened = open_datasets(planned, described.get("limit"), _known_fits(planned.suite.seed))
+    return prepared_again(described["suite"], described.get("limit"), device)
+
+
+def prepared_again(suite: Mapping[str, Any], limit: int | None, device: torch.device) -> Preparation:
+    """Prepare the cells of a resolved suite; nothing is trained or fitted.
+
+    Raises:
+        ResultsError: what a model or data set learned is not in the cache.
+    """
+    planned = plan(read_suite(suite), catalog())
+    opened = open_datasets(planned, limit, _known_fits(planned.suite.seed))
 
     def known(choice: ModelChoice, dataset: Dataset) -> TrainedModel:
         learns = choice.entry.spec.train is not None and choice.weights is None

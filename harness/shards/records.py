@@ -17,8 +17,18 @@ from harness.shards.context import CellContext
 from harness.store import png
 
 
+class ToldError(Exception):
+    """An attack's process told of an error; the text is the one by which records name it."""
+
+
+class ToldMemoryError(ToldError, MemoryError):
+    """An attack's process had too little memory for a batch."""
+
+
 def failure(error: Exception) -> str:
     """Return the text by which records name an error."""
+    if isinstance(error, ToldError):
+        return str(error)
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

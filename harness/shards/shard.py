@@ -11,12 +11,16 @@ import torch
 from harness.cases import GOALS
 from harness.cases.cases import Cases
 from harness.errors import ContractError, DatasetError
-from harness.judge.batching import BatchSize, in_batches, out_of_memory
+from harness.judge.batching import BatchSize, in_batches
 from harness.judge.region import with_region
-from harness.judge.trial import attempt
+from harness.judge.trial import Elsewhere, attempt
+from harness.model import out_of_memory
 from harness.shards.context import CellContext, images
 from harness.shards.records import columns_of, failure
 from harness.store.schema import record_schema
+
+Remote = Callable[[CellContext, Cases, int | None], Elsewhere]
+"""Runs the attack of a cell on some cases in another process, or learns on the first so many of them."""
 
 
 def run_shard(
@@ -24,6 +28,7 @@ def run_shard(
     cases: Cases,
     *,
     learning: Cases | None = None,
+    remote: Remote | None = None,
     advance: Callable[[int], None] = lambda cases: None,
 ) -> pa.Table:
     """Attack and judge some cases; return a record of each, in their order.
@@ -34,6 +39,7 @@ def run_shard(
     Args:
         learning: of an attack that learns one change for many images, those that it learns on; it then gets
             all cases at once.
+        remote: runs the attack in another process; None runs it in this one.
         advance: told the number of cases after each batch.
 
     Raises:
@@ -44,7 +50,7 @@ def run_shard(
     def table(rows: slice) -> pa.Table:
         batch = cases.part(rows.start, rows.stop)
         try:
-            columns = _attacked(context, batch, learning)
+            columns = _attacked(context, batch, learning, remote)
         except DatasetError:
             raise
         except Exception as error:
@@ -69,22 +75,25 @@ def run_shard(
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _attacked(context: CellContext, batch: Cases, learning: Cases | None) -> dict[str, list[Any]]:
+def _attacked(
+    context: CellContext, batch: Cases, learning: Cases | None, remote: Remote | None
+) -> dict[str, list[Any]]:
     """Return the record columns of a batch that is attacked, together with ``learning``, and judged."""
     attack = context.cell.attack
     entry = attack.entry
     every = batch if learning is None else learning.with_others(batch)
+    learned = None if learning is None else len(learning)
     trial = attempt(
         context.model,
-        entry.load(entry.spec.run),
+        remote(context, every, learned) if remote else entry.load(entry.spec.run),
         images(context.dataset, every.rows, context.model.device),
         GOALS[every.goal].as_goal(every),
         with_region(entry, attack.parameters, attack.threat, context.dataset.shape[1:]),
         seed=context.seed,
         keys=every.keys,
-        parameters=entry.arguments(entry.spec.run, attack.parameters),
+        parameters={} if remote else entry.arguments(entry.spec.run, attack.parameters),
         compute=attack.compute,
         clean=context.clean.at(every.rows),
-        fit=None if learning is None else torch.arange(len(every)) < len(learning),
+        fit=None if learned is None else torch.arange(len(every)) < learned,
     )
     return columns_of(context, batch, trial)

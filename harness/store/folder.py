@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.errors import ResultsError
+from harness.errors import ResultsError, UnwritableError
 from harness.files import sweep, write_text, write_whole
-from harness.store.schema import CELL_SCHEMA
-
-_PART = re.compile(r"part-(\d+)\.parquet")
+from harness.store.parquet import part_files, part_name
+from harness.store.schema import CELL_SCHEMA, judge_of
+from harness.store.stamp import Stamp, checksum_of_cell, stamp_of, stamped
 
 
 class Store:
@@ -31,19 +30,22 @@ class Store:
         try:
             (self.folder / "samples").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ResultsError(f"{self.folder} cannot be written: {error.strerror}") from None
+            raise UnwritableError(f"{self.folder} cannot be written: {error.strerror}") from None
         sweep(self.folder)
+
+    @property
+    def has_cells(self) -> bool:
+        """Say whether a run has written its cells here."""
+        return (self.folder / "cells.parquet").is_file()
 
     def part(self, cell: str, shard: int) -> Path:
         """Return the file of a shard."""
-        return self.folder / "samples" / cell / f"part-{shard:05d}.parquet"
+        return self.folder / "samples" / cell / part_name(shard)
 
     def finished(self, cell: str) -> set[int]:
         """Return the shards of a cell that are done."""
-        folder = self.folder / "samples" / cell
-        if not folder.is_dir():
-            return set()
-        return {int(match[1]) for path in folder.iterdir() if (match := _PART.fullmatch(path.name))}
+        found = part_files(self.folder / "samples" / cell)
+        return {shard for shard, file in found.items() if file.name == part_name(shard)}
 
     def failed(self, cell: str) -> set[int]:
         """Return the finished shards of a cell in which a case is an error."""
@@ -54,8 +56,9 @@ class Store:
         }
 
     def write_part(self, cell: str, shard: int, table: pa.Table) -> None:
-        """Keep the records of a shard."""
-        write_whole(self.part(cell, shard), lambda aside: pq.write_table(table, aside, compression="zstd"))
+        """Keep the records of a shard, with its stamp."""
+        whole = stamped(table, cell, shard)
+        write_whole(self.part(cell, shard), lambda aside: pq.write_table(whole, aside, compression="zstd"))
 
     def discard(self, cell: str, shards: Iterable[int] | None = None) -> None:
         """Forget some shards of a cell, or all of them."""
@@ -65,12 +68,16 @@ class Store:
             self.part(cell, shard).unlink(missing_ok=True)
 
     def tally(self, cell: str) -> dict[str, Any]:
-        """Return the sums of a cell's finished shards: cases, errors, passes, seconds."""
+        """Return the sums of a cell's finished shards, and their checksum: cases, errors, passes, seconds."""
         totals: dict[str, Any] = {"cases_done": 0, "cases_failed": 0, "shards_done": 0}
-        totals |= {"forwards": 0, "backwards": 0, "seconds": 0.0, "error": None}
+        totals |= {"forwards": 0, "backwards": 0, "seconds": 0.0, "error": None, "judge": None}
+        stamps: dict[int, Stamp | None] = {}
         for shard in sorted(self.finished(cell)):
             table = self._columns(cell, shard, "error", "forwards", "backwards", "seconds")
             errors = table["error"].drop_null()
+            stamps[shard] = stamp_of(table.schema)
+            if totals["judge"] != "here":
+                totals["judge"] = judge_of(table.schema)
             totals["shards_done"] += 1
             totals["cases_done"] += len(table)
             totals["cases_failed"] += len(errors)
@@ -78,7 +85,7 @@ class Store:
                 totals[column] += pc.sum(table[column]).as_py() or 0
             if len(errors) and totals["error"] is None:
                 totals["error"] = errors[0].as_py()
-        return totals
+        return totals | {"checksum": checksum_of_cell(stamps)}
 
     def _columns(self, cell: str, shard: int, *columns: str) -> pa.Table:
         part = self.part(cell, shard)

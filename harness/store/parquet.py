@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ IDENTITY = ("cell", "dataset", "model", "attack", "surrogate", "threat", "goal")
 ENCODED = ("sample_id", "target", "fault", "error")
 """Record columns with few distinct strings, which are read as codes."""
 
+_PART = re.compile(r"part-([0-9]+)\.parquet")
+
 
 def read_cells(folder: Path) -> pa.Table:
     """Return cells.parquet, checked for the columns that identify a cell."""
@@ -36,18 +39,34 @@ def read_cells(folder: Path) -> pa.Table:
     return table
 
 
+def part_name(shard: int) -> str:
+    """Return the name of a shard's file."""
+    return f"part-{shard:05d}.parquet"
+
+
+def part_files(place: Path) -> dict[int, Path]:
+    """Return the files of a cell's folder that hold its shards, by number, in order.
+
+    Nothing else is one: no hidden, unfinished or copied file, such as "part-00000 (1).parquet".
+    """
+    if not place.is_dir():
+        return {}
+    found: dict[int, Path] = {}
+    for file in place.iterdir():
+        match = _PART.fullmatch(file.name)
+        # Other programs may number parts with other digits; the harness's own file is the shard.
+        if match and (int(match[1]) not in found or file.name == part_name(int(match[1]))):
+            found[int(match[1])] = file
+    return dict(sorted(found.items()))
+
+
 def record_files(folder: Path, cell: str) -> list[Path]:
-    """Return the files of a cell's shards, in order, without hidden and unfinished ones."""
+    """Return the files of a cell's shards, in order."""
     if not cell:  # it failed before its identity was known
         return []
     if Path(cell).name != cell:
         raise ResultsError(f'{folder / "cells.parquet"}: "{cell}" is no cell id')
-    place = folder / "samples" / cell
-    if not place.is_dir():
-        return []
-    return sorted(
-        file for file in place.iterdir() if file.suffix == ".parquet" and not file.name.startswith(".")
-    )
+    return list(part_files(folder / "samples" / cell).values())
 
 
 def read_records(folder: Path, cell: str, columns: Iterable[str]) -> pa.Table:

@@ -77,6 +77,9 @@ CELL_SCHEMA = pa.schema(
         pa.field("attack_parameters", pa.string()),  # JSON
         pa.field("attack_version", pa.string()),
         pa.field("model_traits", pa.string()),  # joined by commas
+        pa.field("model_flags", pa.string()),  # of its clean answers, joined by commas; null: not examined
+        pa.field("judge", pa.string()),  # "apart": no attack ran in a process that judged a shard; or "here"
+        pa.field("checksum", pa.string()),  # of its shards' checksums; null where a shard has none
     ]
 )
 """cells.parquet: one row per cell of the current plan, and one per skipped pair."""
@@ -100,6 +103,20 @@ ANNOTATION_SCHEMA = pa.schema(
     ]
 )
 """annotations.parquet: numbers that data sets know of the attacked images."""
+
+
+_JUDGE = b"harness.judge"
+"""Metadata of a part's schema: that no attack ran in the process that judged it."""
+
+
+def judged_apart(table: pa.Table) -> pa.Table:
+    """Return the records of a shard with the mark that they were judged apart."""
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), _JUDGE: b"apart"})
+
+
+def judge_of(schema: pa.Schema) -> str:
+    """Return where the attack of a shard ran: "apart", or "here", in the process that judged it."""
+    return "apart" if (schema.metadata or {}).get(_JUDGE) == b"apart" else "here"
 
 
 def record_schema(measures: tuple[str, ...] = ()) -> pa.Schema:

@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
-from harness.model import Model, wrap_model
+from harness.model import Model, ordinary, wrap_model
 from harness.plan.models import ModelChoice
 from harness.training import Task
 
 
 def build(choice: ModelChoice, dataset: Dataset, seed: int) -> nn.Module:
-    """Return the untrained module of a choice, built under the seed; torch's generator is restored."""
-    with torch.random.fork_rng(devices=[]):
+    """Return the untrained module of a choice, built under the seed; torch's generator is restored.
+
+    Raises:
+        ModelError: it cannot be built.
+    """
+    with torch.random.fork_rng(devices=[]), ordinary():
         torch.manual_seed(seed)
         try:
             module = choice.entry.call(choice.entry.spec.build, Task.of(dataset), values=choice.parameters)
+            if isinstance(module, torch.export.ExportedProgram):
+                module = module.module()
+            if isinstance(module, nn.Module):
+                _give_shapes(module, dataset)
         except HarnessError as error:
             raise ModelError(f"{choice.place}: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ModelError(f"{choice.place}: build failed: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise ModelError(f"{choice.place}: build returned {type(module).__name__}, not a torch.nn.Module")
     return module
 
 
-def ready(choice: ModelChoice, module: nn.Module, device: torch.device) -> Model:
-    """Return a built module as the model that attacks are given, on its device and in eval mode."""
-    module = module.to(device).eval().requires_grad_(False)
-    return wrap_model(module, choice.entry.spec.head, access=choice.entry.spec.access)
+def _give_shapes(module: nn.Module, dataset: Dataset) -> None:
+    """Give lazy layers their shapes, which they learn from the first images that they see."""
+    if any(isinstance(parameter, UninitializedParameter) for parameter in module.parameters()):
+        with torch.no_grad():
+            module.eval()(torch.zeros((2, *dataset.shape)))
+            module.train()
+
+
+def ready(choice: ModelChoice, module: nn.Module, dataset: Dataset, device: torch.device) -> Model:
+    """Return a built module as the model that attacks are given, on its device and in eval mode.
+
+    Raises:
+        ModelError: it cannot be moved there, or has other classes than the data set.
+    """
+    try:
+        module = module.to(device)
+        for parameter in module.parameters():  # ScriptModules have no requires_grad_
+            parameter.requires_grad_(False)
+        model = wrap_model(module, choice.entry.spec.head, access=choice.entry.spec.access)
+        with suppress(NotImplementedError):  # exported programs keep the mode that they were exported in
+            module.eval()
+        return model.in_order_of(dataset.class_names)
+    except ModelError as error:
+        raise ModelError(f"{choice.place}: {error}") from error
+    except Exception as error:
+        raise ModelError(f"{choice.place}: {type(error).__name__}: {error}") from error

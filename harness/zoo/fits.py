@@ -6,27 +6,24 @@ version, the seed and the source. Data sets that differ in other things share it
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError
-from harness.files import lock, write_text, write_whole
 from harness.parameters import digest_of, keyword_parameters
 from harness.plan.datasets import DatasetChoice
 from harness.training import StateDict
-from harness.zoo.cache import Report, cache_folder, learning_context
+from harness.zoo.cache import Report, cache_folder, known, learned, learning_context
 
 
 def known_fit(choice: DatasetChoice, source: Dataset | None, seed: int) -> StateDict | None:
     """Return what was fitted before, else None."""
-    folder = _folder(_identity(choice, source, seed))
-    return load_file(folder / "weights.safetensors") if (folder / "card.json").is_file() else None
+    found = known(_folder(_identity(choice, source, seed)))
+    return found.weights if found else None
 
 
 def obtain_fit(
@@ -42,11 +39,11 @@ def obtain_fit(
         DatasetError: it cannot be learned from this source.
     """
     identity = _identity(choice, source, seed)
-    folder = _folder(identity)
-    with lock(folder / ".lock", f"{choice.label} is being fitted elsewhere", wait=True):
-        if not (folder / "card.json").is_file():
-            _learn(choice, source, identity, seed, device, report, folder)
-    return load_file(folder / "weights.safetensors")
+    return learned(
+        _folder(identity),
+        f"{choice.label} is being fitted elsewhere",
+        lambda: _learn(choice, source, identity, seed, device, report),
+    ).weights
 
 
 def _learn(
@@ -56,8 +53,7 @@ def _learn(
     seed: int,
     device: torch.device,
     report: Report,
-    folder: Path,
-) -> None:
+) -> tuple[StateDict, dict[str, Any]]:
     context = learning_context(identity, seed, device, report)
     start = time.perf_counter()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -69,11 +65,9 @@ def _learn(
             raise DatasetError(f"{choice.place}: {error}") from error
         except Exception as error:
             raise DatasetError(f"{choice.place}: fitting failed: {type(error).__name__}: {error}") from error
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in made.items()}
-    for name, tensor in weights.items():
+    for name, tensor in made.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise DatasetError(f"{choice.place}: fitting failed: {name} is not finite")
-    write_whole(folder / "weights.safetensors", lambda aside: save_file(weights, aside))
     card = {
         "name": choice.label,
         "identity": identity,
@@ -81,8 +75,7 @@ def _learn(
         "device": str(device),
         "torch": torch.__version__,
     }
-    # The card comes last: where it is, the weights are whole.
-    write_text(folder / "card.json", json.dumps(card, indent=2))
+    return made, card
 
 
 def _identity(choice: DatasetChoice, source: Dataset | None, seed: int) -> dict[str, Any]:

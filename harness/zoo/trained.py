@@ -6,23 +6,24 @@ data. Weights are safetensors; beside them lies a card of what they scored.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harness.dataset import Dataset
-from harness.files import digest_of_file, lock
+from harness.files import digest_of_file
 from harness.model import Model
 from harness.plan.models import ModelChoice
 from harness.zoo.build import build, ready
-from harness.zoo.cache import Report
+from harness.zoo.cache import Report, learned
 from harness.zoo.cards import folder_of
 from harness.zoo.train import train_model
-from harness.zoo.weights import digest_of_module, load_state, load_weights
+from harness.zoo.weights import digest_of_module, load_state, load_weights, put_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,19 +52,29 @@ def obtain(
         load_weights(module, Path(choice.weights), choice.place)
         source, card = Path(choice.weights), {"weights": choice.weights}
     elif spec.train is None:
-        state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        model = ready(choice, module, device)
+        state = {
+            name: value.clone() if isinstance(value, Tensor) else value
+            for name, value in module.state_dict().items()
+        }
+        model = ready(choice, module, dataset, device)
         return TrainedModel(model, digest_of_module(module), {}, lambda: load_state(model, state))
     else:
         folder = folder_of(choice, dataset, seed)
-        source = folder / "weights.safetensors"
-        with lock(folder / ".lock", f"{choice.label} is being trained elsewhere", wait=True):
-            if not (folder / "card.json").is_file():
-                train_model(choice, module, dataset, seed, device, report, folder)
+        found = learned(
+            folder,
+            f"{choice.label} is being trained elsewhere",
+            lambda: train_model(choice, module, dataset, seed, device, report),
+        )
         module = build(choice, dataset, seed)
-        load_weights(module, source, choice.place)
-        card = json.loads((folder / "card.json").read_text())
-    model = ready(choice, module, device)
+        place = f"{choice.place}: weights {folder / 'weights.safetensors'}"
+        put_weights(module, found.weights, place)
+        model = ready(choice, module, dataset, device)
+        if found.file is None:
+            restore = partial(put_weights, model.module, found.weights, place)
+        else:
+            restore = partial(load_weights, model.module, found.file, choice.place)
+        return TrainedModel(model, found.digest, found.card, restore)
+    model = ready(choice, module, dataset, device)
     return TrainedModel(
         model,
         digest_of_file(source),

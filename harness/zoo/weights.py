@@ -39,17 +39,29 @@ def load_weights(module: nn.Module, path: Path, place: str) -> None:
         raise ModelError(f"{place}: weights {path} are refused: {one_line(error)}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{place}: weights {path} hold no state dict of tensors")
-    _resize(module, state, path, place)
+    put_weights(module, state, f"{place}: weights {path}")
+
+
+def put_weights(module: nn.Module, state: Mapping[str, Tensor], place: str) -> None:
+    """Put a state dict into a module.
+
+    Args:
+        place: begins the message of an error.
+
+    Raises:
+        ModelError: it does not fit the module.
+    """
+    _resize(module, state, place)
     own = module.state_dict()
     missing, extra = own.keys() - state.keys(), state.keys() - own.keys()
     odd = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
     for what, names in (("lack", missing), ("also hold", extra), ("have another shape for", odd)):
         if names:
-            raise ModelError(f"{place}: weights {path} {what} {sorted(names)[0]} ({len(names)} such)")
+            raise ModelError(f"{place} {what} {sorted(names)[0]} ({len(names)} such)")
     module.load_state_dict(state)
 
 
-def _resize(module: nn.Module, state: Mapping[str, Tensor], path: Path, place: str) -> None:
+def _resize(module: nn.Module, state: Mapping[str, Tensor], place: str) -> None:
     """Give a module shapes that only training could know, such as the number of support vectors."""
     resize = getattr(module, "resize", None)
     if not callable(resize):
@@ -57,15 +69,26 @@ def _resize(module: nn.Module, state: Mapping[str, Tensor], path: Path, place: s
     try:
         resize({name: tuple(tensor.shape) for name, tensor in state.items()})
     except Exception as error:
-        raise ModelError(f"{place}: weights {path} do not fit: {one_line(error)}") from error
+        raise ModelError(f"{place} do not fit: {one_line(error)}") from error
 
 
 def digest_of_module(module: nn.Module) -> str:
     digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
+    for name, value in module.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(_octets(value))
     return digest.hexdigest()
+
+
+def _octets(value: object) -> bytes:
+    """Return an entry of a state dict as bytes; quantised layers have tuples and types among theirs."""
+    if isinstance(value, tuple | list):
+        return b"".join(map(_octets, value))
+    if not isinstance(value, Tensor):
+        return repr(value).encode()
+    plain = value.detach().dequantize() if value.is_quantized else value.detach()
+    octets: bytes = plain.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    return octets
 
 
 def one_line(error: Exception) -> str:

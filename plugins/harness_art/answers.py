@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from harness.errors import ModelError, nearest
+from harness.errors import HarnessError, ModelError, nearest
 from harness.goals import FlipObjective, Objective, VerificationObjective
 from harness.handle import Handle
 from harness.model import Model, frozen
@@ -67,7 +67,7 @@ def _takes(module: Answers, shape: tuple[int, int, int]) -> bool:
     try:
         with torch.no_grad():
             module(torch.zeros(1, *shape, device=module.answering.device))
-    except (RuntimeError, ValueError, IndexError):  # layers raise these for a wrong size
+    except (HarnessError, RuntimeError, ValueError, IndexError):  # what layers of another size lead to
         return False
     finally:
         module.shape, module.classes = seen

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from harness.files import write_whole
+from harness.errors import UnwritableError
+from harness.files import say, write_whole
 from harness.training import Context, StateDict
 
 LAYOUT = 1
@@ -121,7 +122,10 @@ def keep(path: Path, training: Training) -> None:
     # Python writes floats with enough digits to read them back exactly, so nothing is lost in JSON.
     metadata = {"training": json.dumps(header, allow_nan=False)}
     rows = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda aside: save_file(rows, aside, metadata))
+    try:
+        write_whole(path, lambda aside: save_file(rows, aside, metadata))
+    except UnwritableError as error:  # a full disk must not cost the training that it was to save
+        say(f"{error}; the training goes on, and would begin anew if it were stopped")
 
 
 def _header(path: Path) -> dict[str, Any]:

@@ -238,7 +238,7 @@ class _Constant(torch.nn.Module):
     """Always class 0 of three."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.tensor([1.0, 0.0, 0.0]).expand(len(x), 3)
+        return torch.tensor([3.0, 0.0, 0.0]).expand(len(x), 3)
 
 
 def test_without_foolbox_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,3 +223,21 @@ def test_what_the_suite_excludes_is_one_line_of_the_plan(harness: Command, made:
     lines = harness("plan", made).out.splitlines()
     assert [line for line in lines if "excluded" in line] == [f"1 pair excluded by {made}; --json names them"]
     assert not any(line.startswith("skipped: ") for line in lines)
+
+
+def test_verify_knows_stand_ins_and_finds_edited_annotations(harness: Command, made: Path) -> None:
+    made.write_text(
+        SUITE.replace('use = "tiny"', 'use = "tiny-files"\nroot = "$TINY_FACES"\nstand_in = "tiny"')
+    )
+    assert harness("run", made).status == 0
+    ran = harness("verify", "results/made")
+    assert ran.status == 0, ran.out
+    assert "cells.parquet, models.json, annotations.parquet, originals.parquet" in ran.out
+    file = Path("results/made/annotations.parquet")
+    table = pd.read_parquet(file)
+    table.loc[0, "value"] += 1
+    table.iloc[:-1].to_parquet(file, index=False)
+    lines = harness("verify", "results/made").out.splitlines()
+    assert lines[0].startswith("annotations.parquet: one number made-")
+    assert lines[1].startswith("annotations.parquet: other twice made-")
+    assert lines[1].endswith("recorded None")

@@ -301,9 +301,14 @@ def test_pairs_that_do_not_fit_are_skipped(harness: Command, suite: Path) -> Non
 
 def test_a_suite_of_which_nothing_fits(harness: Command, suite: Path) -> None:
     suite.write_text(SUITE + '[[exclude]]\nmodel = "linear"\n')
-    ran = harness("run", suite)
-    assert ran.status == 0
-    assert "nothing was left to do; 0 cells, 2 pairs skipped" in ran.out
+    for verb in ("run", "plan"):
+        ran = harness(verb, suite)
+        assert ran.status == 2
+        assert "harness: suite small attacks nothing, since all 2 pairs are skipped (linear x step" in ran.err
+        assert ran.err.endswith(
+            "add a model or an attack that fit each other, or remove what excludes them\n"
+        )
+        assert len(ran.err.splitlines()) == 1
 
 
 def test_a_stand_in_is_used_where_the_variable_is_unset(

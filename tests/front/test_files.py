@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.files import digest_of_file, lock, sweep, write_text, write_whole
+from harness.errors import HarnessError, UnwritableError
+from harness.files import digest_of_file, holder, lock, sweep, write_text, write_whole
 
 OLD, NEW = b"old" * 1000, b"new" * 100_000
 
@@ -189,3 +190,119 @@ def test_waiting_for_a_lock(tmp_path: Path) -> None:
 def test_digest(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(NEW)
     assert digest_of_file(tmp_path / "file") == hashlib.sha256(NEW).hexdigest()
+
+
+# --- odd file systems -------------------------------------------------------------------------------------
+
+
+def refusing(number: int) -> Callable[..., None]:
+    def refuse(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was told by the way; each line once."""
+    monkeypatch.setattr("harness.files._said", set())
+    return caplog.messages
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_fsync_is_told_of_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    said: object,
+    number: int,
+) -> None:
+    monkeypatch.setattr(os, "fsync", refusing(number))
+    for name in ("one", "two"):
+        write_text(tmp_path / name, "text")
+        assert (tmp_path / name).read_text() == "text"
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path}: this file system refuses fsync ({os.strerror(number)})")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_data_that_fsync_loses_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", refusing(number))
+    with pytest.raises(UnwritableError, match=f"^{tmp_path}/file cannot be written: {os.strerror(number)}; "):
+        write_text(tmp_path / "file", "text")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_of(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    said: object,
+    number: int,
+) -> None:
+    monkeypatch.setattr("harness.files.fcntl.flock", refusing(number))
+    for wait in (False, True):
+        with lock(tmp_path / ".lock", "busy", wait=wait):
+            pass
+    (line,) = caplog.messages
+    assert line.startswith(
+        f"{tmp_path}/.lock: this file system refuses locks ({os.strerror(number)}); going on"
+    )
+
+
+@pytest.mark.parametrize("library", [OSError(errno.ENOSPC, "write"), RuntimeError("I/O error (os error 28)")])
+def test_a_full_disk_is_named_with_the_file_and_the_remedy(tmp_path: Path, library: Exception) -> None:
+    def fill(aside: Path) -> None:
+        aside.write_bytes(NEW)
+        raise library
+
+    with pytest.raises(UnwritableError) as caught:
+        write_whole(tmp_path / "file", fill)
+    assert str(caught.value) == (
+        f"{tmp_path}/file cannot be written: No space left on device; free some space there and run it "
+        "again: what is finished is kept"
+    )
+    assert names(tmp_path) == []
+
+
+def test_another_file_that_fails_is_not_taken_for_the_one_that_is_written(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_whole(tmp_path / "file", lambda aside: (tmp_path / "missing").read_bytes() and None)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for act in (
+        lambda: write_text(tmp_path / "file" / "deep" / "file", ""),
+        lambda: lock(tmp_path / "file" / ".lock", "busy").__enter__(),
+    ):
+        with pytest.raises(UnwritableError, match=r"cannot be written: (Not a directory|File exists); make"):
+            act()
+
+
+def test_who_holds_a_lock(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    assert holder(path) is None
+    with lock(path, "busy"):
+        assert holder(path) == str(os.getpid())
+    assert holder(path) is None
+    with lock(path, "busy", shared=True), lock(path, "busy", shared=True):
+        pass
+
+
+def test_who_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    looker = (
+        "import fcntl, sys, time; file = open(sys.argv[1], 'a'); fcntl.flock(file, fcntl.LOCK_SH); "
+        "print('held', flush=True); time.sleep(0.03)"
+    )
+    with process(looker, path), lock(path, "busy"):
+        pass
+
+
+def test_text_with_bytes_that_are_no_characters(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "a\udcff")
+    assert (tmp_path / "file").read_text() == "a\\udcff"

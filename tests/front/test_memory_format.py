@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import harness
+from harness.errors import ModelError
 from harness.handle import Handle, Meter
 from harness.model import frozen
 
@@ -69,5 +70,5 @@ def test_other_errors_are_not_taken_for_a_layout() -> None:
             raise RuntimeError("no weights")
 
     handle = Handle(harness.wrap_model(Broken().eval()), 1, compute="bfloat16")
-    with pytest.raises(RuntimeError, match="no weights"):
+    with pytest.raises(ModelError, match="the model failed: RuntimeError: no weights"):
         handle(torch.zeros(1, 3, 8, 8))

@@ -196,10 +196,9 @@ def test_gradients_are_those_of_the_module() -> None:
     assert not x.requires_grad
 
 
-def test_gradient_of_a_constant_is_zero() -> None:
-    values, slope = Handle(wrap_model(net()), 2).gradient(images(2), lambda outputs: torch.ones(2))
-    assert values.tolist() == [1, 1]
-    assert not slope.any()
+def test_there_is_no_gradient_of_what_does_not_depend_on_the_model() -> None:
+    with pytest.raises(ContractError, match="does not depend on the model"):
+        Handle(wrap_model(net()), 2).gradient(images(2), lambda outputs: torch.ones(2))
 
 
 def test_scores_have_no_gradients() -> None:

@@ -21,11 +21,12 @@ VARIABLES = {
     "HARNESS_DEVICE": "cpu",
     "HARNESS_SHARD": "2/4",
     "HARNESS_OVERWRITE": "failed",
+    "HARNESS_JUDGE": "apart",
 }
 
 
 def test_variables_stand_for_flags() -> None:
-    assert options(environment=VARIABLES) == Options(Path("there"), 7, "cpu", (2, 4), "failed", {})
+    assert options(environment=VARIABLES) == Options(Path("there"), 7, "cpu", (2, 4), "failed", {}, "apart")
 
 
 def test_flags_beat_variables() -> None:
@@ -35,10 +36,11 @@ def test_flags_beat_variables() -> None:
         device="cuda",
         shard="1/2",
         overwrite="all",
+        judge="here",
         overrides={"seed": 1},
         environment=VARIABLES,
     )
-    assert given == Options(Path("here"), 3, "cuda", (1, 2), "all", {"seed": 1})
+    assert given == Options(Path("here"), 3, "cuda", (1, 2), "all", {"seed": 1}, "here")
 
 
 def test_an_empty_variable_says_nothing() -> None:
@@ -66,6 +68,7 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
         ("shard", "a/b", "--shard a/b must be i/n"),
         ("shard", "1/2/3", "--shard 1/2/3 must be i/n"),
         ("overwrite", "al", '--overwrite al is unknown; did you mean "all"?'),
+        ("judge", "appart", '--judge appart is unknown; did you mean "apart"?'),
         ("overwrite", "zzz", "--overwrite zzz is unknown; valid: all, failed, never"),
         ("out", "", "--out is empty; give the path of a folder"),
     ],

@@ -54,6 +54,8 @@ def test_labels(threat: Threat, label: str) -> None:
         ({"norm": "linf", "eps": float("nan")}, "must be from 0 to"),
         ({"norm": "l2", "eps": float("inf")}, "must be from 0 to"),
         ({"norm": "linf", "eps": 3.4e38}, "must be from 0 to"),
+        ({"norm": "linf", "eps": 8}, "8 of 255 grey levels are 8/255"),
+        ({"norm": "linf", "eps": 300}, "above 1 in L-infinity"),
         ({"eps": 0.1}, "needs a norm"),
         ({"access": "score"}, 'access "score" is unknown; did you mean "scores"'),
         ({"levels": 0}, "levels = 0"),
@@ -106,6 +108,7 @@ def test_projection_is_inside_and_changes_nothing_that_is(
     norm: str, eps: float, size: float, seed: int, masked: bool
 ) -> None:
     x, mask = on_grid(2, (3, 4, 4)), torch.arange(16).view(4, 4) % 3 == 0
+    eps = min(eps, 1.0) if norm == "linf" else eps
     threat = Threat(norm, eps, mask if masked else None)
     projected = threat.project(x + size * noise(2, (3, 4, 4), seed), x)
     assert (threat.distance(projected - x) <= eps * (1 + 1e-5) + 1e-6).all()

@@ -12,7 +12,8 @@ import harness
 from harness.errors import AttackError
 from harness.goals import Untargeted
 from harness.judge import batching
-from harness.judge.batching import BatchSize, fitting, in_batches, out_of_memory
+from harness.judge.batching import BatchSize, fitting, in_batches
+from harness.model import out_of_memory
 from harness.threat import Linf
 
 

@@ -46,9 +46,9 @@ def test_every_combination_is_a_cell(fakes: Catalog) -> None:
 
 
 def test_budgets_and_norms_are_crossed(fakes: Catalog) -> None:
-    table = {"use": "pgd", "eps": [2, 0.5], "norm": ["linf", "l2"]}
+    table = {"use": "pgd", "eps": [0.75, 0.5], "norm": ["linf", "l2"]}
     made = planned(fakes, attack=table)
-    assert [choice.threat.label for choice in made.attacks] == ["linf 2", "linf 0.5", "l2 2", "l2 0.5"]
+    assert [choice.threat.label for choice in made.attacks] == ["linf 0.75", "linf 0.5", "l2 0.75", "l2 0.5"]
     # Rows of different threats need no other name.
     assert labels(made.attacks) == ["pgd"] * 4
 

@@ -100,7 +100,7 @@ class Watch:
     def _models(self) -> list[str]:
         """Return what is wrong with the models, and put it back."""
         faults = []
-        for model, memory in zip(self.models, self._memories, strict=True):
+        for model, memory in zip(self.models, self._memories):  # noqa: B905  (none if no attack ran here)
             changes = memory.changes()
             if changes:
                 fault = self._fault(model, memory, changes)

@@ -12,7 +12,7 @@ from torch.utils import _python_dispatch as dispatch
 from torch.utils._device import DeviceContext
 
 from harness.errors import ContractError
-from harness.goals import Objective
+from harness.goals.objective import Objective
 from harness.specs import Access
 
 
@@ -45,8 +45,8 @@ class Rules:
             )
         return own
 
-    def check(self, x: Tensor) -> None:
-        """Refuse what is no plain batch of images.
+    def check(self, x: Tensor, cases: int) -> None:
+        """Refuse what is no plain batch of so many images.
 
         Raises:
             ContractError: such as images that a transform has wrapped, whose passes cannot be counted.
@@ -64,6 +64,11 @@ class Rules:
             raise ContractError(
                 "the attack asked while tracing, or in a function or dispatch mode, which would see inside "
                 "the model; ask outside"
+            )
+        if len(x) != cases:
+            raise ContractError(
+                f"the attack asked about {len(x)} images with a handle of {cases} cases; "
+                "model.take(cases) says which cases they are"
             )
         if self.shape is not None and tuple(x.shape[1:]) != self.shape:
             raise ContractError(f"the attack asked about images {tuple(x.shape[1:])}; they are {self.shape}")

@@ -15,9 +15,9 @@ from torch.overrides import BaseTorchFunctionMode
 from torch.utils._python_dispatch import BaseTorchDispatchMode
 
 from harness import wrap_model
-from harness.access import Rules
 from harness.errors import ContractError
 from harness.goals import Evade, FlipAttribute, Goal, Impersonate, Targeted, Untargeted, lent_objective
+from harness.goals.rules import Rules
 from harness.handle import Handle, Meter
 from harness.judge.trial import attempt
 from harness.model import Model
