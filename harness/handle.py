@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's own abbreviatio
 
 from harness.errors import ContractError, ModelError
 from harness.goals import Objective
+from harness.goals.rules import Rules
 from harness.model import can_be_followed, exact
 from harness.specs import Access, Compute, HeadKind
 
@@ -61,6 +62,7 @@ class Handle:
         access: Access = "gradients",
         compute: Compute = "float32",
         meter: Meter | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self._model = model
         self._cases = torch.arange(cases)
@@ -69,6 +71,7 @@ class Handle:
         self._access = access
         self._compute = compute
         self._meter = meter or Meter(cases)
+        self._rules = rules or Rules()
 
     @property
     def head(self) -> HeadKind:
@@ -172,6 +175,7 @@ class Handle:
             raise ContractError(
                 f"an objective of {len(objective)} cases cannot focus a handle of {len(self)} cases"
             )
+        objective = self._rules.goal(objective, self._cases, self._access)
         view = self._copy()
         view._columns, view._objective = objective.columns, objective
         return view
@@ -232,11 +236,7 @@ class Handle:
         return view
 
     def _run(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int = 2) -> Tensor:
-        if len(x) != len(self._cases):
-            raise ContractError(
-                f"the attack asked about {len(x)} images with a handle of {len(self._cases)} cases; "
-                "model.take(cases) says which cases they are"
-            )
+        self._rules.check(x, self._cases.shape[0])  # len() of a tensor warns while it is traced
         module = self._model.module
         if any(part.training for part in module.modules()):
             raise ContractError("the attack put the model into train mode")

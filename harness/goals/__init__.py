@@ -13,4 +13,5 @@ from harness.goals.embeddings import (
     Impersonate as Impersonate,
     VerificationObjective as VerificationObjective,
 )
+from harness.goals.lent import lent_objective as lent_objective
 from harness.goals.objective import Goal as Goal, Loss as Loss, Objective as Objective

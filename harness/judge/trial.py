@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from harness.errors import AttackError, ContractError
-from harness.goals import Goal, Objective
+from harness.goals import Goal, Objective, lent_objective
+from harness.goals.rules import Rules
 from harness.handle import AttackFunction, Handle, Meter
-from harness.judge.guard import own_randomness, unharmed
-from harness.judge.verdict import Verdict, judge
-from harness.model import Model, exact, frozen
+from harness.judge.guard import Watch
+from harness.judge.one_change import with_one_change
+from harness.judge.verdict import Verdict, images_of, judge
+from harness.model import Model, exact
 from harness.randomness import CaseRandom, derived_seed
 from harness.specs import ACCESS_ORDER, Access, Compute
 from harness.threat import Threat
@@ -94,6 +96,7 @@ def attempt(
     x = on_the_grid(model, images, threat)
     clean = model.scores(x, batch_size=batch_size) if clean is None else clean
     objective = goal.objective(model, clean)
+    watch = Watch((seen, model), x, {"clean outputs": clean, "goal": objective})
     if isinstance(attack, Elsewhere):
         attacked = attack.run(x, clean)
     else:
@@ -109,8 +112,11 @@ def attempt(
             parameters=parameters,
             compute=compute,
             fit=fit,
+            watch=watch,
         )
-    return judge_attacked(model, attacked, x, objective, threat, clean, fit=fit, batch_size=batch_size)
+    trial = judge_attacked(model, attacked, x, objective, threat, clean, fit=fit, batch_size=batch_size)
+    watch.judged()
+    return trial
 
 
 def on_the_grid(model: Model, images: Tensor, threat: Threat) -> Tensor:
@@ -136,27 +142,32 @@ def run_attack(
     parameters: Mapping[str, Any],
     compute: Compute = "float32",
     fit: Tensor | None = None,
+    watch: Watch | None = None,
 ) -> Attacked:
     """Run an attack on a batch that is on the grid; nothing is judged.
 
+    Args:
+        watch: watches the model that is seen, and what else of this process the judge will use.
+
     Raises:
-        ContractError: the attack changed its input or the model.
+        ContractError: the attack changed its input, the model, or the state of the process.
     """
     meter = Meter(len(x))
-    handle = Handle(seen, len(x), access=_access(seen, threat), compute=compute, meter=meter)
+    access = _access(seen, threat)
+    watch = watch or Watch((seen,), x)
+    watch.used |= {"images": x, "threat": threat, "goal of the attack": pursued}
+    rules = Rules(pursued, tuple(x.shape[1:]), x.device)
+    handle = Handle(seen, len(x), access=access, compute=compute, meter=meter, rules=rules)
     # The attack gets copies of all that the judge will use, so that nothing it writes changes the judgement.
-    lent, pursued = x.clone(), pursued.take(torch.arange(len(x), device=x.device))
+    lent, goal = x.clone(), lent_objective(pursued)
     limits = replace(threat, mask=None if threat.mask is None else threat.mask.to(x.device, copy=True))
     given = dict(parameters) if fit is None else {**parameters, "fit": fit.clone()}
-    randomness = own_randomness(derived_seed(seed, *keys[:1]))
-    with frozen(seen.module), randomness, unharmed(seen.module), exact(seen.device):
+    with exact(seen.device), watch.attack(derived_seed(seed, *keys[:1])):
         start = time.perf_counter()
-        x_adv = attack(handle, lent, pursued, limits, rng=CaseRandom(seed, keys), **given)
+        x_adv = attack(handle, lent, goal, limits, rng=CaseRandom(seed, keys), **given)
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
         seconds = time.perf_counter() - start
-        if any(part.training for part in seen.module.modules()):
-            raise ContractError("the attack left the model in train mode")
     if not torch.equal(lent, x):
         raise ContractError("the attack changed its input in place")
     return Attacked(x_adv, meter, seconds)
@@ -178,24 +189,21 @@ def judge_attacked(
     Raises:
         ContractError: it returned no images.
     """
-    x_adv, meter = attacked.returned, attacked.meter
+    x_adv, meter = images_of(attacked.returned, x), attacked.meter
     if fit is not None:
         rows = torch.nonzero(~fit).flatten().to(x.device)
-        x_adv = _rows(x_adv, rows, x)
+        x_adv = x_adv[rows]
         x, clean, objective, threat = x[rows], clean[rows], objective.take(rows), threat.take(rows)
         meter = meter.shared(rows)
     verdict = judge(model, objective, threat, x, x_adv, clean=clean, batch_size=batch_size)
+    if fit is not None:
+        verdict = with_one_change(verdict, x, x_adv, objective.groups, threat)
     return Trial(x, clean, objective, verdict, meter, attacked.seconds)
 
 
 def _access(seen: Model, threat: Threat) -> Access:
     """Return what the attack may see: the least of what the model shows and the threat allows."""
     return min(seen.access, threat.access, key=ACCESS_ORDER.index)
-
-
-def _rows(x_adv: object, rows: Tensor, x: Tensor) -> object:
-    """Return some of the returned images; what is no image is left for the judge to name."""
-    return x_adv[rows] if isinstance(x_adv, Tensor) and x_adv.shape == x.shape else x_adv
 
 
 def _check_mask(threat: Threat, x: Tensor) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.errors import NO_ANSWER, NO_CLEAN_ANSWER, NO_IMAGES, UNUSABLE_IMAGE, ContractError
 from harness.goals import Objective
@@ -112,14 +112,20 @@ def judge(
 
 
 def images_of(x_adv: object, x: Tensor) -> Tensor:
-    """Return what an attack returned, as images of the type and shape of ``x``; refuse anything else."""
-    if not isinstance(x_adv, Tensor):
-        raise ContractError(f"{NO_IMAGES} {type(x_adv).__name__} instead of a tensor")
-    if x_adv.shape != x.shape:
-        raise ContractError(f"{NO_IMAGES} shape {tuple(x_adv.shape)} for {tuple(x.shape)}")
-    if not x_adv.is_floating_point():
-        raise ContractError(f"{NO_IMAGES} {x_adv.dtype} instead of floating-point images")
-    return x_adv.detach().to(x)
+    """Return what an attack returned, as images of the type and shape of ``x``; refuse anything else.
+
+    A subclass of ``Tensor`` is refused too, since its own code would run while it is judged.
+    """
+    kind = type(x_adv)
+    if kind not in (Tensor, nn.Parameter):
+        plain = "; return x_adv.as_subclass(torch.Tensor)" if issubclass(kind, Tensor) else ""
+        raise ContractError(f"{NO_IMAGES} {kind.__name__} instead of a tensor{plain}")
+    images = Tensor.detach(x_adv)  # type: ignore[arg-type]  # of the class, whatever attributes it was given
+    if images.shape != x.shape:
+        raise ContractError(f"{NO_IMAGES} shape {tuple(images.shape)} for {tuple(x.shape)}")
+    if not images.is_floating_point():
+        raise ContractError(f"{NO_IMAGES} {images.dtype} instead of floating-point images")
+    return images.to(x)
 
 
 def _bounded(threat: Threat, x: Tensor, returned: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.catalog import Entry, catalog
 from harness.errors import HarnessError, ModelError
-from harness.judge.guard import code_of, fingerprint
+from harness.judge.guard import fingerprint
 from harness.model import Model
 from harness.parameters import check
 from harness.specs import Access, ConverterSpec
@@ -134,12 +134,12 @@ def inputs(subject: ConverterSubject, head: str) -> None:
     model, x = problem.model, problem.x.clone()
     module = model.module
     module.train()
-    before, code = fingerprint(module), code_of(module)
+    before, code = fingerprint(module), _code(module)
     flags = [parameter.requires_grad for parameter in module.parameters()]
     first, again = subject.answers(model, x), subject.answers(model, x)
     require(torch.equal(x, problem.x), "it changes the images in place; work on a copy")
     require(
-        fingerprint(module) == before and code_of(module) == code,
+        fingerprint(module) == before and _code(module) == code,
         "it changes the model's weights or code; work on a copy",
     )
     require(
@@ -167,3 +167,11 @@ def converter_checks(
     entry = catalog().converters[converter] if isinstance(converter, str) else converter
     resolved = check(f"converter {entry.spec.name}", params or {}, entry.parameters(), ModelError)
     return cases(ConverterSubject(entry, deepcopy(resolved)), CONVERTER_CHECKS, only, skip)
+
+
+def _code(module: nn.Module) -> list[tuple[object, ...]]:
+    """Return a module's parts, with their hooks and their own forwards."""
+    return [
+        (name, id(part), id(part.__dict__.get("forward")), *part._forward_hooks, *part._forward_pre_hooks)
+        for name, part in module.named_modules()
+    ]
