@@ -44,6 +44,15 @@ def harness_models():
 """
 
 
+BARE = """\
+import harness
+
+@harness.hookimpl
+def harness_attacks():
+    return []
+"""
+
+
 @dataclass(frozen=True)
 class Ran:
     """What a command did."""
@@ -63,7 +72,7 @@ def check(
     """`harness check` in this process, with a plugin of four attacks, two unsound, and a sound model."""
     install(tmp_path, "site-mixed", "1.0", {"mixed": "site_mixed"}, {"site_mixed": PLUGIN})
     install(tmp_path, "site-lost", "1.0", {"lost": "site_lost"}, {"site_lost": "import nowhere_to_be_found"})
-    install(tmp_path, "site-bare", "1.0", {"bare": "site_bare"}, {"site_bare": ""})
+    install(tmp_path, "site-bare", "1.0", {"bare": "site_bare"}, {"site_bare": BARE})
     monkeypatch.syspath_prepend(tmp_path)
     catalog.cache_clear()
     threads = torch.get_num_threads()
