@@ -11,22 +11,23 @@ from harness.testing.attacks import limits, promises, strength
 from harness.testing.attacks.subject import SHAPE, AttackSubject
 from harness.testing.contract import Case, Check, cases
 
-_BOUNDS = ("images", "pixel-range", "budget", "region")
-_STEADY = (*_BOUNDS, "seeds", "batch-independence", "constant-model")
+_ENDS = ("images", "constant-model")
+_BOUNDS = (*_ENDS, "pixel-range", "budget", "region")
+_STEADY = (*_BOUNDS, "seeds", "batch-independence")
 ATTACK_CHECKS = (
     Check(promises.images),
-    Check(promises.pixel_range, after=("images",)),
-    Check(promises.budget, after=("images",)),
-    Check(promises.region, after=("images", "pixel-range", "budget")),
-    Check(promises.inputs, after=("images",)),
-    Check(promises.empty, after=("images",)),
-    Check(promises.seeds, after=("images",)),
-    Check(promises.batch_independence, after=("images", "seeds")),
-    Check(promises.access, after=("images",)),
-    Check(promises.precision, after=_BOUNDS),
     Check(limits.constant_model, after=("images",)),
-    Check(limits.nan_model, after=("images", "seeds", "batch-independence", "constant-model")),
-    Check(limits.passes, after=("images",)),
+    Check(promises.pixel_range, after=_ENDS),
+    Check(promises.budget, after=_ENDS),
+    Check(promises.region, after=(*_ENDS, "pixel-range", "budget")),
+    Check(promises.inputs, after=_ENDS),
+    Check(promises.empty, after=_ENDS),
+    Check(promises.seeds, after=_ENDS),
+    Check(promises.batch_independence, after=(*_ENDS, "seeds")),
+    Check(promises.access, after=_ENDS),
+    Check(promises.precision, after=_BOUNDS),
+    Check(limits.nan_model, after=(*_ENDS, "seeds", "batch-independence")),
+    Check(limits.passes, after=_ENDS),
     Check(strength.distance, after=_STEADY),
     Check(strength.goals, after=_STEADY),
     Check(strength.direction, after=_STEADY, after_any=("distance", "goals")),

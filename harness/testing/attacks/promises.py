@@ -103,7 +103,9 @@ def batch_independence(subject: AttackSubject, head: str) -> None:
         together = subject.run(problem, threat).returned
         for rows in (slice(0, 3), slice(3, 6), slice(0, 1), slice(last, last + 1)):
             _same_images(subject, problem, threat, together, rows, share=0)
-        _same_images(subject, rugged, threat, subject.run(rugged, threat).returned, slice(1, 3), share=0.01)
+        together = subject.run(rugged, threat).returned
+        for rows in (slice(0, 2), slice(2, 4)):  # the case with the largest gradient is in one of them only
+            _same_images(subject, rugged, threat, together, rows, share=0.01)
 
 
 def seeds(subject: AttackSubject, head: str) -> None:

@@ -27,6 +27,7 @@ TOLERATED = 0.02
 """The largest excess over the smallest distance, relative to it."""
 SURE = 0.9
 """The share of the budget inside which all goals must be reached."""
+CLIMB = "ascend objective.margin, or descend objective.loss where objective.ascend is false"
 NUMERICAL = 1e-3
 """The largest error of float32 in a distance, relative to it."""
 
@@ -87,27 +88,38 @@ def direction(subject: AttackSubject, head: str) -> None:
     """Every kind of goal comes nearer, whichever way it lies: also a named class, and another person."""
     _require_direction(subject)
     require_not_universal(subject)
-    access = subject.spec.access
-    if access == "decisions":
+    if subject.spec.access == "decisions":
         raise Inapplicable("decisions do not tell whether a goal comes nearer")
+    if head == "embedding" and (subject.spec.region or not subject.spec.norms):
+        raise Inapplicable("a change without bounds may lead past another person")
     problems = subject.problems(head) if head == "embedding" else subject.problems(head)[:1]
     for problem in [*problems, *targeted(subject, head)]:
         for threat in subject.threats(levels=None):
-            run = subject.run(problem, threat)
-            before = run.trial.objective.margin(run.trial.clean)
-            after = run.trial.verdict.margin
-            gain = after - before
-            if threat.eps is None and threat.norm is not None:  # what finds nothing may return the original
-                good = run.trial.verdict.success.any().expand(len(gain))
+            if threat.eps is None and threat.norm is not None:
+                if threat.norm == "l2" or head != "embedding":  # along the sign, not every embedding is met
+                    _require_some_success(subject.run(problem, threat), threat)
             else:
-                good = gain > 0 if access == "gradients" else (gain > 0).any() & (gain > -NUMERICAL)
-            case = int((~good).long().argmax())
-            require(
-                good.all(),
-                f"{place(run, threat)}: the goal of case {case} comes no nearer: its margin is "
-                f"{float(before[case]):.3g} before and {float(after[case]):.3g} after; ascend "
-                "objective.margin, or descend objective.loss where objective.ascend is false",
-            )
+                _require_nearer(subject.run(problem, threat), threat)
+
+
+def _require_nearer(run: ProblemRun, threat: Threat) -> None:
+    """Require that no goal is further away than before, and that some goals are nearer."""
+    before, after = run.trial.objective.margin(run.trial.clean), run.trial.verdict.margin
+    gain = after - before
+    case = int(gain.argmin())
+    require(
+        gain[case] > -NUMERICAL and (gain > 0).any(),
+        f"{place(run, threat)}: the goal of case {case} comes no nearer: its margin is "
+        f"{float(before[case]):.3g} before and {float(after[case]):.3g} after; {CLIMB}",
+    )
+
+
+def _require_some_success(run: ProblemRun, threat: Threat) -> None:
+    margin = float(run.trial.verdict.margin.max())
+    require(
+        run.trial.verdict.success.any(),
+        f"{place(run, threat)}: no goal is reached, and the largest margin is {margin:.3g}; {CLIMB}",
+    )
 
 
 def one_direction(subject: AttackSubject, head: str) -> Problem:

@@ -28,9 +28,19 @@ from harness.threat import GREY_LEVELS, Threat
 SHAPE = (3, 16, 16)
 HELD_OUT = slice(1, None, 2)
 """The images on which a universal attack is judged; it learns on the others."""
+REMEDIES = {
+    "the attack returned": "return floating-point images (B, C, H, W) of the shape of x",
+    "its input": "work on x.clone()",
+    "train mode": "call neither train() nor eval()",
+    "weights or buffers": "change no tensor of the module in place",
+    "hooks": "remove each hook that you register, and replace no function of the module",
+    "asked for gradients": 'declare access = "gradients" in the spec, or use scores only',
+    "no decisions": "ask model.reaches(x)",
+}
+"""What to do about rules that every trial checks, by a part of the line that tells the fault."""
 OTHER_STATE = 20_011
 """A seed of the global generators that no trial uses."""
-MOST_CALLS = 200_000
+MOST_CALLS = 50_000
 """The largest number of calls of the model in a run, for attacks whose spec forecasts none."""
 
 
@@ -184,13 +194,16 @@ class AttackSubject:
         except ContractFailure as failure:
             raise ContractFailure(f"{where}: {failure}") from failure
         except ContractError as breach:
-            raise ContractFailure(f"{where}: {breach}") from breach
+            raise ContractFailure(f"{where}: {_with_remedy(str(breach))}") from breach
         except HarnessError as refusal:
             raise Refusal(
                 f"{where}: refused: {refusal}; let the spec declare less, or give parameters that fit"
             ) from refusal
         except Exception as error:
-            raise ContractFailure(f"{where}: the attack raised {one_line(error)}") from error
+            raise ContractFailure(
+                f"{where}: the attack raised {one_line(error)}; let the spec declare only the heads, norms "
+                "and access that it is for"
+            ) from error
         ((returned, afterwards),) = seen
         if self.universal:  # the images that it learned on are not judged
             problem, returned = problem.part(HELD_OUT), returned[HELD_OUT]
@@ -201,6 +214,16 @@ class AttackSubject:
             return MOST_CALLS
         # This limit is generous, because the check ``passes`` compares the forecast exactly.
         return int(10 * self.passes[0] + 100) * max(cases, 1)
+
+
+def _with_remedy(breach: str) -> str:
+    """Return a rule that was broken with what to do, if it does not say so itself."""
+    if ";" in breach:
+        return breach
+    for fault, remedy in REMEDIES.items():
+        if fault in breach:
+            return f"{breach}; {remedy}"
+    return f"{breach}; change nothing but the images that you return"
 
 
 def require_not_universal(subject: AttackSubject) -> None:
