@@ -49,7 +49,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         # While the weights are at hand: the stored adversarials, transferred ones too, are judged again.
         report = verify(found.path, "cpu")
     assert report.compared > 500
-    assert report.differences == ()
+    assert not report.differences
     return found
 
 

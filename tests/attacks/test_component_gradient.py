@@ -152,7 +152,7 @@ def test_it_agrees_with_gradient_descent_where_one_component_decides(means: Tens
 
 def test_a_class_without_a_component_is_refused(means: Tensor, x: Tensor) -> None:
     module = Spheres(means, torch.tensor([0, 0, 0, 1, 1, 1]))
-    module.component_classes[:] = 0
+    module.component_classes[:] = 1
     with pytest.raises(harness.HarnessError, match="a class has no component"):
         attack(module, x, Untargeted(torch.zeros(12, dtype=torch.long)))
 

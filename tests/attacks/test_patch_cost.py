@@ -127,6 +127,7 @@ def test_no_more_candidates_at_once_than_cases_or_places(cases: int) -> None:
     assert (outcome.backwards == 9 * 10 + 2 * 2).all()
 
 
+@pytest.mark.filterwarnings("ignore:probabilities")  # a score of one attribute, above 0 on all images
 def test_a_case_that_succeeds_at_the_first_place_is_asked_no_further() -> None:
     x = torch.full((20, 3, 16, 16), 128 / 255)
     x[10:] = 250 / 255

@@ -66,7 +66,7 @@ def test_an_idle_attack_costs_at_most_2_ms_a_case(timed: Any, report: Any, sizes
     (cell,) = plan(read_suite(suite), catalog).cells
     dataset = open_dataset(cell.dataset)
     device = torch.device("cpu")
-    model = ready(cell.model, build(cell.model, dataset, 0), device)
+    model = ready(cell.model, build(cell.model, dataset, 0), dataset, device)
     rows = np.arange(sizes.images)
     cases = GOALS[cell.goal].enumerate(cell, dataset, rows, model.names)
     clean = CleanAnswers(model, dataset, rows)
