@@ -5,13 +5,18 @@ STAMP := $(VENV)/.installed
 # all cores compile the bytecode at the end: pip alone takes half a minute more
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run test check bench audit clean
+# of the machine with the GPU
+GPU_PYTHON ?= 3.12
+GPU_PLATFORMS := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64
+
+.PHONY: run test check bench audit gpu-check gpu-wheels clean
 
 run: $(STAMP)  ## the main job: suites/celeba.toml, on $$CELEBA_ROOT where that is set
 	$(VENV)/bin/harness run suites/celeba.toml
 
+# bytecode is written even where the environment forbids it: a hundred processes would compile the same files
 test: $(STAMP)  ## all tests, and each benchmark once at a tiny size; a process per core; one thread each, or they wait for each other
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)  ## style, types, import contracts
 	$(VENV)/bin/ruff check .
@@ -25,6 +30,13 @@ bench: $(STAMP)  ## timings against peers and bare passes, with a table of all b
 
 audit: $(STAMP)  ## how often the intervals of rates and means cover the truth, by simulation: some minutes
 	AUDIT=1 OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -s tests/benchmarks/test_coverage.py
+
+gpu-check:  ## the same numbers on a GPU as on the CPU, in at most six minutes; needs a python3 with torch, but no .venv and no network
+	$(PYTHON) tests/gpu/gpu_check.py
+
+gpu-wheels:  ## fetches to wheels/, for gpu-check on a machine without a network, what such a machine often lacks
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --implementation cp \
+		--python-version $(GPU_PYTHON) $(addprefix --platform ,$(GPU_PLATFORMS)) -d wheels -r tests/gpu/wheels.txt
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

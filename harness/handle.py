@@ -236,7 +236,7 @@ class Handle:
         return view
 
     def _run(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int = 2) -> Tensor:
-        self._rules.check(x, len(self._cases))
+        self._rules.check(x, self._cases.shape[0])  # len() of a tensor warns while it is traced
         module = self._model.module
         if any(part.training for part in module.modules()):
             raise ContractError("the attack put the model into train mode")

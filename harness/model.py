@@ -22,16 +22,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.backends import cudnn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
 from harness.errors import ContractError, HarnessError, ModelError, nearest
+from harness.precision import exact as exact
 from harness.specs import ACCESS_ORDER, Access, HeadKind
 
 
@@ -238,16 +238,4 @@ def frozen(module: nn.Module) -> Iterator[None]:
 def ordinary() -> Iterator[None]:
     """Compute as if the caller were in no ``torch.no_grad`` or ``torch.inference_mode``."""
     with torch.inference_mode(False), torch.enable_grad():
-        yield
-
-
-@contextmanager
-def exact(device: torch.device) -> Iterator[None]:
-    """Compute in true float32: without an autocast that is still on, and without convolutions in TF32."""
-    convolutions = (
-        cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
-        if device.type == "cuda"
-        else nullcontext()
-    )
-    with torch.autocast(device.type, enabled=False), convolutions:
         yield

@@ -65,3 +65,14 @@ def derived_seed(*parts: object) -> int:
     """Return a 63-bit seed that depends on all parts and is the same on every machine."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def seed_torch(seed: int) -> None:
+    """Seed torch's global generators, those of accelerators only where there are any.
+
+    For each kind of accelerator that is absent, ``torch.manual_seed`` writes down the whole stack.
+    """
+    if torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)

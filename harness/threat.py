@@ -115,7 +115,7 @@ class Threat:
 
     def round(self, x: Tensor) -> Tensor:
         """Round images (B, C, H, W) in [0, 1] to the grid on which they are judged."""
-        return x if self.levels is None else torch.round(x.clamp(0, 1) * self.levels) / self.levels
+        return x if self.levels is None else pixels(torch.round(x.clamp(0, 1) * self.levels), self.levels)
 
     def rounding_slack(self, components: int) -> float:
         """Return how much the rounding of so many components may add to a distance in this norm.
@@ -215,6 +215,15 @@ def Region(
         shape = tuple(mask.shape)
         raise AttackError(f"mask has shape {shape}; expected (H, W), (P, H, W) or (B, 1, H, W)")
     return Threat(norm, eps, mask.bool(), access=access, levels=levels)
+
+
+def pixels(levels: Tensor, highest: int = GREY_LEVELS) -> Tensor:
+    """Return whole levels as pixels in [0, 1], the same to the last bit on every device.
+
+    The divisor is a tensor: torch divides by a number on a GPU by multiplying by its inverse, which may give
+    another last bit.
+    """
+    return levels / torch.full((), highest, dtype=levels.dtype, device=levels.device)
 
 
 def linf(delta: Tensor) -> Tensor:

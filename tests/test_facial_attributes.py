@@ -26,7 +26,7 @@ def small() -> dict[str, Any]:
     """The suite with fewer attributes, images, epochs and iterations."""
     suite = tomllib.loads(SUITE.read_text(encoding="utf-8"))
     (dataset,) = suite["dataset"]
-    faces = {"use": "synthetic-faces", "count": 120, "size": [48, 40], "sample": IMAGES}
+    faces = {"use": "synthetic-faces", "count": 120, "size": [32, 28], "sample": IMAGES}
     suite["dataset"] = [faces | {"partition": dataset["partition"]}]
     for model in suite["model"]:
         if model["use"] != "majority":

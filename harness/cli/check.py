@@ -82,6 +82,7 @@ def _run(cases: list[Case], shown: bool) -> list[Result]:
     from rich.console import Console
 
     from harness.session.progress import Reporter
+    from harness.testing.findings import findings, results_of
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     results: list[Result] = []
@@ -90,29 +91,36 @@ def _run(cases: list[Case], shown: bool) -> list[Result]:
         for subject, of_subject in groupby(cases, key=lambda case: case.subject.name):
             if shown:
                 console.print(subject, style="bold")
-            for _, variants in groupby(of_subject, key=lambda case: case.check.name):
-                found = []
-                for case in variants:
-                    found.append(case.result())
-                    advance(1)
-                results += found
+            own: list[Result] = []
+            for found in results_of(list(of_subject)):
+                advance(len(found))
+                own += found
                 if shown:
                     _print(console, found)
+            for finding in findings(own) if shown else ():
+                if finding.hidden:
+                    waiting = f"  {SIGNS['skipped']} repair {finding.check} first, on which these depend: "
+                    console.print(waiting + ", ".join(finding.hidden), style="dim")
+            results += own
     return results
 
 
 def _print(console: Console, results: list[Result]) -> None:
-    """Print one line per check, and one per head where the check failed or does not apply."""
+    """Print a line per check; of a failure, the heads on which it failed and the reason of the first."""
     from rich.text import Text
 
-    worst = min((result.status for result in results), key=("failed", "passed", "skipped").index)
-    sign = Text(f"  {SIGNS[worst]} ", STYLES[worst])
-    reasons = [result for result in results if result.status == worst and result.line]
-    if worst == "skipped":
-        reasons = reasons[:1]  # every head has the same reason
+    from harness.testing.findings import findings
+
     check = results[0].check
-    if not reasons:
-        console.print(sign + Text(check))
-    for result in reasons:
-        head = f" {result.variant}:" if worst == "failed" and result.variant else ""
-        console.print(sign + Text(f"{check:<18}{head} {result.line}", "dim" if worst == "skipped" else ""))
+    for finding in findings(results):
+        heads = ", ".join(filter(None, finding.variants))
+        line = f"{check:<18} {f'{heads}: ' if heads else ''}{finding.line}"
+        console.print(Text(f"  {SIGNS['failed']} ", STYLES["failed"]) + Text(line))
+        return
+    rest = [result for result in results if not result.cause]  # what depends on another check is told below
+    if not rest:
+        return
+    worst: Status = "passed" if any(result.status == "passed" for result in rest) else "skipped"
+    sign = Text(f"  {SIGNS[worst]} ", STYLES[worst])
+    reason = rest[0].line if worst == "skipped" else ""
+    console.print(sign + Text(f"{check:<18} {reason}" if reason else check, "dim" if reason else ""))

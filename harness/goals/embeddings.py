@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.errors import AttackError, ModelError
 from harness.goals.objective import check_head
+from harness.precision import exact
 
 if TYPE_CHECKING:
     from harness.model import Model
@@ -81,17 +82,21 @@ class VerificationObjective:
         return groups
 
     def margin(self, outputs: Tensor) -> Tensor:
-        gap = self.threshold - self.distance(outputs, self.anchors)
+        gap = self.threshold - self._distances(outputs)
         return gap if self.towards else -gap
 
     def loss(self, outputs: Tensor) -> Tensor:
-        return self.distance(outputs, self.anchors)
+        return self._distances(outputs)
 
     def reached(self, outputs: Tensor) -> Tensor:
-        return (self.distance(outputs, self.anchors) < self.threshold) == self.towards
+        return (self._distances(outputs) < self.threshold) == self.towards
 
     def take(self, cases: Tensor) -> VerificationObjective:
         return replace(self, anchors=self.anchors[cases], correct=self.correct[cases])
+
+    def _distances(self, outputs: Tensor) -> Tensor:
+        with exact(outputs.device):  # a distance may be a product, such as the cosine
+            return self.distance(outputs, self.anchors)
 
 
 def _verification(
@@ -104,7 +109,8 @@ def _verification(
     if anchors.ndim != 2 or anchors.shape[1] != outputs.shape[1] or anchors.shape[0] not in (1, len(outputs)):
         raise AttackError(f"anchors have shape {tuple(anchors.shape)}; expected {tuple(outputs.shape)}")
     anchors = anchors.to(outputs).expand(len(outputs), -1)
-    accepted = _distances(model, outputs, anchors) < bound
+    with exact(outputs.device):
+        accepted = _distances(model, outputs, anchors) < bound
     towards = kind == "impersonate"
     return VerificationObjective(anchors, bound, accepted != towards, towards, model.distance)
 

@@ -17,7 +17,7 @@ from harness.handle import AttackFunction, Handle, Meter
 from harness.judge.guard import Watch
 from harness.judge.one_change import with_one_change
 from harness.judge.verdict import Verdict, images_of, judge
-from harness.model import Model
+from harness.model import Model, exact
 from harness.randomness import CaseRandom, derived_seed
 from harness.specs import ACCESS_ORDER, Access, Compute
 from harness.threat import Threat
@@ -160,9 +160,9 @@ def run_attack(
     handle = Handle(seen, len(x), access=access, compute=compute, meter=meter, rules=rules)
     # The attack gets copies of all that the judge will use, so that nothing it writes changes the judgement.
     lent, goal = x.clone(), lent_objective(pursued)
-    limits = replace(threat, mask=None if threat.mask is None else threat.mask.clone())
+    limits = replace(threat, mask=None if threat.mask is None else threat.mask.to(x.device, copy=True))
     given = dict(parameters) if fit is None else {**parameters, "fit": fit.clone()}
-    with watch.attack(derived_seed(seed, *keys[:1])):
+    with exact(seen.device), watch.attack(derived_seed(seed, *keys[:1])):
         start = time.perf_counter()
         x_adv = attack(handle, lent, goal, limits, rng=CaseRandom(seed, keys), **given)
         if x.is_cuda:

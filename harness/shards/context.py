@@ -21,6 +21,7 @@ from harness.model import Model
 from harness.plan.cells import Cell
 from harness.plan.measures import MeasureChoice
 from harness.plan.models import ModelChoice
+from harness.threat import pixels as on_grid
 from harness.zoo.trained import TrainedModel
 
 _CHUNK = 256
@@ -155,7 +156,7 @@ def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -
     Raises:
         DatasetError: they cannot be read.
     """
-    return torch.from_numpy(pixels(dataset, rows)).to(device).float() / 255
+    return on_grid(torch.from_numpy(pixels(dataset, rows)).to(device).float())
 
 
 def right_answers(

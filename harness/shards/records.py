@@ -13,6 +13,7 @@ from harness.cases.cases import Cases
 from harness.judge.trial import Trial
 from harness.judge.verdict import Verdict
 from harness.plan.measures import MeasureChoice
+from harness.precision import exact
 from harness.shards.context import CellContext
 from harness.store import png
 
@@ -101,7 +102,9 @@ def measured(measure: MeasureChoice, trial: Trial) -> list[float | None]:
     values: list[float | None] = [None] * len(successful)
     if successful.any():
         pair = trial.verdict.adversarials[successful], trial.x[successful]
-        found = np.asarray(measure.entry.call(measure.entry.spec.run, *pair, values=measure.parameters))
+        with exact(trial.x.device):
+            found = measure.entry.call(measure.entry.spec.run, *pair, values=measure.parameters)
+        found = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found)
         for case, value in zip(torch.nonzero(successful).flatten().tolist(), found, strict=True):
             values[case] = float(value)
     return values

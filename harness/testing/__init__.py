@@ -1,4 +1,4 @@
-"""The contract kit checks that an attack, a model, a data set or a measure keeps its contract.
+"""The contract kit checks that an attack, a model, a data set or what else a plugin has keeps its contract.
 
     import pytest
     from harness.testing import attack_checks
@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from harness.testing.analysis_contract import analysis_checks as analysis_checks
 from harness.testing.attacks.contract import attack_checks as attack_checks
 from harness.testing.contract import (
     Case as Case,
@@ -19,8 +20,11 @@ from harness.testing.contract import (
     Inapplicable as Inapplicable,
     Result as Result,
 )
+from harness.testing.converter_contract import converter_checks as converter_checks
 from harness.testing.dataset_contract import dataset_checks as dataset_checks
+from harness.testing.findings import Finding as Finding, findings as findings, results_of as results_of
 from harness.testing.measure_contract import measure_checks as measure_checks
+from harness.testing.metric_contract import metric_checks as metric_checks
 from harness.testing.models.contract import model_checks as model_checks
 from harness.testing.plugin import plugin_checks as plugin_checks
 from harness.testing.problems.problem import Problem as Problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
@@ -26,7 +27,7 @@ class Inapplicable(HarnessError, SkipTest):  # noqa: N818  (not an error either)
 
 
 class Subject(Protocol):
-    """A Subject is what is checked: an attack, a model, a data set or a measure."""
+    """A Subject is what is checked: an attack, a model, a data set, …."""
 
     @property
     def name(self) -> str:
@@ -45,6 +46,10 @@ class Check:
     """``(subject, variant) -> None``; it raises ``ContractFailure`` or ``Inapplicable``."""
     once: bool = False
     """Whether the check is run for one variant only, because it does not depend on the variant."""
+    after: tuple[str, ...] = ()
+    """The checks whose failure makes this one fail too: on a head where one failed, this one says nothing."""
+    after_any: tuple[str, ...] = ()
+    """The same, of checks that may have failed on any head."""
 
     @property
     def name(self) -> str:
@@ -68,6 +73,8 @@ class Result:
     line: str
     """Why the check failed or was skipped; "" if it passed."""
     seconds: float
+    cause: str = ""
+    """The check that must be repaired first: this one was not run for it, or failed for the same reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +95,15 @@ class Case:
     def __call__(self) -> None:
         """Run the check.
 
+        Warnings are not shown: each would come once per build and call.
+
         Raises:
             ContractFailure: the promise is broken.
             Inapplicable: the check does not apply.
         """
-        self.check.run(self.subject, self.variant)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.check.run(self.subject, self.variant)
 
     def result(self) -> Result:
         """Run the check and return its result; any exception becomes the reason of a failure."""
@@ -104,7 +115,7 @@ class Case:
             status, line = "skipped", str(reason)
         except HarnessError as failure:
             status, line = "failed", str(failure)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             status, line = "failed", one_line(error)
         seconds = time.perf_counter() - start
         return Result(self.subject.name, self.check.name, self.variant, status, line, round(seconds, 3))
@@ -167,7 +178,7 @@ def known(checks: Iterable[Check], names: Iterable[str]) -> None:
             raise HarnessError(f'check "{name}" is unknown; {nearest(name, valid)}')
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return an exception in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 

@@ -130,7 +130,12 @@ def fingerprint(subject: DatasetSubject, variant: str) -> None:
     require((first.images(row) == again.images(row)).all(), "its images differ when it is opened again")
 
 
-DATASET_CHECKS = (Check(ids), Check(images), Check(labels), Check(fingerprint))
+DATASET_CHECKS = (
+    Check(ids),
+    Check(images, after=("ids",)),
+    Check(labels, after=("ids",)),
+    Check(fingerprint, after=("ids", "images")),
+)
 
 
 def dataset_checks(

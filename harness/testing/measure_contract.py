@@ -80,7 +80,11 @@ def inputs(subject: MeasureSubject, variant: str) -> None:
     require(torch.equal(x_adv, kept[0]) and torch.equal(x, kept[1]), "it changes its images in place")
 
 
-MEASURE_CHECKS = (Check(numbers), Check(batch_independence), Check(inputs))
+MEASURE_CHECKS = (
+    Check(numbers),
+    Check(inputs, after=("numbers",)),
+    Check(batch_independence, after=("numbers", "inputs")),
+)
 
 
 def measure_checks(

@@ -1,4 +1,4 @@
-"""`harness check` collects the checks of all attacks, models, data sets and measures of a plugin here."""
+"""`harness check` collects the checks of everything that a plugin provides here."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any
 
 from harness.catalog import Catalog, Entry
 from harness.errors import CatalogError, HarnessError, nearest
+from harness.testing.analysis_contract import ANALYSIS_CHECKS, analysis_checks
 from harness.testing.attacks.contract import ATTACK_CHECKS, attack_checks
 from harness.testing.contract import Case, known
+from harness.testing.converter_contract import CONVERTER_CHECKS, converter_checks
 from harness.testing.dataset_contract import DATASET_CHECKS, dataset_checks
 from harness.testing.measure_contract import MEASURE_CHECKS, measure_checks
+from harness.testing.metric_contract import METRIC_CHECKS, metric_checks
 from harness.testing.models.contract import MODEL_CHECKS, model_checks
 
 CONTRACTS: Mapping[str, tuple[tuple[Any, ...], Callable[..., list[Case]]]] = {
@@ -18,6 +21,9 @@ CONTRACTS: Mapping[str, tuple[tuple[Any, ...], Callable[..., list[Case]]]] = {
     "models": (MODEL_CHECKS, model_checks),
     "datasets": (DATASET_CHECKS, dataset_checks),
     "measures": (MEASURE_CHECKS, measure_checks),
+    "metrics": (METRIC_CHECKS, metric_checks),
+    "analyses": (ANALYSIS_CHECKS, analysis_checks),
+    "converters": (CONVERTER_CHECKS, converter_checks),
 }
 """The kinds that have a contract, in the order in which they are checked."""
 

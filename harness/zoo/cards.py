@@ -116,11 +116,18 @@ def speed(model: Model, dataset: Dataset, batch: int = 16) -> dict[str, float]:
     timings = []
     with frozen(model.module):
         for _ in range(2):
-            start = time.perf_counter()
+            start = _now(model.device)
             with torch.no_grad():
                 handle(x)
-            middle = time.perf_counter()
+            middle = _now(model.device)
             handle.gradient(x, lambda outputs: outputs.flatten(1).sum(1))
-            timings.append((middle - start, time.perf_counter() - middle))
+            timings.append((middle - start, _now(model.device) - middle))
     forward, both = min(timings)
     return {"forward_seconds": forward / batch, "backward_seconds": max(both - forward, 0.0) / batch}
+
+
+def _now(device: torch.device) -> float:
+    """Return the time in seconds, once a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 from harness.errors import AttackError
 from harness.goals import ClassObjective, Objective
 from harness.handle import AttackFunction, Handle
-from harness.randomness import CaseRandom
+from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
 from harness_art.bridged import Bridged
 from harness_art.estimator import estimator_of
@@ -171,7 +171,7 @@ class Bridge:
         seed = int(self.rng.take(share[:1].cpu()).integers(2**31 - 1))
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002  (the generator that the Toolbox uses)
-        torch.manual_seed(seed)
+        seed_torch(seed)
         estimator = estimator_of(problem, tuple(self.x.shape[1:]), classes, self.x.device)
         return estimator, self._labels(share, classes)
 

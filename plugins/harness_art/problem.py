@@ -79,9 +79,9 @@ class Problem(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits (N, K) of any images (N, C, H, W)."""
+        """Return the logits (N, K) of any images (N, C, H, W), on the device of these."""
         guarded(x, self.access)
-        x = x.to(self._originals)
+        device, x = x.device, x.to(self._originals)
         rows = self.rows(x)
         objective = self._objective.take(rows)
         if self._in_classes:
@@ -93,7 +93,9 @@ class Problem(nn.Module):
         self._wait(reached)
         if self._spare:
             logits = F.pad(logits, (0, self._spare), value=0.0 if self.access == "decisions" else NEVER)
-        return logits.softmax(1) if self._probabilities and self.access != "decisions" else logits
+        if self._probabilities and self.access != "decisions":
+            logits = logits.softmax(1)
+        return logits.to(device)  # the Toolbox has a GPU of its own choice
 
     def rows(self, x: Tensor) -> Tensor:
         """Return (N,) the case whose original is nearest to each image."""

@@ -66,7 +66,9 @@ def shrink(
         if not len(rows):
             break
         section.test(rows, section.guess(rows, turn))
-    return Found(section.best, section.found, section.at(torch.arange(len(cases)), section.end()))
+    return Found(
+        section.best, section.found, section.at(torch.arange(len(cases), device=cases.device), section.end())
+    )
 
 
 class _Section:

@@ -16,10 +16,10 @@ from torch import Tensor
 from harness.errors import AttackError, HarnessError
 from harness.goals import ClassObjective, Objective
 from harness.handle import AttackFunction, Handle
-from harness.randomness import CaseRandom
+from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
 from harness_art.problem import Problem, answers_in_classes, shares
-from harness_foolbox.models import foolbox_itself, model_of
+from harness_foolbox.models import foolbox_itself, images_of, model_of
 from harness_foolbox.table import ATTACKS, GIVEN, KINDS, Bridged
 
 ROWS = {row.name: row for row in ATTACKS}
@@ -95,18 +95,21 @@ def attacked(
         problem = Problem(
             model.take(share), objective.take(share), x[share], access=row.access, in_classes=in_classes
         )
-        torch.manual_seed(int(rng.take(share[:1].cpu()).integers(2**31 - 1)))
+        seed_torch(int(rng.take(share[:1].cpu()).integers(2**31 - 1)))
         budget = {"epsilon": threat.eps} if row.budget == "fixed" else {}
         with explained(row.name):
             try:
                 found = made.run(
-                    model_of(problem, x.device), x[share], criterion(objective, share, in_classes), **budget
+                    model_of(problem, x.device),
+                    images_of()(x[share]),
+                    criterion(objective, share, in_classes),
+                    **budget,
                 )
             except ValueError as error:
                 if row.alone and "failed" in str(error):  # it found no image to start from
                     continue
                 raise
-        x_adv[share] = found.detach().to(x)
+        x_adv[share] = found.raw.detach().to(x)
     return x_adv
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from typing import Any
 
 import torch
@@ -28,6 +29,26 @@ def foolbox_itself() -> Any:
                 "Foolbox is not installed: pip install face-robustness-harness[foolbox]"
             ) from None
     return foolbox
+
+
+@cache
+def images_of() -> Any:
+    """Return Foolbox's kind of tensor, with random numbers from the CPU: the same for every device."""
+    foolbox_itself()
+    import eagerpy
+
+    class Images(eagerpy.PyTorchTensor):  # type: ignore[misc, name-defined, unused-ignore]
+        """Images are those that an attack begins with; whatever it computes from them draws like them."""
+
+        def uniform(self, shape: Any, low: float = 0.0, high: float = 1.0) -> Any:
+            drawn = torch.rand(shape, dtype=self.raw.dtype) * (high - low) + low
+            return type(self)(drawn.to(self.raw.device))
+
+        def normal(self, shape: Any, mean: float = 0.0, stddev: float = 1.0) -> Any:
+            drawn = torch.randn(shape, dtype=self.raw.dtype) * stddev + mean
+            return type(self)(drawn.to(self.raw.device))
+
+    return Images
 
 
 def model_of(module: nn.Module, device: torch.device) -> Any:

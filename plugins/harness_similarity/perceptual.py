@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from harness.precision import exact
 from harness_similarity.alignment import align
 from harness_similarity.chunks import chunks
 from harness_similarity.homography import places
@@ -59,7 +60,7 @@ def perceptual_similarity(
     if filter_size < 1 or filter_size % 2 == 0 or filter_size // 2 >= min(x.shape[2:]):
         raise ValueError(f"pass: filter_size = {filter_size} must be odd, and smaller than the images")
     scores = []
-    with torch.inference_mode():
+    with torch.inference_mode(), exact(x.device):
         for part in chunks(x, _SEARCHED_TOGETHER):
             changed, original = x_adv[part].float(), x[part].float()
             warps, moved = find_warps(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from harness.precision import exact
 from harness_similarity.chunks import chunks
 
 WINDOW, SIGMA = 11, 1.5  # pixels
@@ -24,7 +25,7 @@ def structural_similarity(x_adv: Tensor, x: Tensor) -> npt.NDArray[np.float64]:
         ValueError: the shapes differ, or the images are smaller than the window, 11 x 11 pixels.
     """
     check(x_adv, x)
-    with torch.inference_mode():
+    with torch.inference_mode(), exact(x.device):
         return as_array([ssim(x_adv[part], x[part]) for part in chunks(x)])
 
 

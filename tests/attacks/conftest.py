@@ -101,7 +101,7 @@ def trained(module: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], outputs
         optimizer.zero_grad()
         loss(module(x), present).backward()
         optimizer.step()
-    module.eval()
+    module.eval().requires_grad_(False)  # peers and plain loops would ask for slopes of weights, too
 
 
 def attribute_setting(module: nn.Module, outputs: int, cases: int = 120) -> Setting:

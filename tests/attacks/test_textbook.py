@@ -131,7 +131,7 @@ def networks(size: str) -> dict[str, Network]:
     """A few seconds' training on few images, or the quick presets as they are: sharper networks."""
     made = {}
     images, recipe = (500, {"epochs": 4}) if size == "short" else (1000, {})
-    faces = synthetic.load(size=(44, 36), count=images)
+    faces = synthetic.load(size=(24, 20), count=images)
     for kind in KINDS:
         made[kind] = network(kind, faces, CASES, **recipe)
         right = made[kind].right.float().mean()

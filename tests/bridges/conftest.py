@@ -15,7 +15,7 @@ import harness
 from harness.goals import Evade, FlipAttribute, Goal, Impersonate, Targeted, Untargeted
 from harness.handle import Handle, Meter
 from harness.model import Model, frozen
-from harness.randomness import CaseRandom
+from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
 
 SIZE, CASES, CLASSES, ATTRIBUTES = 8, 4, 4, 3
@@ -74,7 +74,7 @@ class Setting:
 
 def model_of(head: str) -> Model:
     """The same model at every call."""
-    torch.manual_seed(3)
+    seed_torch(3)
     outputs = {"classes": CLASSES, "attributes": ATTRIBUTES, "embedding": 5}[head]
     module = Counting(outputs).eval()
     return harness.wrap_model(module, head, threshold=1.0)  # type: ignore[arg-type]

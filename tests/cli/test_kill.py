@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +11,8 @@ import pandas as pd
 import pytest
 
 import harness
+
+from . import forking
 
 PLUGIN = Path(__file__).parent / "plugin"
 SUITE = """\
@@ -51,22 +50,13 @@ def start(site: Path, tmp_path: Path):
     """Start a run of its own process, with its own cache of weights."""
     path = tmp_path / "killed.toml"
     path.write_text(SUITE)
+    said = tmp_path / "said"
+    said.mkdir()
 
-    def run(out: Path, cache: str, *more: str) -> subprocess.Popen[str]:
-        inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        paths = [*filter(None, inherited), str(PLUGIN), str(site)]
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(paths),
-            "HARNESS_CACHE": str(tmp_path / cache),
-            "OMP_NUM_THREADS": "1",
-        }
-        return subprocess.Popen(
-            [sys.executable, "-m", "harness", "run", str(path), "--out", str(out), *more],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def run(out: Path, cache: str, *more: str) -> forking.Command:
+        environment = os.environ | {"HARNESS_CACHE": str(tmp_path / cache), "OMP_NUM_THREADS": "1"}
+        arguments = ["run", str(path), "--out", str(out), *more]
+        return forking.start(arguments, environment, [str(PLUGIN), str(site)], said)
 
     return run
 
@@ -90,23 +80,21 @@ def test_kills_lose_and_repeat_nothing(start, tmp_path: Path) -> None:
     seen: dict[Path, int] = {}
     kills = 0
     while True:
-        process = start(killed, "cache")
+        running = start(killed, "cache")
         before = len(parts(killed))
         deadline = time.monotonic() + 60
         # The first kill comes while it starts or trains, the others in the midst of attacks.
-        patience = 1.0 if kills == 0 else chance.uniform(0, 0.4)
-        while process.poll() is None and time.monotonic() < deadline:
+        patience = 0.3 if kills == 0 else chance.uniform(0, 0.4)
+        while running.goes_on and time.monotonic() < deadline:
             if kills == 0 or len(parts(killed)) > before:
                 time.sleep(patience)
                 break
             time.sleep(0.005)
-        if process.poll() is not None or kills == 4:
-            out, error = process.communicate(timeout=120)
-            assert process.returncode == 0, error
+        if not running.goes_on or kills == 4:
+            status, _, error = running.ended(120)
+            assert status == 0, error
             break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.communicate()
+        running.kill()
         kills += 1
         now = parts(killed)
         assert seen.items() <= now.items(), "a finished shard was lost or done again"
@@ -116,28 +104,24 @@ def test_kills_lose_and_repeat_nothing(start, tmp_path: Path) -> None:
     assert seen.items() <= parts(killed).items()
     assert len(parts(killed)) == SHARDS
     assert not list(killed.rglob("*.tmp"))
-    undisturbed = start(whole, "other-cache")
-    out, error = undisturbed.communicate(timeout=120)
-    assert undisturbed.returncode == 0, error
+    status, _, error = start(whole, "other-cache").ended(120)
+    assert status == 0, error
     pd.testing.assert_frame_equal(records(killed), records(whole), check_exact=True)
-    again = start(killed, "cache")
-    out, _ = again.communicate(timeout=60)
-    assert again.returncode == 0
+    status, out, _ = start(killed, "cache").ended(60)
+    assert status == 0
     assert "nothing was left to do" in out
     assert parts(killed).items() >= seen.items()
 
 
 def test_two_runs_do_not_write_one_folder(start, tmp_path: Path) -> None:
     first = start(tmp_path / "out", "cache")
-    while not list((tmp_path / "out").glob(".lock-*")) and first.poll() is None:
+    while not list((tmp_path / "out").glob(".lock-*")) and first.goes_on:
         time.sleep(0.01)
-    second = start(tmp_path / "out", "cache")
-    _, error = second.communicate(timeout=60)
+    status, _, error = start(tmp_path / "out", "cache").ended(60)
     first.kill()
-    first.communicate()
-    assert second.returncode == 2
+    assert status == 2
     assert "is being written by another run" in error
-    assert str(first.pid) in error
+    assert str(first.process.pid) in error
     assert len(error.splitlines()) == 1
 
 

@@ -141,6 +141,17 @@ def test_closed_streams(site: Path, suite: Path) -> None:
     assert len(read_results("results/small").samples()) == 8
 
 
+def test_no_file_of_results_takes_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from harness.cli.process import streams\n"
+        "with streams(): print('lost'); number = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)\n"
+        "os.write(number, str(number).encode())"
+    )
+    command = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code, str(tmp_path / "file")]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    assert int((tmp_path / "file").read_text()) > 2
+
+
 def test_a_full_disk_behind_standard_output_is_told_at_the_end(
     suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -113,6 +113,7 @@ def test_what_no_person_wrote_and_what_is_not_the_plugins_does_not_count(
     source = project / "src"
     for name in (
         "editable_faces/__pycache__/attack.cpython-311.pyc",
+        "editable_faces/__pycache__/attack.run-7.nbi",
         "editable_faces/.ipynb_checkpoints/attack.py",
         "editable_faces/attack.py~",
         "editable_tests/test_it.py",

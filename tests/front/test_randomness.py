@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
-from harness.randomness import CaseRandom, derived_seed
+from harness.randomness import CaseRandom, derived_seed, seed_torch
 
 KINDS = {
     "uniform": lambda random, shape: random.uniform(shape, -1, 3),
@@ -115,3 +115,14 @@ def test_no_cases_and_no_shape() -> None:
     assert nobody.integers(5, (2,)).shape == (0, 2)
     assert CaseRandom(0, "ab").uniform(()).shape == (2,)
     assert CaseRandom(0, "ab").take(torch.tensor([], dtype=torch.long)).normal((3,)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**63 - 1, derived_seed("seed")])
+def test_seeding_is_that_of_torch(seed: int) -> None:
+    drawn = []
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        for sow in (torch.manual_seed, seed_torch):
+            torch.rand(7)
+            sow(seed)
+            drawn.append(torch.rand(5))
+    assert torch.equal(*drawn)

@@ -121,8 +121,8 @@ def test_cheats_and_deaths_change_no_honest_record(tmp_path: Path, capfd: pytest
     assert unsteady.str.startswith("ModelError: unsteady has other weights in the attack's process").all()
     suite.write_text(of("step", "drawn", *UNSEEN))
     here = samples(run_suite(suite, Options(out=tmp_path / "here")).folder)
-    scored = here.groupby("attack")["success"].mean()
-    assert (scored[list(UNSEEN)] > 0.5).all()  # or this test would test nothing
+    noticed = here["error"][here["attack"].isin(UNSEEN)]
+    assert noticed.str.startswith("ContractError: the attack changed").all()  # it did what it came for
     for attack in HONEST:
         honest = [table[table["attack"] == attack].reset_index(drop=True) for table in (here, found)]
         pd.testing.assert_frame_equal(*honest, check_dtype=False)

@@ -20,19 +20,26 @@ from harness.store import Store
 from tests.cli.conftest import SUITE
 
 WORKER = """
-import sys
+import os, sys
 from pathlib import Path
 import torch
 from harness.session.executor import in_process, Work
 from harness.shards.preparation import rebuilt
 from harness.store import Store
 
-folder, cell, identity, shard = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-prepared = rebuilt(folder, torch.device("cpu"))
-job = prepared.job(prepared.planned.cells[cell])
-assert job.id == identity, job.id
-list(in_process(Store(folder))([Work(job, (shard,), lambda cases: None)]))
+folder = Path(sys.argv[1])
+for line in sys.stdin:
+    cell, identity, shard = line.split()
+    child = os.fork()
+    if not child:
+        prepared = rebuilt(folder, torch.device("cpu"))
+        job = prepared.job(prepared.planned.cells[int(cell)])
+        assert job.id == identity, job.id
+        list(in_process(Store(folder))([Work(job, (int(shard),), lambda cases: None)]))
+        break
+    print(os.waitpid(child, 0)[1], flush=True)
 """
+"""Forks a process for each line, and answers with its status: the libraries are imported once."""
 TRANSFER = """
 [[model]]
 use = "linear"
@@ -51,14 +58,22 @@ def elsewhere(store: Store) -> Executor:
     def execute(works: Iterable[Work]) -> Iterator[tuple[Job, int]]:
         taken = list(works)
         cells = pd.read_parquet(store.folder / "cells.parquet")["cell"].tolist()
-        for work in taken:
-            for shard in work.shards:
-                place = str(cells.index(work.job.id))
-                command = [sys.executable, "-c", WORKER, str(store.folder), place, work.job.id, str(shard)]
-                path = os.pathsep.join(filter(None, sys.path))
-                subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path})
-                work.advance(len(work.job.parts[shard]))
-                yield work.job, shard
+        path = os.pathsep.join(filter(None, sys.path))
+        with subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(store.folder)],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as worker:
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            for work in taken:
+                for shard in work.shards:
+                    print(cells.index(work.job.id), work.job.id, shard, file=worker.stdin, flush=True)
+                    assert worker.stdout.readline() == "0\n"
+                    work.advance(len(work.job.parts[shard]))
+                    yield work.job, shard
 
     return execute
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -219,6 +220,101 @@ def divides_by_zero(model, x, objective, threat, *, rng):
 def loses_courage(model, x, objective, threat, *, rng):
     margin, _ = model.focus(objective).gradient(x, objective.margin)
     return climb(model, x, objective, threat, rng=rng) if margin.isfinite().all() else x
+
+
+def follow(model, x, objective, threat, start, per_image: bool = True, towards: bool = True):
+    """Sound from a start of its own: momentum of normalised gradients (MI-FGSM), ten steps."""
+    model = model.focus(objective)
+    x_adv, momentum = threat.project(start, x), torch.zeros_like(x)
+    way = 1.0 if towards else torch.where(objective.ascend, 1.0, -1.0).view(-1, 1, 1, 1)
+    for _ in range(10):
+        _, gradient = model.gradient(x_adv, objective.margin)
+        size = gradient.abs().flatten(1).mean(1).view(-1, 1, 1, 1) if per_image else gradient.abs().mean()
+        momentum = momentum + gradient / size.clamp_min(1e-12)
+        x_adv = threat.project(x_adv + way * 0.2 * threat.eps * unit(momentum, threat.norm), x)
+    return x_adv
+
+
+def random_start(model, x, objective, threat, *, rng):
+    """Sound."""
+    start = threat.project(x + threat.eps * rng.uniform(x.shape[1:], -1, 1), x)
+    return follow(model, x, objective, threat, start)
+
+
+def normalises_the_batch(model, x, objective, threat, *, rng):
+    return follow(model, x, objective, threat, x, per_image=False)
+
+
+def starts_from_torch(model, x, objective, threat, *, rng):
+    return follow(model, x, objective, threat, x + threat.eps * (2 * torch.rand_like(x) - 1))
+
+
+def starts_from_numpy(model, x, objective, threat, *, rng):
+    noise = torch.from_numpy(np.random.rand(*x.shape).astype(np.float32))  # noqa: NPY002
+    return follow(model, x, objective, threat, x + threat.eps * (2 * noise - 1))
+
+
+def seeds_from_torch(model, x, objective, threat, *, rng):
+    own = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+    return follow(model, x, objective, threat, x + threat.eps * (2 * torch.rand(x.shape, generator=own) - 1))
+
+
+def seeds_from_the_initial_seed(model, x, objective, threat, *, rng):
+    own = torch.Generator().manual_seed(torch.initial_seed())
+    return follow(model, x, objective, threat, x + threat.eps * (2 * torch.rand(x.shape, generator=own) - 1))
+
+
+def seeds_from_python(model, x, objective, threat, *, rng):
+    own = np.random.default_rng(random.getrandbits(32))
+    noise = torch.from_numpy(own.random(x.shape, np.float32))
+    return follow(model, x, objective, threat, x + threat.eps * (2 * noise - 1))
+
+
+def seeds_from_the_first_case(model, x, objective, threat, *, rng):
+    seed = rng.integers(2**31)
+    own = torch.Generator().manual_seed(int(seed[0]) if len(x) else 0)
+    return follow(model, x, objective, threat, x + threat.eps * (2 * torch.rand(x.shape, generator=own) - 1))
+
+
+def starts_from_the_clock(model, x, objective, threat, *, rng):
+    noise = torch.from_numpy(np.random.default_rng().random(x.shape, np.float32))
+    return follow(model, x, objective, threat, x + threat.eps * (2 * noise - 1))
+
+
+def scales_by_the_largest(model, x, objective, threat, *, rng):
+    _, gradient = model.focus(objective).gradient(x, objective.margin)
+    most = gradient.abs().max() if len(x) else gradient.new_ones(())
+    start = x + threat.eps * gradient / most.clamp_min(1e-12)
+    return follow(model, x, objective, threat, start)
+
+
+def stops_with_the_first(model, x, objective, threat, *, rng, steps: int = 40):
+    focused, x_adv = model.focus(objective), x
+    for _ in range(steps):
+        _, gradient = focused.gradient(x_adv, objective.margin)
+        x_adv = threat.project(x_adv + threat.eps / 10 * unit(gradient, threat.norm), x)
+        if focused.reaches(x_adv).any():
+            break
+    return x_adv
+
+
+def climbs_the_loss(model, x, objective, threat, *, rng):
+    """It forgets that the loss of a wanted class, or of a wanted person, must fall."""
+    return follow(model, x, objective, threat, x, towards=False)
+
+
+def leaves_any_class(model, x, objective, threat, *, rng):
+    """It takes the wanted class for the true one, and so leaves it."""
+    wanted = getattr(objective, "towards", False)
+    _, gradient = model.focus(objective).gradient(x, objective.margin)
+    return threat.project(x + (-1 if wanted else 1) * threat.eps * unit(gradient, threat.norm), x)
+
+
+def never_stops(model, x, objective, threat, *, rng):
+    focused, x_adv = model.focus(objective), climb(model, x, objective, threat, rng=rng)
+    while not focused.reaches(x_adv).any() and len(x):
+        x_adv = climb(model, x, objective, threat, rng=rng)
+    return climb(model, x, objective, threat, rng=rng)
 
 
 # --- broken: without a budget -----------------------------------------------------------------------------

@@ -127,8 +127,31 @@ def normalises(self: Any, x: Tensor) -> Tensor:
     return Sound.forward(self, x / x.flatten(1).norm(dim=1).view(-1, 1, 1, 1))
 
 
-def flattens(self: Any, x: Tensor) -> Tensor:
-    return Sound.forward(self, x.view(len(x), -1, 16, 16))
+def remembers(self: Any, x: Tensor) -> Tensor:
+    self.last = getattr(self, "last", torch.zeros(())) * 0.9 + x.mean() * 0.1
+    return Sound.forward(self, x) + self.last
+
+
+def statistics_of_the_batch(self: Any, names: tuple[str, ...]) -> None:
+    Sound.__init__(self, names)
+    self.body[1] = nn.BatchNorm2d(8, track_running_stats=False)
+
+
+def of_pixels(change: Any) -> Any:
+    """A build function of the sound network behind another preparation of the pixels: ``change(x)``."""
+
+    def prepared(self: Any, x: Tensor) -> Tensor:
+        return self.output(self.dropout(self.body(change(x)))).unflatten(1, (-1, 2)).diff(dim=2)[:, :, 0]
+
+    return made_from(forward=prepared, select=None, logits=None)
+
+
+def caffe(x: Tensor) -> Tensor:
+    return x - x.new_tensor([123.68, 116.78, 103.94]).view(1, 3, 1, 1)
+
+
+def trimmed(x: Tensor) -> Tensor:
+    return (x - x.amin()) / (x.amax() - x.amin() + 1e-6)
 
 
 class Embedding(nn.Module):
@@ -151,6 +174,14 @@ class Unrooted(Embedding):
         return (a - b).square().sum(1).sqrt()
 
 
+class Similar(Embedding):
+    """With a similarity in place of a distance."""
+
+    @staticmethod
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        return F.cosine_similarity(a, b)
+
+
 class Together(Embedding):
     """With one distance for the batch."""
 
@@ -165,6 +196,26 @@ def embedding(task):
 
 def classes(task):
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * task.shape[1] * task.shape[2], len(task.class_names)))
+
+
+class Classifier(nn.Module):
+    """Logits (B, K), which a function may change."""
+
+    def __init__(self, count: int, change: Any = None, names: Any = None) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(4))
+        self.output = nn.Linear(128, count)
+        self.change = change or (lambda logits: logits)
+        if names:
+            self.class_names = names
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.change(self.output(self.body(x).flatten(1)))
+
+
+def of_logits(change: Any) -> Any:
+    """A build function of a sound classifier whose logits (B, K) are changed: ``change(logits)``."""
+    return lambda task: Classifier(len(task.class_names), change)
 
 
 class Fitted(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import harness
-from harness.testing import attack_checks
+from harness.testing import attack_checks, findings, results_of
 
 from . import broken_attacks as attacks
 
@@ -16,6 +16,8 @@ WITH_A_BUDGET = {"passes": lambda parameters: (11.0, 11.0)}
 WITHOUT = {"budget": "minimal", "passes": lambda parameters: (26.0, 1.0)}
 SEES_SCORES = {"access": "scores", "norms": ("linf",)}
 IN_A_REGION = {"norms": (), "region": "tests.testing.broken_attacks:left_half"}
+IN_CLASSES = {"heads": frozenset({"classes"}), "norms": ("linf",)}
+OF_EMBEDDINGS = {"heads": frozenset({"embedding"}), "norms": ("linf",)}
 FOR_MANY = {**IN_A_REGION, "traits": frozenset({"universal"})}
 
 
@@ -28,6 +30,7 @@ def spec_of(function: Callable[..., Any], **said: Any) -> harness.AttackSpec:
     ("function", "said"),
     [
         (attacks.climb, WITH_A_BUDGET),
+        (attacks.random_start, {"norms": ("linf",)}),
         (attacks.ray, WITHOUT),
         (attacks.search, SEES_SCORES),
         (attacks.corner, IN_A_REGION),
@@ -65,6 +68,25 @@ def test_sound_attacks_pass(function: Callable[..., Any], said: dict[str, Any]) 
         (attacks.fails_on_empty, WITH_A_BUDGET, "empty", "the attack raised"),
         (attacks.divides_by_the_batch, WITH_A_BUDGET, "batch-independence", "no statistic of the batch"),
         (attacks.draws_for_the_batch, WITH_A_BUDGET, "batch-independence", "draw from rng"),
+        (attacks.normalises_the_batch, IN_CLASSES, "batch-independence", "the norm of all gradients"),
+        (attacks.scales_by_the_largest, IN_CLASSES, "batch-independence", "use no statistic of the batch"),
+        (attacks.stops_with_the_first, IN_CLASSES, "batch-independence", "use no statistic of the batch"),
+        (attacks.seeds_from_the_first_case, IN_CLASSES, "batch-independence", "a stream per case"),
+        (attacks.starts_from_torch, IN_CLASSES, "seeds", "seeds of other generators, from rng"),
+        (attacks.starts_from_numpy, IN_CLASSES, "seeds", "depend on the state of a global random generator"),
+        (attacks.seeds_from_torch, IN_CLASSES, "seeds", "depend on the state of a global random generator"),
+        (attacks.seeds_from_python, IN_CLASSES, "seeds", "depend on the state of a global random generator"),
+        (attacks.seeds_from_the_initial_seed, IN_CLASSES, "seeds", "the state of a global random generator"),
+        (attacks.starts_from_the_clock, IN_CLASSES, "seeds", "two runs with one seed differ"),
+        (attacks.climbs_the_loss, IN_CLASSES, "direction", "descend objective.loss where objective.ascend"),
+        (
+            attacks.climbs_the_loss,
+            OF_EMBEDDINGS,
+            "direction",
+            "on impersonation, linf 8/255: the goal of case 0",
+        ),
+        (attacks.leaves_any_class, IN_CLASSES, "direction", "on linear classes, targeted, linf 8/255"),
+        (attacks.never_stops, IN_CLASSES, "constant-model", "bound its loops"),
         (attacks.seeds_the_generators, WITH_A_BUDGET, "seeds", "seeds torch's global generator"),
         (attacks.draws_from_the_clock, WITH_A_BUDGET, "seeds", "two runs with one seed differ"),
         (attacks.climb, {"access": "scores"}, "access", "asked for gradients, but may see only scores"),
@@ -100,3 +122,33 @@ def test_a_broken_promise_is_found(
     failures = [result for result in (case.result() for case in cases) if result.status == "failed"]
     assert any(line in failure.line for failure in failures), failures
     assert not any("\n" in failure.line for failure in failures)
+
+
+@pytest.mark.parametrize(
+    ("function", "said", "check"),
+    [
+        (attacks.returns_bytes, WITH_A_BUDGET, "images"),
+        (attacks.climb, {"access": "scores"}, "images"),
+        (attacks.wakes_train_mode, WITH_A_BUDGET, "images"),
+        (attacks.leaves_the_pixel_range, IN_CLASSES, "pixel-range"),
+        (attacks.exceeds_the_budget, IN_CLASSES, "budget"),
+        (attacks.takes_l2_for_linf, {"heads": frozenset({"classes"}), "norms": ("l2",)}, "budget"),
+        (attacks.paints_outside, IN_A_REGION, "region"),
+        (attacks.draws_for_the_batch, IN_CLASSES, "seeds"),
+        (attacks.normalises_the_batch, IN_CLASSES, "batch-independence"),
+        (attacks.climbs_the_loss, IN_CLASSES, "direction"),
+        (attacks.never_stops, IN_CLASSES, "constant-model"),
+        (attacks.loses_courage, {**IN_CLASSES, "passes": lambda parameters: (12.0, 12.0)}, "nan-model"),
+        (attacks.goes_downhill, IN_CLASSES, "goals"),
+        (attacks.stops_early, IN_CLASSES, "goals"),
+        (attacks.goes_along_the_sign, {**WITHOUT, "norms": ("l2",)}, "distance"),
+    ],
+)
+def test_one_fault_is_one_finding(function: Callable[..., Any], said: dict[str, Any], check: str) -> None:
+    cases = attack_checks(spec_of(function, **said), function=function)
+    results = [result for group in results_of(cases) for result in group]
+    (finding,) = findings(results)
+    assert finding.check == check
+    assert "; " in finding.line
+    blocked = {result.check for result in results if result.cause}
+    assert set(finding.hidden) == blocked - {check}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import harness
-from harness.testing import model_checks
+from harness.testing import findings, model_checks, results_of
 from harness.testing.contract import Result
 
 from . import broken_models as models
@@ -16,15 +16,16 @@ from . import broken_models as models
 
 def checked(build: Any, head: str = "attributes", only: tuple[str, ...] = (), **said: Any) -> list[Result]:
     spec = harness.ModelSpec(name="model", summary="", head=head, build="tests:build", **said)  # type: ignore[arg-type]
-    return [case.result() for case in model_checks(spec, function=build, only=only)]
+    cases = model_checks(spec, function=build, only=only)
+    return [result for group in results_of(cases) for result in group]
 
 
 @pytest.mark.parametrize(
     ("build", "head", "skipped"),
     [
         (models.sound, "attributes", {"distance"}),
-        (models.classes, "classes", {"names", "select", "logits", "distance"}),
-        (models.embedding, "embedding", {"names", "select", "logits", "training-loss"}),
+        (models.classes, "classes", {"select", "logits", "distance"}),
+        (models.embedding, "embedding", {"names", "scores", "select", "logits", "training-loss"}),
     ],
 )
 def test_sound_models_pass(build: Any, head: str, skipped: set[str]) -> None:
@@ -66,10 +67,9 @@ def test_the_smallest_size_that_a_model_takes_is_found() -> None:
 @pytest.mark.parametrize(
     ("build", "check", "line"),
     [
-        (models.made_from(forward=models.flattens), "outputs", "RuntimeError"),
         (models.made_from(forward=models.normalises), "outputs", "a black and a white image are not finite"),
         (models.of_scores(lambda self, x, scores: scores.double().round().long()), "outputs", "torch.int64"),
-        (models.of_scores(lambda self, x, scores: scores[:, 0]), "outputs", "(0,) for 0 images"),
+        (models.of_scores(lambda self, x, scores: scores[:, 0]), "outputs", "(1,) for a batch of 1"),
         (models.of_scores(lambda self, x, scores: [scores]), "outputs", "forward returned list"),
         (
             models.of_scores(lambda self, x, scores: scores + torch.nn.functional.dropout(scores, 0.5)),
@@ -86,10 +86,57 @@ def test_the_smallest_size_that_a_model_takes_is_found() -> None:
             "batch-independence",
             "outputs differ by",
         ),
+        (models.of_scores(lambda self, x, scores: {"scores": scores}), "outputs", "forward returned dict"),
+        (models.made_from(forward=models.remembers), "repeatable", "the outputs of two calls"),
         (
-            models.made_from(train=models.stays_awake),
+            models.made_from(__init__=models.statistics_of_the_batch),
             "batch-independence",
             "with fixed statistics in eval mode",
+        ),
+        (models.of_pixels(models.trimmed), "batch-independence", "normalise each image by itself"),
+        (
+            models.of_scores(lambda self, x, scores: scores if len(x) < 32 else scores - scores.mean(0)),
+            "batch-independence",
+            "in batches of 6 and of 36",
+        ),
+        (
+            models.made_from(forward=lambda self, x: models.Sound.forward(self, x.sub_(0.5))),
+            "inputs",
+            "write x = x - mean instead of x.sub_(mean)",
+        ),
+        (
+            models.made_from(forward=lambda self, x: models.Sound.forward(self, x.clamp_(0.2, 0.8))),
+            "inputs",
+            "changes its images in place",
+        ),
+        (lambda task: models.Sound(5 * ("a",)), "names", "name each output once"),
+        (lambda task: models.Sound(("first", "Smiling")), "names", "name each attribute of the task once"),
+        (models.of_scores(lambda self, x, scores: scores.sigmoid()), "scores", "what goes into the sigmoid"),
+        (
+            models.of_scores(lambda self, x, scores: 1 / (1 + (-scores).exp())),
+            "scores",
+            "lie in [0, 1] whatever the image",
+        ),
+        (
+            models.of_scores(lambda self, x, scores: self.pairs(x).softmax(2)[:, :, 1]),
+            "scores",
+            "no decision can change",
+        ),
+        (models.of_scores(lambda self, x, scores: scores.abs() + 1), "scores", "no decision can change"),
+        (models.of_scores(lambda self, x, scores: scores.exp()), "scores", "are all positive"),
+        (
+            models.of_scores(lambda self, x, scores: torch.nn.functional.logsigmoid(scores)),
+            "scores",
+            "are all negative",
+        ),
+        (models.of_pixels(lambda x: (x - 127.5) / 128), "pixel-scale", "it expects pixels from 0 to 255"),
+        (models.of_pixels(lambda x: x / 255), "pixel-scale", "multiply by 255 first"),
+        (models.of_pixels(models.caffe), "pixel-scale", "it expects pixels from 0 to 255"),
+        (models.of_pixels(lambda x: x.byte() / 255), "pixel-scale", "it expects pixels from 0 to 255"),
+        (
+            models.of_scores(lambda self, x, scores: self.output.bias[:4] + 0 * scores),
+            "pixel-scale",
+            "compute them from the image",
         ),
         (models.made_from(train=models.stays_awake), "inputs", "body.1 stays in train mode after eval()"),
         (models.made_from(forward=models.wakes), "inputs", "puts body.1 into train mode"),
@@ -152,10 +199,54 @@ def test_the_smallest_size_that_a_model_takes_is_found() -> None:
     ],
 )
 def test_a_broken_promise_is_found(build: Any, check: str, line: str) -> None:
-    (result,) = checked(build, only=(check,))
-    assert result.status == "failed", result
-    assert line in result.line
-    assert "\n" not in result.line
+    (finding,) = findings(checked(build))
+    assert finding.check == check
+    assert line in finding.line
+    assert "\n" not in finding.line
+
+
+@pytest.mark.parametrize(
+    ("build", "check", "line"),
+    [
+        (lambda task: models.Classifier(9), "names", "9 outputs, but the task has 5 classes"),
+        (lambda task: models.Classifier(1000), "names", "build one output for each of task.class_names"),
+        (lambda task: models.Classifier(1), "outputs", "1 output; the head classes needs at least 2"),
+        (lambda task: models.Classifier(5, names=("one", "two")), "names", "2 class_names for 5 outputs"),
+        (lambda task: models.Classifier(2, names=("one", "six")), "names", "class_names lack"),
+        (models.of_logits(lambda logits: logits.softmax(1)), "scores", "return logits"),
+        (models.of_logits(lambda logits: logits.sigmoid()), "scores", "return logits"),
+        (
+            models.of_logits(lambda logits: logits.exp() / logits.exp().sum(1, keepdim=True)),
+            "scores",
+            "or the logarithms of the probabilities",
+        ),
+        (models.of_logits(lambda logits: logits - logits.mean(0)), "batch-independence", "differ by"),
+        (models.of_logits(lambda logits: 0 * logits), "pixel-scale", "no decision can change"),
+        (models.of_logits(lambda logits: list(logits)), "outputs", "forward returned list"),
+        (models.of_logits(lambda logits: torch.nan * logits), "outputs", "are not finite"),
+        (models.of_logits(lambda logits: logits + torch.rand_like(logits)), "repeatable", "two calls"),
+    ],
+)
+def test_a_fault_of_a_classifier_is_found(build: Any, check: str, line: str) -> None:
+    (finding,) = findings(checked(build, "classes"))
+    assert finding.check == check
+    assert line in finding.line
+
+
+def test_five_outputs_are_not_the_first_of_the_attributes() -> None:
+    (finding,) = findings(checked(lambda task: models.Classifier(5), "attributes"))
+    assert (finding.check, finding.line[:42]) == ("names", "5 outputs, but the task has 4 attributes; ")
+
+
+def test_what_cannot_be_built_has_one_line() -> None:
+    def exits(task: Any) -> torch.nn.Module:
+        raise SystemExit("no weights")
+
+    results = checked(exits)
+    (finding,) = findings(results)
+    assert finding.check == "outputs"
+    assert len(finding.hidden) == len(results) - 1
+    assert finding.line.endswith("SystemExit: no weights")
 
 
 @pytest.mark.parametrize(
@@ -163,9 +254,10 @@ def test_a_broken_promise_is_found(build: Any, check: str, line: str) -> None:
     [
         (models.Unrooted, "the gradient of the distance from themselves is not finite"),
         (models.Together, "return 4 finite numbers"),
+        (models.Similar, "return a distance, such as 1 - similarity"),
     ],
 )
 def test_a_broken_distance_is_found(kind: Any, line: str) -> None:
-    (result,) = checked(lambda task: kind(task.shape), "embedding", only=("distance",))
-    assert result.status == "failed"
-    assert line in result.line
+    (finding,) = findings(checked(lambda task: kind(task.shape), "embedding"))
+    assert finding.check == "distance"
+    assert line in finding.line

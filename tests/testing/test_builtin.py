@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 
 from harness.catalog import catalog
-from harness.testing import Case, Problem, attack_checks, dataset_checks, measure_checks, model_checks
+from harness.testing import (
+    Case,
+    Problem,
+    analysis_checks,
+    attack_checks,
+    converter_checks,
+    dataset_checks,
+    measure_checks,
+    metric_checks,
+    model_checks,
+)
 from harness.testing.attacks.subject import AttackSubject
 from harness.testing.problems.linear import FAR, linear_scores
 from harness.testing.problems.quadratic import quadratic_scores
@@ -33,6 +43,8 @@ CONTRACTS = {
     "models": model_checks,
     "datasets": dataset_checks,
     "measures": measure_checks,
+    "metrics": metric_checks,
+    "analyses": analysis_checks,
 }
 
 
@@ -45,7 +57,7 @@ def _one_thread() -> Any:
 
 
 def built_in() -> list[Any]:
-    """The cases of all attacks, models, data sets and measures of this distribution."""
+    """The cases of everything in this distribution that has a contract, except the bridges."""
     found = []
     for kind, contract in CONTRACTS.items():
         for name, entry in catalog().section(kind).items():
@@ -65,6 +77,12 @@ def test_built_in(case: Case) -> None:
 def test_a_bridge(name: str) -> None:
     results = [case.result() for case in attack_checks(name)]
     assert [result for result in results if result.status == "failed"] == []
+
+
+@pytest.mark.parametrize("name", ["art", "foolbox"])
+def test_a_converter(name: str) -> None:
+    results = [case.result() for case in converter_checks(name)]
+    assert [result.status for result in results] == ["passed"] * 6
 
 
 def distances(name: str, problem: Problem) -> tuple[Tensor, Tensor]:

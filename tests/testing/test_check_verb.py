@@ -31,6 +31,7 @@ def harness_attacks():
         spec("climb", "climb"),
         spec("slow", "climb", presets={"short": {"steps": 20}}),
         spec("timid", "stops_early"),
+        spec("bytes", "returns_bytes"),
     ]
 
 @harness.hookimpl
@@ -40,6 +41,15 @@ def harness_models():
             name="sound", summary="", head="attributes", build="tests.testing.broken_models:sound"
         )
     ]
+"""
+
+
+BARE = """\
+import harness
+
+@harness.hookimpl
+def harness_attacks():
+    return []
 """
 
 
@@ -59,9 +69,10 @@ Command = Callable[..., Ran]
 def check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
-    """`harness check` in this process, with a plugin of three attacks, one unsound, and a sound model."""
+    """`harness check` in this process, with a plugin of four attacks, two unsound, and a sound model."""
     install(tmp_path, "site-mixed", "1.0", {"mixed": "site_mixed"}, {"site_mixed": PLUGIN})
     install(tmp_path, "site-lost", "1.0", {"lost": "site_lost"}, {"site_lost": "import nowhere_to_be_found"})
+    install(tmp_path, "site-bare", "1.0", {"bare": "site_bare"}, {"site_bare": BARE})
     monkeypatch.syspath_prepend(tmp_path)
     catalog.cache_clear()
     threads = torch.get_num_threads()
@@ -83,27 +94,41 @@ def test_a_sound_attack_has_one_line_per_check(check: Command) -> None:
     assert (ran.status, ran.err) == (0, "")
     first, *lines, last = ran.out.splitlines()
     assert first == "climb"
-    assert len(lines) == 16
+    assert len(lines) == 17
     assert "  ✓ images" in lines
     assert (
         "  – passes             its spec forecasts no passes, so `harness plan` cannot show its cost" in lines
     )
     assert not any("✗" in line for line in lines)
-    assert last == "27 passed, 5 skipped"
+    assert last == "29 passed, 5 skipped"
 
 
-def test_a_failure_has_one_line_per_head_and_ends_with_1(check: Command) -> None:
+def test_a_failure_has_one_line_for_all_heads_and_ends_with_1(check: Command) -> None:
     ran = check("mixed", "timid", "--only", "goals", "--only", "pixel-range")
     assert ran.status == 1
-    heading, pixels, scores, classes, last = ran.out.splitlines()
+    heading, pixels, goals, last = ran.out.splitlines()
     assert (heading, pixels) == ("timid", "  ✓ pixel-range")
-    assert scores.startswith("  ✗ goals              attributes: on linear scores, linf 0.0280777: misses ")
-    assert classes.startswith("  ✗ goals              classes: on linear classes, linf")
+    told = "  ✗ goals              attributes, classes: on linear scores, linf 0.0280777: misses "
+    assert goals.startswith(told)
     assert last == "2 passed, 2 failed"
 
 
+def test_one_fault_has_one_line_and_names_what_depends_on_it(check: Command) -> None:
+    ran = check("mixed", "bytes")
+    assert ran.status == 1
+    lines = ran.out.splitlines()
+    (line,) = [line for line in lines if "✗" in line]
+    assert line.startswith("  ✗ images             attributes, classes: on linear scores, linf 8/255: ")
+    assert line.endswith("return images (B, C, H, W)") or "uint8 instead of floating-point" in line
+    assert lines[-2].startswith(
+        "  – repair images first, on which these depend: pixel-range, budget, region, "
+    )
+    assert lines[0] == "bytes"
+    assert not any("passes   " in line for line in lines[2:-2] if "–" not in line)
+
+
 def test_all_that_a_plugin_brings_is_checked(check: Command) -> None:
-    ran = check("mixed", "--json", "--skip", "nan-model")
+    ran = check("mixed", "climb", "slow", "timid", "sound", "--json", "--skip", "nan-model")
     assert ran.status == 1
     found = json.loads(ran.out)
     assert found["failed"] == 2
@@ -111,6 +136,7 @@ def test_all_that_a_plugin_brings_is_checked(check: Command) -> None:
     assert {result["subject"] for result in results} == {"climb", "slow", "timid", "sound"}
     failed = [result for result in results if result["status"] == "failed"]
     assert {(result["subject"], result["check"]) for result in failed} == {("timid", "goals")}
+    assert {result["check"] for result in results if result["cause"] == "goals"} == {"direction", "reached"}
     assert not [result for result in results if result["check"] == "nan-model"]
     assert found["passed"] == sum(result["status"] == "passed" for result in results)
 
@@ -121,7 +147,7 @@ def test_presets_and_parameters_hold(check: Command) -> None:
         ran = check("mixed", name, "--only", "seeds", "--json", *given)
         assert ran.status == 0
         calls[name, given] = json.loads(ran.out)["results"][0]["seconds"]
-    assert check("mixed", "--only", "goals", "--set", "climb.steps=0").status == 1
+    assert check("mixed", "climb", "--only", "goals", "--set", "climb.steps=0").status == 1
 
 
 @pytest.mark.parametrize(
@@ -137,7 +163,7 @@ def test_presets_and_parameters_hold(check: Command) -> None:
         (["mixed", "--set", "climb.stesp=3"], 'attack climb: "stesp" is unknown; did you mean "steps"?'),
         (["mixed", "--set", "climb.steps=1.5"], "attack climb.steps = 1.5 must be int"),
         (["lost"], 'plugin "lost" could not be loaded: ModuleNotFoundError'),
-        (["core"], 'plugin "core" has none of what is checked'),
+        (["bare"], 'plugin "bare" has none of what is checked'),
     ],
 )
 def test_a_wrong_request_is_one_line_and_ends_with_2(check: Command, arguments: list[str], line: str) -> None:

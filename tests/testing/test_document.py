@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from harness.testing.analysis_contract import ANALYSIS_CHECKS
 from harness.testing.attacks.contract import ATTACK_CHECKS
+from harness.testing.converter_contract import CONVERTER_CHECKS
 from harness.testing.dataset_contract import DATASET_CHECKS
 from harness.testing.measure_contract import MEASURE_CHECKS
+from harness.testing.metric_contract import METRIC_CHECKS
 from harness.testing.models.contract import MODEL_CHECKS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "contract-kit.md").read_text(encoding="utf-8")
@@ -20,6 +23,7 @@ def test_every_check_is_named() -> None:
     for text, checks in (
         (attacks, ATTACK_CHECKS),
         (models, (*MODEL_CHECKS, *DATASET_CHECKS, *MEASURE_CHECKS)),
+        (models, (*METRIC_CHECKS, *ANALYSIS_CHECKS, *CONVERTER_CHECKS)),
     ):
         assert [check.name for check in checks if f"`{check.name}`" not in text] == []
     rows = re.findall(r"^\| (`.+?) \|", DOCUMENT, flags=re.MULTILINE)

@@ -252,7 +252,7 @@ class Code:
     def put_back(self) -> None:
         owner = self.owner
         owner.__code__, owner.__defaults__ = self.code, self.defaults
-        owner.__kwdefaults__ = self.keywords  # type: ignore[assignment]
+        owner.__kwdefaults__ = self.keywords
 
     def again(self) -> Code:
         return Code(self.place, self.owner)

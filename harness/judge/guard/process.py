@@ -24,6 +24,7 @@ from torch.utils import _python_dispatch as dispatch
 
 from harness.errors import ContractError
 from harness.judge.guard.streams import Streams
+from harness.randomness import seed_torch
 
 
 @dataclass(frozen=True)
@@ -291,7 +292,7 @@ def own_randomness(seed: int) -> Iterator[None]:
     numpy_state = np.random.get_state()  # noqa: NPY002  (the global generator is what third parties use)
     python_state = random.getstate()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         random.seed(seed)
         try:

@@ -98,7 +98,7 @@ class Codes:
     def put_back(self) -> None:
         for one, code, defaults, keywords in self.owners:
             one.__code__, one.__defaults__ = code, defaults
-            one.__kwdefaults__ = keywords  # type: ignore[assignment]
+            one.__kwdefaults__ = keywords
 
     def again(self) -> Codes:
         return Codes([one for one, *_ in self.owners])

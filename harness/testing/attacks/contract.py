@@ -11,23 +11,26 @@ from harness.testing.attacks import limits, promises, strength
 from harness.testing.attacks.subject import SHAPE, AttackSubject
 from harness.testing.contract import Case, Check, cases
 
+_BOUNDS = ("images", "pixel-range", "budget", "region")
+_STEADY = (*_BOUNDS, "seeds", "batch-independence", "constant-model")
 ATTACK_CHECKS = (
     Check(promises.images),
-    Check(promises.pixel_range),
-    Check(promises.budget),
-    Check(promises.region),
-    Check(promises.inputs),
-    Check(promises.empty),
-    Check(promises.batch_independence),
-    Check(promises.seeds),
-    Check(promises.access),
-    Check(promises.precision),
-    Check(limits.reached),
-    Check(limits.constant_model),
-    Check(limits.nan_model),
-    Check(limits.passes),
-    Check(strength.distance),
-    Check(strength.goals),
+    Check(promises.pixel_range, after=("images",)),
+    Check(promises.budget, after=("images",)),
+    Check(promises.region, after=("images", "pixel-range", "budget")),
+    Check(promises.inputs, after=("images",)),
+    Check(promises.empty, after=("images",)),
+    Check(promises.seeds, after=("images",)),
+    Check(promises.batch_independence, after=("images", "seeds")),
+    Check(promises.access, after=("images",)),
+    Check(promises.precision, after=_BOUNDS),
+    Check(limits.constant_model, after=("images",)),
+    Check(limits.nan_model, after=("images", "seeds", "batch-independence", "constant-model")),
+    Check(limits.passes, after=("images",)),
+    Check(strength.distance, after=_STEADY),
+    Check(strength.goals, after=_STEADY),
+    Check(strength.direction, after=_STEADY, after_any=("distance", "goals")),
+    Check(limits.reached, after=_STEADY, after_any=("distance", "goals", "direction")),
 )
 """All checks, in the order in which failures are best repaired."""
 

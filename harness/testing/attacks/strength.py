@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.goals import FlipObjective, Untargeted
-from harness.testing.attacks.promises import place
+from harness.testing.attacks.promises import place, targeted
 from harness.testing.attacks.subject import AttackSubject, ProblemRun, require_not_universal
 from harness.testing.contract import Inapplicable, require
 from harness.testing.problems.linear import Linear, linear_classes, linear_scores
@@ -81,6 +81,33 @@ def goals(subject: AttackSubject, head: str) -> None:
             f"{SURE:g} eps reaches; {_shortfall(run, missed)}ascend objective.margin, with steps whose sum "
             "is larger than the budget",
         )
+
+
+def direction(subject: AttackSubject, head: str) -> None:
+    """Every kind of goal comes nearer, whichever way it lies: also a named class, and another person."""
+    _require_direction(subject)
+    require_not_universal(subject)
+    access = subject.spec.access
+    if access == "decisions":
+        raise Inapplicable("decisions do not tell whether a goal comes nearer")
+    problems = subject.problems(head) if head == "embedding" else subject.problems(head)[:1]
+    for problem in [*problems, *targeted(subject, head)]:
+        for threat in subject.threats(levels=None):
+            run = subject.run(problem, threat)
+            before = run.trial.objective.margin(run.trial.clean)
+            after = run.trial.verdict.margin
+            gain = after - before
+            if threat.eps is None and threat.norm is not None:  # what finds nothing may return the original
+                good = run.trial.verdict.success.any().expand(len(gain))
+            else:
+                good = gain > 0 if access == "gradients" else (gain > 0).any() & (gain > -NUMERICAL)
+            case = int((~good).long().argmax())
+            require(
+                good.all(),
+                f"{place(run, threat)}: the goal of case {case} comes no nearer: its margin is "
+                f"{float(before[case]):.3g} before and {float(after[case]):.3g} after; ascend "
+                "objective.margin, or descend objective.loss where objective.ascend is false",
+            )
 
 
 def one_direction(subject: AttackSubject, head: str) -> Problem:

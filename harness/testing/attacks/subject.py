@@ -22,11 +22,14 @@ from harness.testing.problems.difficult import CallLimit
 from harness.testing.problems.linear import linear_classes, linear_scores
 from harness.testing.problems.problem import Problem, eps_of
 from harness.testing.problems.quadratic import quadratic_classes, quadratic_embedding, quadratic_scores
+from harness.testing.problems.rugged import rugged
 from harness.threat import GREY_LEVELS, Threat
 
 SHAPE = (3, 16, 16)
 HELD_OUT = slice(1, None, 2)
 """The images on which a universal attack is judged; it learns on the others."""
+OTHER_STATE = 20_011
+"""A seed of the global generators that no trial uses."""
 MOST_CALLS = 200_000
 """The largest number of calls of the model in a run, for attacks whose spec forecasts none."""
 
@@ -117,6 +120,10 @@ class AttackSubject:
             return [linear_classes(self.shape), quadratic_classes(self.shape)]
         return [quadratic_embedding(self.shape, towards=towards) for towards in (True, False)]
 
+    def rugged(self, head: str) -> Problem:
+        """Return a problem on which start and scale of each step decide where an attack ends."""
+        return rugged(self.shape, head)
+
     def threats(self, levels: int | None = GREY_LEVELS) -> Iterator[Threat]:
         """Yield one threat of each kind that it can be run under, with its region if it has one."""
         for norm in self.spec.norms or (None,):
@@ -131,9 +138,18 @@ class AttackSubject:
         return with_region(self.entry, self.parameters, threat, self.shape[1:])
 
     def run(
-        self, problem: Problem, threat: Threat, *, seed: int = 0, compute: Compute = "float32"
+        self,
+        problem: Problem,
+        threat: Threat,
+        *,
+        seed: int = 0,
+        compute: Compute = "float32",
+        unsettled: bool = False,
     ) -> ProblemRun:
         """Run the attack as a suite does.
+
+        Args:
+            unsettled: the global random generators are in another state than a suite leaves them in.
 
         Raises:
             ContractFailure: it raised an exception, or broke a rule that every trial checks.
@@ -144,6 +160,8 @@ class AttackSubject:
         seen: list[tuple[Any, tuple[Any, ...]]] = []
 
         def spied(*arguments: Any, **keywords: Any) -> Any:
+            if unsettled:
+                _unsettle()
             returned = function(*arguments, **keywords)
             kept = returned.detach().clone() if isinstance(returned, Tensor) else returned
             seen.append((kept, _global_state()))
@@ -191,6 +209,13 @@ def require_not_universal(subject: AttackSubject) -> None:
         raise Inapplicable("it learns one change for all images")
 
 
+def _unsettle() -> None:
+    torch.manual_seed(OTHER_STATE)
+    np.random.seed(OTHER_STATE)  # noqa: NPY002  (an attack may draw from it)
+    random.seed(OTHER_STATE)
+
+
 def _global_state() -> tuple[Any, ...]:
-    numpy_state = np.random.get_state()  # noqa: NPY002  (an attack may have seeded it)
-    return torch.get_rng_state().tolist(), repr(numpy_state), random.getstate()
+    state: Any = np.random.get_state()  # noqa: NPY002  (an attack may have seeded it)
+    words, more = state[1], state[2:]
+    return torch.get_rng_state().numpy().tobytes(), (words.tobytes(), *more), random.getstate()

@@ -8,24 +8,28 @@ from typing import Any
 from harness.catalog import Entry
 from harness.specs import ModelSpec
 from harness.testing.contract import Case, Check, cases
-from harness.testing.models import outputs, weights
+from harness.testing.models import answers, outputs, weights
 from harness.testing.models.subject import ModelSubject
 
+_BASIC = ("outputs", "inputs", "repeatable")
+_STEADY = (*_BASIC, "batch-independence")
 MODEL_CHECKS = (
     Check(outputs.outputs),
-    Check(outputs.repeatable),
-    Check(outputs.batch_independence),
-    Check(outputs.inputs),
-    Check(outputs.names),
-    Check(outputs.select),
-    Check(outputs.logits),
-    Check(outputs.training_loss),
-    Check(weights.gradients),
-    Check(weights.precision),
-    Check(weights.distance),
-    Check(weights.seeds),
-    Check(weights.weights),
-    Check(weights.devices),
+    Check(outputs.inputs, after=("outputs",)),
+    Check(outputs.repeatable, after=("outputs", "inputs")),
+    Check(outputs.batch_independence, after=_BASIC),
+    Check(answers.names, after=("outputs",)),
+    Check(answers.scores, after=_STEADY),
+    Check(answers.pixel_scale, after=_STEADY),
+    Check(outputs.logits, after=_STEADY),
+    Check(outputs.select, after=(*_STEADY, "logits")),
+    Check(outputs.training_loss, after=_STEADY),
+    Check(weights.gradients, after=(*_STEADY, "pixel-scale")),
+    Check(weights.precision, after=("outputs", "inputs", "pixel-scale", "gradients")),
+    Check(weights.distance, after=_STEADY),
+    Check(weights.seeds, after=("outputs",)),
+    Check(weights.weights, after=(*_BASIC, "seeds")),
+    Check(weights.devices, after=("outputs", "seeds", "weights")),
 )
 """All checks, in the order in which failures are best repaired."""
 

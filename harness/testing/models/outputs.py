@@ -8,23 +8,26 @@ import torch
 from torch import Tensor, nn
 
 from harness.judge.guard import fingerprint
-from harness.testing.contract import Inapplicable, require
+from harness.testing.contract import ContractFailure, Inapplicable, one_line, require
 from harness.testing.models.subject import ModelSubject
 
 TOLERANCE = 1e-4
 """The largest effect of the batch on an output, relative to the largest output or to 1."""
+MANY = 36
+"""The images of a large batch."""
+FIXED = "normalise each image by itself, and with fixed statistics in eval mode"
 SAME = 1e-6
 """The largest difference of outputs that should be equal, in the same units."""
 
 
 def outputs(subject: ModelSubject, head: str) -> None:
-    """The model returns finite floating-point outputs (B, …) for batches of zero, one and five images."""
+    """The model returns finite floating-point outputs (B, …) for batches of one and of five images."""
     widths = set()
-    for count in (0, 1, 5):
-        outputs = _outputs(subject, subject.images(count))
+    for count in (1, 5):
+        outputs = own_outputs(subject, subject.images(count))
         require(
             outputs.ndim == 2 and len(outputs) == count and outputs.is_floating_point(),
-            f"{outputs.dtype} {tuple(outputs.shape)} for {count} images; return floating-point "
+            f"{outputs.dtype} {tuple(outputs.shape)} for a batch of {count}; return floating-point numbers "
             f"({count}, outputs)",
         )
         widths.add(outputs.shape[1])
@@ -33,16 +36,25 @@ def outputs(subject: ModelSubject, head: str) -> None:
         f"the number of outputs depends on the size of the batch: from {min(widths)} to {max(widths)}",
     )
     least = 2 if head == "classes" else 1
-    require(widths >= {max(*widths, least)}, f"{widths} outputs; the head {head} needs at least {least}")
+    require(
+        min(widths) >= least,
+        f"{min(widths)} output; the head {head} needs at least {least}: return a score for each",
+    )
     plain = torch.stack([torch.zeros(subject.task.shape), torch.ones(subject.task.shape)])
     for x, name in ((subject.images(5), "noise"), (plain, "a black and a white image")):
-        require(_outputs(subject, x).isfinite().all(), f"outputs on {name} are not finite")
+        require(
+            own_outputs(subject, x).isfinite().all(),
+            f"outputs on {name} are not finite; look for a division by, or a logarithm of, zero",
+        )
 
 
 def repeatable(subject: ModelSubject, head: str) -> None:
     """Two calls with the same images return the same outputs."""
     x = subject.images(5)
-    apart = difference(_outputs(subject, x), _outputs(subject, x))
+    first = own_outputs(subject, x)
+    again = own_outputs(subject, x)
+    own_outputs(subject, varied(subject))
+    apart = max(difference(again, first), difference(own_outputs(subject, x), first))
     require(
         apart <= SAME,
         f"the outputs of two calls with the same images differ by {apart:.3g}; use dropout and other random "
@@ -52,17 +64,29 @@ def repeatable(subject: ModelSubject, head: str) -> None:
 
 def batch_independence(subject: ModelSubject, head: str) -> None:
     """The outputs of an image do not depend on the rest of its batch."""
-    x = subject.images(6)
-    together = _outputs(subject, x)
+    x = varied(subject)
+    together = own_outputs(subject, x)
     for size in (1, 4):
-        apart = difference(torch.cat([_outputs(subject, part) for part in torch.split(x, size)]), together)
+        try:
+            apart = difference(
+                torch.cat([own_outputs(subject, part) for part in torch.split(x, size)]), together
+            )
+        except ValueError as error:  # "Expected more than 1 value per channel"
+            raise ContractFailure(f"a batch of {size} fails: {one_line(error)}; {FIXED}") from error
         require(
             apart <= TOLERANCE,
-            f"outputs differ by {apart:.3g} in batches of {size} and of {len(x)}; normalise with fixed "
-            "statistics in eval mode",
+            f"outputs differ by {apart:.3g} in batches of {size} and of {len(x)}; {FIXED}",
         )
-    turned = difference(_outputs(subject, x.flip(0)).flip(0), together)
-    require(turned <= TOLERANCE, f"outputs differ by {turned:.3g} if the images are in another order")
+    turned = difference(own_outputs(subject, x.flip(0)).flip(0), together)
+    require(
+        turned <= TOLERANCE,
+        f"outputs differ by {turned:.3g} if the images are in another order; compute each from its image",
+    )
+    many = x.repeat(MANY // len(x), 1, 1, 1)
+    apart = difference(own_outputs(subject, many)[-len(x) :], together)
+    require(
+        apart <= TOLERANCE, f"outputs differ by {apart:.3g} in batches of {len(x)} and of {MANY}; {FIXED}"
+    )
 
 
 def inputs(subject: ModelSubject, head: str) -> None:
@@ -75,24 +99,16 @@ def inputs(subject: ModelSubject, head: str) -> None:
     )
     kept, before = x.clone(), fingerprint(module)
     for images in (x, x[:1]):
-        _outputs(subject, images)
-    require(torch.equal(x, kept), "forward changes its images in place; copy them first")
-    woken = [name or "the module" for name, part in module.named_modules() if part.training]
-    require(not woken, f"forward puts {(*woken, '')[0]} into train mode")
-    require(fingerprint(module) == before, "forward changes weights or buffers in eval mode")
-
-
-def names(subject: ModelSubject, head: str) -> None:
-    """The module has one name per output, from the attribute names of the task."""
-    given = getattr(subject.module(), "attribute_names", None)
-    if head != "attributes" or given is None:
-        raise Inapplicable("it has no attribute_names of its own")
-    width = _outputs(subject, subject.images(1)).shape[1]
-    require(len(given) == width, f"{len(given)} attribute_names for {width} outputs")
-    odd = set(given) - set(subject.task.attribute_names)
+        own_outputs(subject, images)
     require(
-        len(set(given)) == width and not odd,
-        f"attribute_names are {list(given)}; name each attribute of the task once",
+        torch.equal(x, kept),
+        "forward changes its images in place; write x = x - mean instead of x.sub_(mean), or copy them first",
+    )
+    woken = [name or "the module" for name, part in module.named_modules() if part.training]
+    require(not woken, f"forward puts {(*woken, '')[0]} into train mode; leave modes to the caller")
+    require(
+        fingerprint(module) == before,
+        "forward changes weights or buffers in eval mode; do so only where self.training is true",
     )
 
 
@@ -100,8 +116,8 @@ def select(subject: ModelSubject, head: str) -> None:
     """``select(x, columns)`` returns the scores that forward returns in these columns."""
     own = _own(subject, head, "select")
     x = subject.images(6)
-    scores = _outputs(subject, x)
-    for rows in (slice(0, 6), slice(0, 1), slice(0, 0)):
+    scores = own_outputs(subject, x)
+    for rows in (slice(0, 6), slice(0, 1)):
         columns = (torch.arange(6) * 3 % scores.shape[1])[rows]
         with torch.no_grad():
             selected = own(x[rows], columns)
@@ -110,27 +126,33 @@ def select(subject: ModelSubject, head: str) -> None:
             f"select returned {tuple(selected.shape)} for {len(columns)} images; return ({len(columns)},)",
         )
         apart = difference(selected, scores[rows].gather(1, columns[:, None])[:, 0])
-        require(apart <= TOLERANCE, f"select differs from forward by {apart:.3g}")
+        require(
+            apart <= TOLERANCE,
+            f"select differs from forward by {apart:.3g}; return column columns[b] of what forward returns",
+        )
 
 
 def logits(subject: ModelSubject, head: str) -> None:
     """The difference of ``logits(x, columns)``, present minus absent, is the score."""
     own = _own(subject, head, "logits")
     x = subject.images(6)
-    scores = _outputs(subject, x)
+    scores = own_outputs(subject, x)
     columns = torch.arange(6) * 3 % scores.shape[1]
     with torch.no_grad():
         pairs = own(x, columns)
     require(pairs.shape == (6, 2), f"logits returned {tuple(pairs.shape)} for 6 images; return (6, 2)")
     apart = difference(pairs[:, 1] - pairs[:, 0], scores.gather(1, columns[:, None])[:, 0])
-    require(apart <= TOLERANCE, f"present minus absent differs from the score by {apart:.3g}")
+    require(
+        apart <= TOLERANCE,
+        f"present minus absent differs from the score by {apart:.3g}; return (absent, present)",
+    )
 
 
 def training_loss(subject: ModelSubject, head: str) -> None:
     """The training loss is one number per case, which no other case changes."""
     if head == "embedding":
         raise Inapplicable("attacks on embeddings use the distance instead")
-    outputs = _outputs(subject, subject.images(5))
+    outputs = own_outputs(subject, subject.images(5))
     if head == "attributes":
         outputs = outputs[:, 0]
         labels = torch.tensor([-1.0, 1.0, 1.0, -1.0, 1.0])
@@ -144,7 +166,10 @@ def training_loss(subject: ModelSubject, head: str) -> None:
         "return one finite number per case, neither averaged nor summed",
     )
     alone = torch.cat([loss(outputs[row : row + 1], labels[row : row + 1]) for row in range(5)])
-    require(difference(alone, found) <= TOLERANCE, "training_loss of a case depends on the rest of its batch")
+    require(
+        difference(alone, found) <= TOLERANCE,
+        "training_loss of a case depends on the rest of its batch; use no mean or sum over the batch",
+    )
 
 
 def difference(a: Tensor, b: Tensor) -> float:
@@ -155,7 +180,15 @@ def difference(a: Tensor, b: Tensor) -> float:
     return apart if apart == apart else float("inf")
 
 
-def _outputs(subject: ModelSubject, x: Tensor, module: nn.Module | None = None) -> Tensor:
+def varied(subject: ModelSubject) -> Tensor:
+    """Return noise (6, C, H, W) of different brightness and contrast, which statistics of a batch mix."""
+    light = torch.tensor([0.2, 1.0, 0.5, 0.1, 0.7, 0.9]).view(-1, 1, 1, 1)
+    shade = torch.tensor([0.0, 0.0, 0.4, 0.8, 0.1, 0.05]).view(-1, 1, 1, 1)
+    return torch.round((light * subject.images(6) + shade).clamp(0, 1) * 255) / 255
+
+
+def own_outputs(subject: ModelSubject, x: Tensor, module: nn.Module | None = None) -> Tensor:
+    """Return the outputs without gradients."""
     with torch.no_grad():
         return subject.outputs(x, module)
 

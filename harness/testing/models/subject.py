@@ -86,7 +86,7 @@ class ModelSubject:
         with seeded(seed):
             try:
                 module = self.entry.call(self.spec.build, task, values=self.parameters)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise ContractFailure(f"build for images of {task.shape}: {one_line(error)}") from error
         if not isinstance(module, nn.Module):
             raise ContractFailure(f"build returned {type(module).__name__}; return a torch.nn.Module")
@@ -115,11 +115,27 @@ class ModelSubject:
 
     def outputs(self, x: Tensor, module: nn.Module | None = None) -> Tensor:
         """Return the outputs as the harness computes them, with gradients if the images require them."""
+        module = module or self.module()
+        # What requires a gradient is no leaf in a run either, so that a module may write to it.
+        x = x * 1 if x.requires_grad else x
         with exact(x.device):
-            outputs = (module or self.module())(x)
+            outputs = module(x.to(precision(module, x.dtype)))
         if not isinstance(outputs, Tensor):
             raise ContractFailure(f"forward returned {type(outputs).__name__}; return a tensor")
         return outputs
+
+    @property
+    def constant(self) -> bool:
+        """Tell whether it answers every image alike on purpose."""
+        return "constant" in self.spec.traits
+
+    @cached_property
+    def loaded(self) -> bool:
+        """Tell whether its weights do not come from the seed: they are loaded when it is built."""
+        if self.spec.train:
+            return False
+        first, other = (self.build(self.task, seed).state_dict() for seed in (0, 1))
+        return first.keys() == other.keys() and all(torch.equal(first[name], other[name]) for name in first)
 
     @cached_property
     def _ready(self) -> tuple[Task, nn.Module]:
@@ -136,9 +152,11 @@ class ModelSubject:
                     if train:
                         self._train(module, dataset)
                     module.eval().requires_grad_(False)
-                    with torch.no_grad(), exact(torch.device("cpu")):
-                        module(torch.zeros(2, *task.shape))
-                except Exception as error:
+                    with torch.no_grad():
+                        self.outputs(torch.zeros(2, *task.shape), module)
+                except ContractFailure:
+                    return task, module  # the check of outputs says what is wrong with them
+                except (Exception, SystemExit) as error:
                     reason = f"images of {task.shape}: {one_line(error)}"
                 else:
                     return task, module
@@ -179,6 +197,12 @@ def noise(task: Task, count: int = 60) -> Dataset:
         identities=rows // 6,
         partitions=np.array(["train", "train", "train", "validation", "test"])[rows % 5],
     )
+
+
+def precision(module: nn.Module, wanted: torch.dtype) -> torch.dtype:
+    """Return the precision of a module's input: that of its weights if they have one that is not float32."""
+    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
+    return next(iter(kinds)) if len(kinds) == 1 else wanted
 
 
 @contextmanager

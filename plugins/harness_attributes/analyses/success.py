@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness.analysis import Analysis, drawing
+from harness.errors import HarnessError
 from harness.results import Results
 from harness_attributes.analyses.names import SIGN_TEXT, method_text, search_text, sign_style, threshold_text
 from harness_attributes.analyses.study import (
@@ -36,10 +37,12 @@ def run(results: Results, *, threshold: float = 0.95) -> Analysis:
         threshold: of PASS.
 
     Raises:
-        HarnessError: nothing flips attributes, or PASS is needed and was not measured.
+        HarnessError: nothing flips attributes, no case has an outcome, or PASS was not measured.
     """
     study = read_study(results, (threshold,))
     table = table_of(study, threshold)
+    if table.empty:
+        raise HarnessError(f"{results.path}: no case has an outcome yet; run the suite to its end")
     return Analysis(table, _figure(study, table, threshold))
 
 

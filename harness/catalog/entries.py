@@ -15,8 +15,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any, Generic, TypeVar
 
+from harness.catalog.installs import LocalInstall, local_install
 from harness.errors import CatalogError, nearest
-from harness.installs import LocalInstall, local_install
 from harness.parameters import Parameter, arguments, jsonable, keyword_parameters
 from harness.specs import (
     AnalysisSpec,
