@@ -252,14 +252,15 @@ def test_both_models_of_a_transfer_are_watched(name: str, whose: str) -> None:
     refused(doing(lambda model: HARMS[name][0](harmed)), victim, HARMS[name][1], surrogate=surrogate)
 
 
-def test_numbers_of_a_script_are_watched() -> None:
+def test_numbers_and_weights_of_a_script_are_watched() -> None:
     class Plain(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.gain = 1.0
+            self.last = nn.Linear(1, 1)
 
         def forward(self, x: Tensor) -> Tensor:
-            return (x.flatten(1).mean(1, keepdim=True) - 0.5) * self.gain
+            return self.last(x.flatten(1).mean(1, keepdim=True) - 0.5) * self.gain  # type: ignore[no-any-return]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -267,9 +268,12 @@ def test_numbers_of_a_script_are_watched() -> None:
     memory = Memory.of(script)
     assert not memory.changes()
     script.gain = -1.0
-    assert [name for _, name in memory.changes()] == ["gain"]
+    kept = script.last.bias.clone()
+    fill(script.last.bias)
+    assert sorted(name for _, name in memory.changes()) == ["gain", "values"]
     memory.put_back()
     assert script.gain == 1.0
+    assert torch.equal(script.last.bias, kept)
 
 
 def test_slots_and_closures_are_watched() -> None:

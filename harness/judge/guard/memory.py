@@ -161,6 +161,9 @@ class Memory:
                 self._class(parent, depth)
             if isinstance(value, torch.jit.ScriptModule):
                 self.kept.append(ScriptValues(place, value))
+                own_tensors = (*value.named_parameters(recurse=False), *value.named_buffers(recurse=False))
+                self._each(own_tensors, place, depth)
+                self._each(value.named_children(), place, depth)
 
     def _class(self, kind: type, depth: int) -> None:
         if kind is object or kind in self._classes:
