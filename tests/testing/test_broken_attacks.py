@@ -84,7 +84,7 @@ def test_sound_attacks_pass(function: Callable[..., Any], said: dict[str, Any]) 
             attacks.climbs_the_loss,
             OF_EMBEDDINGS,
             "direction",
-            "on impersonation, linf 8/255: the goal of case 0",
+            "on impersonation, linf 8/255: the goal of case",
         ),
         (attacks.leaves_any_class, IN_CLASSES, "direction", "on linear classes, targeted, linf 8/255"),
         (attacks.never_stops, SOON, "constant-model", "bound its loops"),
