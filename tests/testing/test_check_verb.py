@@ -121,7 +121,7 @@ def test_one_fault_has_one_line_and_names_what_depends_on_it(check: Command) -> 
     assert line.startswith("  ✗ images             attributes, classes: on linear scores, linf 8/255: ")
     assert line.endswith("return images (B, C, H, W)") or "uint8 instead of floating-point" in line
     assert lines[-2].startswith(
-        "  – repair images first, on which these depend: pixel-range, budget, region, "
+        "  – repair images first, on which these depend: constant-model, pixel-range, "
     )
     assert lines[0] == "bytes"
     assert not any("passes   " in line for line in lines[2:-2] if "–" not in line)

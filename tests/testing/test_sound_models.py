@@ -78,6 +78,30 @@ def of_cosines(module: Any) -> None:
     module.change = lambda logits: 16 * logits / logits.norm(dim=1, keepdim=True)
 
 
+class WithToken(nn.Module):
+    """A token that is made of no image goes through a linear layer before the image does."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.token = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        token = self.token(torch.ones(len(x), 4).to(x))
+        return self.module(x + 0.1 * token[:, :, None, None])
+
+
+def is_exported(module: Any) -> nn.Module:
+    """An exported program refuses ``eval()``."""
+    size = torch.export.Dim("size", min=1, max=512)
+    program = torch.export.export(module.eval(), (torch.rand(2, 3, 16, 16),), dynamic_shapes=({0: size},))
+    return program.module()
+
+
+def is_scripted(module: Any) -> nn.Module:
+    return torch.jit.trace(module.eval(), torch.rand(2, 3, 16, 16))
+
+
 def loads(module: Any) -> None:
     """As from a checkpoint, with hundreds of tensors that the meta device does not copy."""
     state = {
@@ -99,7 +123,10 @@ def loads(module: Any) -> None:
         lambda module: setattr(module, "change", lambda logits: logits.log_softmax(1)),
         lambda module: setattr(module, "class_names", ("five", "four", "three", "two", "one")),
         loads,
+        is_exported,
+        is_scripted,
         InFloat32,
+        WithToken,
     ],
     ids=lambda change: getattr(change, "__name__", "change"),
 )

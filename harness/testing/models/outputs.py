@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from harness.judge.guard import fingerprint
 from harness.testing.contract import ContractFailure, Inapplicable, one_line, require
-from harness.testing.models.subject import ModelSubject
+from harness.testing.models.subject import ModelSubject, asleep
 
 TOLERANCE = 1e-4
 """The largest effect of the batch on an output, relative to the largest output or to 1."""
@@ -92,7 +92,7 @@ def batch_independence(subject: ModelSubject, head: str) -> None:
 def inputs(subject: ModelSubject, head: str) -> None:
     """A call changes neither the images nor the modes, weights and buffers of the module."""
     module, x = subject.module(), subject.images(5)
-    module.eval()
+    asleep(module)
     stuck = [name or "the module" for name, part in module.named_modules() if part.training]
     require(
         not stuck, f"{(*stuck, '')[0]} stays in train mode after eval(); call super().train(mode) in train"

@@ -101,7 +101,7 @@ class ModelSubject:
         """Return a module in eval mode that can be called."""
         if seed == 0:
             return self._ready[1]
-        return self.build(self.task, seed).eval().requires_grad_(False)
+        return asleep(self.build(self.task, seed)).requires_grad_(False)
 
     @property
     def model(self) -> Model:
@@ -151,7 +151,7 @@ class ModelSubject:
                 try:
                     if train:
                         self._train(module, dataset)
-                    module.eval().requires_grad_(False)
+                    asleep(module).requires_grad_(False)
                     with torch.no_grad():
                         self.outputs(torch.zeros(2, *task.shape), module)
                 except ContractFailure:
@@ -197,6 +197,16 @@ def noise(task: Task, count: int = 60) -> Dataset:
         identities=rows // 6,
         partitions=np.array(["train", "train", "train", "validation", "test"])[rows % 5],
     )
+
+
+def asleep(module: nn.Module) -> nn.Module:
+    """Put a module into eval mode, as far as it can be: exported programs keep the mode that they have."""
+    try:
+        return module.eval()
+    except NotImplementedError:
+        for part in module.modules():
+            part.training = False
+        return module
 
 
 def precision(module: nn.Module, wanted: torch.dtype) -> torch.dtype:

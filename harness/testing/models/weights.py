@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.testing.contract import ContractFailure, Inapplicable, one_line, require
 from harness.testing.models.outputs import SAME, difference
-from harness.testing.models.subject import ModelSubject, precision as precision_of
+from harness.testing.models.subject import ModelSubject, asleep, precision as precision_of
 from harness.testing.problems.problem import generator
 from harness.zoo.weights import load_weights
 
@@ -137,7 +137,7 @@ def devices(subject: ModelSubject, head: str) -> None:
         f"{counts[0]} parameters on the meta device, {counts[1]} on the CPU; build as many everywhere",
     )
     try:
-        moved.eval()(torch.zeros(1, *subject.task.shape, device="meta"))
+        asleep(moved)(torch.zeros(1, *subject.task.shape, device="meta"))
     except Exception as error:
         # Other errors come from code that reads the values of tensors, which the meta device does not have.
         require(
