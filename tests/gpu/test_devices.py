@@ -19,6 +19,7 @@ BRIDGED = (
     "art/UniversalPerturbation",
     "foolbox/DDNAttack",
     "foolbox/L2DeepFoolAttack",
+    "foolbox/BoundaryAttack",
     "foolbox/LinfPGD",
     "foolbox/SaltAndPepperNoiseAttack",
 )
