@@ -19,7 +19,7 @@ from harness.handle import AttackFunction, Handle
 from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
 from harness_art.problem import Problem, answers_in_classes, shares
-from harness_foolbox.models import foolbox_itself, images_of, model_of
+from harness_foolbox.models import drawn_on_the_cpu, foolbox_itself, model_of
 from harness_foolbox.table import ATTACKS, GIVEN, KINDS, Bridged
 
 ROWS = {row.name: row for row in ATTACKS}
@@ -97,11 +97,11 @@ def attacked(
         )
         seed_torch(int(rng.take(share[:1].cpu()).integers(2**31 - 1)))
         budget = {"epsilon": threat.eps} if row.budget == "fixed" else {}
-        with explained(row.name):
+        with explained(row.name), drawn_on_the_cpu():
             try:
                 found = made.run(
                     model_of(problem, x.device),
-                    images_of()(x[share]),
+                    x[share],
                     criterion(objective, share, in_classes),
                     **budget,
                 )
@@ -109,7 +109,7 @@ def attacked(
                 if row.alone and "failed" in str(error):  # it found no image to start from
                     continue
                 raise
-        x_adv[share] = found.raw.detach().to(x)
+        x_adv[share] = found.detach().to(x)
     return x_adv
 
 

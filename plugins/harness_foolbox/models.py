@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -31,24 +32,27 @@ def foolbox_itself() -> Any:
     return foolbox
 
 
-@cache
-def images_of() -> Any:
-    """Return Foolbox's kind of tensor, with random numbers from the CPU: the same for every device."""
-    foolbox_itself()
-    import eagerpy
+@contextmanager
+def drawn_on_the_cpu() -> Iterator[None]:
+    """Let Foolbox draw its random numbers on the CPU, so that they are the same for every device."""
+    from eagerpy.tensor.pytorch import PyTorchTensor
 
-    class Images(eagerpy.PyTorchTensor):  # type: ignore[misc, name-defined, unused-ignore]
-        """Images are those that an attack begins with; whatever it computes from them draws like them."""
+    kind: Any = PyTorchTensor
 
-        def uniform(self, shape: Any, low: float = 0.0, high: float = 1.0) -> Any:
-            drawn = torch.rand(shape, dtype=self.raw.dtype) * (high - low) + low
-            return type(self)(drawn.to(self.raw.device))
+    def uniform(self: Any, shape: Any, low: float = 0.0, high: float = 1.0) -> Any:
+        drawn = torch.rand(shape, dtype=self.raw.dtype) * (high - low) + low
+        return type(self)(drawn.to(self.raw.device))
 
-        def normal(self, shape: Any, mean: float = 0.0, stddev: float = 1.0) -> Any:
-            drawn = torch.randn(shape, dtype=self.raw.dtype) * stddev + mean
-            return type(self)(drawn.to(self.raw.device))
+    def normal(self: Any, shape: Any, mean: float = 0.0, stddev: float = 1.0) -> Any:
+        drawn = torch.randn(shape, dtype=self.raw.dtype) * stddev + mean
+        return type(self)(drawn.to(self.raw.device))
 
-    return Images
+    before = kind.uniform, kind.normal
+    kind.uniform, kind.normal = uniform, normal
+    try:
+        yield
+    finally:
+        kind.uniform, kind.normal = before
 
 
 def model_of(module: nn.Module, device: torch.device) -> Any:

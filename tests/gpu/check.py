@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 import harness
+from tests.bridges import quick
 from tests.gpu import networks, paper_network, same_attacks, same_precision, same_similarity
 from tests.gpu.report import Report, Row, table, write
 
@@ -55,20 +56,21 @@ def _precision(report: Report, devices: Devices, small: bool) -> None:
 
 
 def _attacks(report: Report, devices: Devices, small: bool) -> None:
-    found = networks.smalls(4 if small else 48)
-    for case in same_attacks.own_cases(20 if small else 60):
+    found = networks.smalls(2 if small else 48)
+    for case in same_attacks.own_cases(4 if small else 60):
         work = partial(same_attacks.compared, case, found[case.network], devices)
         report.check("attacks", case.label, work)
 
 
 def _bridges(report: Report, devices: Devices, small: bool) -> None:
     found = networks.smalls(2 if small else 4)
-    for case in same_attacks.bridged_cases():
-        if small and case.attack not in QUICK:
-            continue
-        report.check(
-            "bridges", case.label, partial(same_attacks.compared, case, found[case.network], devices)
-        )
+    for name in QUICK if small else quick.NAMES:
+
+        def work(name: str = name) -> Row:
+            case = same_attacks.bridged_case(name)
+            return same_attacks.compared(case, found[case.network], devices)
+
+        report.check("bridges", name, work)
 
 
 QUICK = ("art/FastGradientMethod", "foolbox/LinfPGD")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from harness.specs import HeadKind
 from harness.training import Context, Task
 from harness_bayes import bayes_optimal
 from tests.attacks.conftest import Cnn, Euclidean, TwoLogits, euclidean_loss, patterns, trained
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Double(nn.Module):
@@ -64,21 +67,27 @@ class Small:
         return harness.wrap_model(module.to(device).eval().requires_grad_(False), self.head)
 
 
+@cache
 def smalls(cases: int) -> dict[str, Small]:
     """Return the networks by name, each with so many images."""
     makers = {"classes": _classes, "attributes": _attributes, "two logits": _logits, "mixtures": _mixtures}
-    with torch.random.fork_rng(devices=[]):
-        found = {}
-        for name, make in makers.items():
-            torch.manual_seed(0)
-            found[name] = make(cases)
+    found = {name: make(cases) for name, make in makers.items()}
     return {**found, "embedding": _embedding(found["classes"])}
+
+
+@cache
+def _taught(kind: type[nn.Module], outputs: int, patterns_shown: int, loss: Loss) -> nn.Module:
+    """Return a network of a kind, trained once."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = kind(outputs)
+        trained(module, loss, patterns_shown)
+    return module
 
 
 def _classes(cases: int) -> Small:
     """Four classes: which two of two patterns are present."""
-    module = Cnn(4)
-    trained(module, lambda scores, present: F.cross_entropy(scores, _label(present)), 2)
+    module = _taught(Cnn, 4, 2, _class_loss)
     x, present = patterns(cases, 2, torch.Generator().manual_seed(2))
     return Small(module, "classes", x, Untargeted(_label(present)))
 
@@ -87,17 +96,23 @@ def _label(present: Tensor) -> Tensor:
     return present[:, 0] + 2 * present[:, 1].long()
 
 
+def _class_loss(scores: Tensor, present: Tensor) -> Tensor:
+    return F.cross_entropy(scores, _label(present))
+
+
+def _logistic_loss(scores: Tensor, present: Tensor) -> Tensor:
+    return F.softplus(torch.where(present, -1.0, 1.0) * scores).mean()
+
+
 def _attributes(cases: int) -> Small:
     """Five attributes of one network with Euclidean loss, as MOON."""
-    module = Euclidean(5)
-    trained(module, euclidean_loss, 5)
+    module = _taught(Euclidean, 5, 5, euclidean_loss)
     return _flips(module, 5, cases)
 
 
 def _logits(cases: int) -> Small:
     """Three attributes, each with two logits."""
-    module = TwoLogits(3)
-    trained(module, lambda scores, present: F.softplus(torch.where(present, -1.0, 1.0) * scores).mean(), 3)
+    module = _taught(TwoLogits, 3, 3, _logistic_loss)
     return _flips(module, 3, cases)
 
 

@@ -26,6 +26,11 @@ _COPIES = {"aten::copy_", "aten::_to_copy"}
 _INDEXED = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
 
 
+_DRAWS = {
+    f"aten::{name}" for name in ("rand", "randn", "randint", "randperm", "uniform_", "normal_", "bernoulli_")
+}
+
+
 class MixedDevicesError(RuntimeError):
     """An operation got tensors of two devices, or a generator of the wrong one."""
 
@@ -94,7 +99,8 @@ class World(TorchDispatchMode):
         held = tree_flatten((held_args, held_kwargs))[0]
         if any(isinstance(value, Tensor) and value.is_meta for value in held):
             raise MixedDevicesError(f"{func} got a tensor whose numbers torch has forgotten")
-        found = func(*held_args, **held_kwargs)
+        with other_numbers() if away and name in _DRAWS else nullcontext():
+            found = func(*held_args, **held_kwargs)
         if func._schema.is_mutable and isinstance(args[0] if args else None, Tensor) and name.endswith("_"):
             return args[0]
         if "out" in kwargs:
@@ -111,6 +117,14 @@ def _tensor(data: Any, *, device: Any = None, **more: Any) -> Tensor:
     """Make a tensor of numbers; torch itself would forget them on "meta"."""
     made = _made(data, **more)
     return made if device is None else made.to(device)
+
+
+@contextmanager
+def other_numbers() -> Iterator[None]:
+    """Draw other numbers than the CPU would, as a GPU does; the CPU's generator stays where it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(12345)
+        yield
 
 
 def _is(value: object) -> bool:

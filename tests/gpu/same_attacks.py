@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +48,8 @@ def own_cases(steps: int) -> tuple[Case, ...]:
     """Return the attacks of this project, in all that they do differently, with about so many steps."""
     rows, iterative = "attributes", {"search": "iterative", "max_iterations": steps}
     few: dict[str, Any] = {"iterations": steps}
+    pgd: dict[str, Any] = {"steps": max(steps // 2, 1)}
+    walk = {"iterations": 2 * steps}
     mirrored = {"mirror": True, "loss": "squared-distance"}
     return (
         Case("ffa", rows),
@@ -58,16 +59,21 @@ def own_cases(steps: int) -> tuple[Case, ...]:
         Case("ffa", "two logits", note="two logits"),
         Case("fgs"),
         Case("fgs", rows, given=iterative, note="iterative"),
-        Case("pgd", threat=Linf(6 / 255), note="linf"),
-        Case("pgd", rows, L2(0.4), {"restarts": 2, "schedule": "cosine"}, "l2"),
-        Case("pgd", threat=L2(0.5), given={"loss": "training", "early_stop": False}, note="training loss"),
-        Case("pgd", "embedding", Linf(6 / 255), note="embedding"),
+        Case("pgd", threat=Linf(6 / 255), given=pgd, note="linf"),
+        Case("pgd", rows, L2(0.4), {**pgd, "restarts": 2, "schedule": "cosine"}, "l2"),
+        Case(
+            "pgd",
+            threat=L2(0.5),
+            given={**pgd, "loss": "training", "early_stop": False},
+            note="training loss",
+        ),
+        Case("pgd", "embedding", Linf(6 / 255), pgd, "embedding"),
         Case("cw-l2", given={"iterations": 2 * steps}),
         Case("cw-l2", rows, given={**few, "confidence": 0.2}, note="confidence"),
         Case("cw-l2", "embedding", given={**few, "polish": 0}, note="embedding"),
         Case("gradient-descent", threat=Minimal("l2"), given={"polish": 4}, note="l2 polished"),
         Case("gradient-descent", rows, Minimal("linf"), note="linf"),
-        Case("component-gradient", "mixtures", Minimal("l2"), {"candidates": 2}, "mixtures"),
+        Case("component-gradient", "mixtures", Minimal("l2"), {"candidates": 2, **walk}, "mixtures"),
         Case("component-gradient", threat=Minimal("l2"), note="classes"),
         Case("eyeglasses", given=few),
         Case("eyeglasses", "embedding", given={**few, **mirrored}, note="mirror"),
@@ -78,12 +84,14 @@ def own_cases(steps: int) -> tuple[Case, ...]:
     )
 
 
-def bridged_cases() -> Iterator[Case]:
-    """Yield the attacks of the bridges, with few steps."""
-    for name in quick.NAMES:
-        norm = next(iter(quick.spec(name).norms), None)
-        threat = quick.threat(name, eps=EPS.get(norm or ""))
-        yield Case(name, "classes", threat, quick.few(name), most=4)
+def bridged_case(name: str) -> Case:
+    """Return an attack of the bridges, with few steps.
+
+    Raises:
+        CatalogError: its library is not there.
+    """
+    norm = next(iter(quick.spec(name).norms), None)
+    return Case(name, "classes", quick.threat(name, eps=EPS.get(norm or "")), quick.few(name), most=4)
 
 
 @dataclass(frozen=True)

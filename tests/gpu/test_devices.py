@@ -10,7 +10,7 @@ from harness_similarity.perceptual import perceptual_similarity
 from harness_similarity.structural import structural_similarity
 from tests.gpu.networks import Small, smalls
 from tests.gpu.pretended_device import CPU, DEVICE, MixedDevicesError, pretended
-from tests.gpu.same_attacks import Case, attacked, bridged_cases, own_cases
+from tests.gpu.same_attacks import Case, attacked, bridged_case, own_cases
 from tests.gpu.same_similarity import pairs
 
 BRIDGED = (
@@ -19,10 +19,11 @@ BRIDGED = (
     "art/UniversalPerturbation",
     "foolbox/DDNAttack",
     "foolbox/L2DeepFoolAttack",
+    "foolbox/BoundaryAttack",
     "foolbox/LinfPGD",
     "foolbox/SaltAndPepperNoiseAttack",
 )
-CASES = [*own_cases(4), *(case for case in bridged_cases() if case.attack in BRIDGED)]
+CASES = [*own_cases(4), *map(bridged_case, BRIDGED)]
 
 
 @pytest.fixture(scope="module")
