@@ -15,6 +15,7 @@ import harness
 from harness.goals import Evade, FlipAttribute, Goal, Impersonate, Targeted, Untargeted
 from harness.handle import Handle, Meter
 from harness.model import Model, frozen
+from harness.precision import exact
 from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
 
@@ -67,7 +68,7 @@ class Setting:
         handle = Handle(self.model, len(x), access=threat.access, meter=meter)
         keys = [str(case) for case in range(CASES)][cases]
         self.module.asked = self.module.returned = 0
-        with frozen(self.module):
+        with exact(x.device), frozen(self.module):  # as in a trial
             images = attack(handle, x.clone(), objective, threat, rng=CaseRandom(0, keys), **values)
         return images, meter
 
