@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+import torch
+
+from harness.catalog import catalog
 
 
 def install(
@@ -37,3 +44,24 @@ def install(
         (info / "direct_url.json").write_text(json.dumps(origin))
     if released or origin is not None:
         (info / "RECORD").write_text("".join(f"{module}.py,,\n" for module in modules or {}))
+
+
+@contextmanager
+def plugin_installed(site: Path, code: Path, plugin: str, module: str) -> Iterator[None]:
+    """Let a plugin, whose module lies in the folder ``code``, be the only addition to the catalogue.
+
+    Args:
+        site: an empty folder for its dist-info and for the cache of weights.
+    """
+    install(site, module.replace("_", "-"), "1.0", {plugin: module})
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_CACHE", str(site / "cache"))
+        for folder in (code, site):
+            patch.syspath_prepend(folder)
+        catalog.cache_clear()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
+    catalog.cache_clear()
+    sys.modules.pop(module, None)

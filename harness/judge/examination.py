@@ -1,8 +1,8 @@
 """A model is examined before it is attacked, for signs that its numbers would say nothing of its robustness.
 
-A model whose decisions cannot change, which is wrong from the start, or which answers an image differently
-in other company, is easily taken for a robust one: attacks fail on it. Its clean answers tell. What a sign
-means, and what raises it falsely, is in docs/flags, where each has a page of its name.
+A model whose decisions cannot change, which is wrong from the start, or whose answer to an image depends on
+the other images of the batch, is easily taken for a robust one: attacks fail on it. Its clean answers tell.
+What a sign means, and what raises it falsely, is in docs/flags, where each has a page of its name.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROUNDING = 32
 
 
 def steadiness(model: Model, x: Tensor, outputs: Tensor) -> set[str]:
-    """Return whether a model answers the same images (N, C, H, W) in two ways: again, or in other company.
+    """Return whether a model answers images (N, C, H, W) in two ways: asked again, or in other batches.
 
     Args:
         outputs: (N, M) its answers on them.
@@ -44,7 +44,7 @@ def steadiness(model: Model, x: Tensor, outputs: Tensor) -> set[str]:
         return {RANDOMISED if _apart(model.scores(x), outputs, same) else BATCH}
     try:
         alone = torch.cat([model.scores(part) for part in torch.split(x[:ALONE], 1)])
-    except Exception:  # what needs company: "Expected more than 1 value per channel"
+    except Exception:  # such as "Expected more than 1 value per channel"
         return {BATCH}
     return {BATCH} if _apart(alone, outputs[:ALONE], _tolerance(model, outputs, 1e-3)) else set()
 

@@ -96,6 +96,7 @@ class Outcome:
         return f"Outcome({', '.join([*parts, *self.flags])})"
 
 
+@ordinary()
 def attack(
     name: str | AttackFunction,
     model: Model,
@@ -131,28 +132,6 @@ def attack(
         AttackError: the attack cannot do what is asked, or a parameter is wrong.
         CatalogError, ContractError: the attack is unknown, or broke the contract.
     """
-    with ordinary():
-        outcome = _attack(
-            name, model, images, goal, threat, seed, compute, batch_size, surrogate, fit, params
-        )
-    for flag in outcome.flags:
-        warnings.warn(f"{flag}: {FLAGS[flag].sign}; {FLAGS[flag].remedy}", stacklevel=2)
-    return outcome
-
-
-def _attack(
-    name: str | AttackFunction,
-    model: Model,
-    images: Tensor,
-    goal: Goal,
-    threat: Threat | None,
-    seed: int,
-    compute: Compute,
-    batch_size: int | Literal["auto"],
-    surrogate: Model | None,
-    fit: Tensor | None,
-    params: dict[str, Any],
-) -> Outcome:
     _check(model, images, batch_size)
     function, threat, resolved, universal = _resolved(name, model, images, threat, params)
     fit = _learned_on(name, images, universal, fit)
@@ -183,7 +162,10 @@ def _attack(
         )
         joined = _joined(list(in_batches(len(images), size, outcome)))
     wrong = int((~joined.clean_correct).sum())
-    return replace(joined, flags=tuple(sorted(signs_of(model, torch.cat(list(answers.values())), wrong))))
+    flags = tuple(sorted(signs_of(model, torch.cat(list(answers.values())), wrong)))
+    for flag in flags:
+        warnings.warn(f"{flag}: {FLAGS[flag].sign}; {FLAGS[flag].remedy}", stacklevel=3)
+    return replace(joined, flags=flags)
 
 
 def _check(model: object, images: Tensor, batch_size: int | str) -> None:

@@ -32,7 +32,7 @@ FLAGS: Mapping[str, Flag] = {
         "every number of it is one random sample; fix its random numbers, or attack its expectation",
     ),
     "batch-dependent": Flag(
-        "the model answers an image differently in other company",
+        "the model's answer to an image depends on the other images of the batch",
         "no rate of it can be repeated; let batch normalisation use running statistics, and normalise each "
         "image by itself",
     ),

@@ -26,6 +26,7 @@ from harness.zoo import obtain
 from harness.zoo.build import build
 from harness.zoo.cards import read_card
 from harness.zoo.fits import known_fit
+from harness.zoo.weights import one_line
 
 TERA = 1e12
 SPEED = 10 * TERA
@@ -169,6 +170,8 @@ def _examined(
         return {"flags": sorted(ready.signs_on(EXAMINED) or ()), "error": None}
     except HarnessError as error:
         return {"flags": [], "error": str(error)}
+    except (Exception, SystemExit) as error:  # whatever a plugin raises: the plan is shown all the same
+        return {"flags": [], "error": f"{choice.place}: {one_line(error)}"}
 
 
 def _forward_flops(choice: ModelChoice, dataset: Dataset, seed: int) -> float | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +22,7 @@ from harness.testing.contract import (
     Case,
     Check,
     ContractFailure,
+    EntrySubject,
     Inapplicable,
     cases,
     one_line,
@@ -39,22 +39,8 @@ SPARSE: dict[str, Callable[[Path], None]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class AnalysisSubject:
+class AnalysisSubject(EntrySubject[AnalysisSpec]):
     """An AnalysisSubject is an analysis with its parameters."""
-
-    entry: Entry[AnalysisSpec]
-    parameters: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Return the name in the catalogue."""
-        return self.entry.spec.name
-
-    @property
-    def variants(self) -> Sequence[str]:
-        """Return the only variant."""
-        return ("",)
 
     def analyse(self, folder: Path, where: str) -> Analysis:
         """Return what it finds in a folder of results.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, TypeVar
 from unittest import SkipTest
 
 from harness.catalog import Entry, Plugin, Section
@@ -141,6 +141,24 @@ def cases(
         if (not only or check.name in only) and check.name not in skip
         for variant in (("",) if check.once else subject.variants)
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class EntrySubject(Generic[S]):
+    """An EntrySubject is an entry of the catalogue with its parameters, which is checked once."""
+
+    entry: Entry[S]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Return the name in the catalogue."""
+        return self.entry.spec.name
+
+    @property
+    def variants(self) -> Sequence[str]:
+        """Return the only variant."""
+        return ("",)
 
 
 @dataclass(frozen=True)

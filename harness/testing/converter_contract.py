@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from harness.testing.contract import (
     Case,
     Check,
     ContractFailure,
+    EntrySubject,
     Inapplicable,
     cases,
     one_line,
@@ -34,17 +35,8 @@ TOLERANCE = 1e-4
 """The largest difference from the model's logits, or from their probabilities."""
 
 
-@dataclass(frozen=True, eq=False)
-class ConverterSubject:
+class ConverterSubject(EntrySubject[ConverterSpec]):
     """A ConverterSubject is a converter with its parameters."""
-
-    entry: Entry[ConverterSpec]
-    parameters: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Return the name in the catalogue."""
-        return self.entry.spec.name
 
     @property
     def variants(self) -> Sequence[str]:

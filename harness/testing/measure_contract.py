@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,26 +15,12 @@ from harness.catalog import Entry, catalog
 from harness.errors import HarnessError, ManifestError
 from harness.parameters import check
 from harness.specs import MeasureSpec
-from harness.testing.contract import Case, Check, cases, one_line, require
+from harness.testing.contract import Case, Check, EntrySubject, cases, one_line, require
 from harness.testing.problems.problem import generator
 
 
-@dataclass(frozen=True, eq=False)
-class MeasureSubject:
+class MeasureSubject(EntrySubject[MeasureSpec]):
     """A MeasureSubject is a measure with its parameters."""
-
-    entry: Entry[MeasureSpec]
-    parameters: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Return the name in the catalogue."""
-        return self.entry.spec.name
-
-    @property
-    def variants(self) -> Sequence[str]:
-        """Return the only variant."""
-        return ("",)
 
     def measure(self, x_adv: Tensor, x: Tensor) -> npt.NDArray[np.float64]:
         """Return (B,) the numbers of pairs (B, C, H, W)."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from math import isfinite
 from numbers import Real
 from typing import Any
@@ -15,7 +14,7 @@ from harness.errors import nearest
 from harness.metrics import Estimate
 from harness.specs import MetricSpec
 from harness.store.schema import RECORD_SCHEMA
-from harness.testing.contract import Case, Check, ContractFailure, cases, one_line, require
+from harness.testing.contract import Case, Check, ContractFailure, EntrySubject, cases, one_line, require
 from harness.testing.records import frame, measured, records
 
 TABLES: dict[str, list[dict[str, Any]]] = {
@@ -28,21 +27,8 @@ TABLES: dict[str, list[dict[str, Any]]] = {
 NOTHING = "where there is nothing to estimate from, return harness.metrics.NOTHING"
 
 
-@dataclass(frozen=True, eq=False)
-class MetricSubject:
+class MetricSubject(EntrySubject[MetricSpec]):
     """A MetricSubject is a metric."""
-
-    entry: Entry[MetricSpec]
-
-    @property
-    def name(self) -> str:
-        """Return the name in the catalogue."""
-        return self.entry.spec.name
-
-    @property
-    def variants(self) -> Sequence[str]:
-        """Return the only variant."""
-        return ("",)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return a table of records with the columns that the spec declares, and no others."""

@@ -91,5 +91,5 @@ def _octets(value: object) -> bytes:
     return octets
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

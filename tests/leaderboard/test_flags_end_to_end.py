@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 
 import harness
-from harness.catalog import catalog
 from harness.leaderboard.flags import FLAGS, OF_MODELS
 from harness.results import Results
-from tests.installing import install
+from tests.installing import plugin_installed
 
 pytestmark = pytest.mark.slow
 
@@ -56,19 +53,8 @@ FAULTY = SUITE | {
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    site = tmp_path_factory.mktemp("site")
-    install(site, "masked-faces", "1.0", {"masked": "masked_faces"})
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_CACHE", str(site / "cache"))
-        for folder in (PLUGIN, site):
-            patch.syspath_prepend(folder)
-        catalog.cache_clear()
-        torch.set_num_threads(1)
+    with plugin_installed(tmp_path_factory.mktemp("site"), PLUGIN, "masked", "masked_faces"):
         yield
-        torch.set_num_threads(threads)
-    catalog.cache_clear()
-    sys.modules.pop("masked_faces", None)
 
 
 @pytest.fixture(scope="module")

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 
 import harness
-from harness.catalog import catalog
 from harness.export import export
 from harness.leaderboard.flags import OF_MODELS
+from harness.options import Options
 from harness.results import Results
-from tests.installing import install
+from harness.session.forecast import forecast
+from harness.session.session import make_plan
+from tests.installing import plugin_installed
 
 PLUGIN = Path(__file__).parent / "plugin"
 HEADS = ("attributes", "classes")
@@ -36,35 +36,27 @@ def models() -> list[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    site = tmp_path_factory.mktemp("site")
-    install(site, "odd-faces", "1.0", {"odd": "odd_faces"})
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_CACHE", str(site / "cache"))
-        for folder in (PLUGIN, site):
-            patch.syspath_prepend(folder)
-        catalog.cache_clear()
-        torch.set_num_threads(1)
+    with plugin_installed(tmp_path_factory.mktemp("site"), PLUGIN, "odd", "odd_faces"):
         yield
-        torch.set_num_threads(threads)
-    catalog.cache_clear()
-    sys.modules.pop("odd_faces", None)
+
+
+def suite() -> dict[str, Any]:
+    odd = [
+        {"use": f"odd-{head}", "id": label, "kind": label.removesuffix(f" {head}"), "of": head}
+        for label, head, _ in models()
+    ]
+    return {
+        "schema": 1,
+        "name": "odd",
+        "dataset": [{"use": "patterns"}],
+        "model": [*odd, {"use": "unteachable"}],
+        "attack": [{"use": "pgd", "eps": "16/255", "steps": 4}, {"use": "noise", "eps": "16/255"}],
+    }
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory, _installed: None) -> Results:
-    suite: dict[str, Any] = {
-        "schema": 1,
-        "name": "odd",
-        "dataset": [{"use": "patterns"}],
-        "model": [
-            {"use": f"odd-{head}", "id": label, "kind": label.removesuffix(f" {head}"), "of": head}
-            for label, head, _ in models()
-        ]
-        + [{"use": "unteachable"}],
-        "attack": [{"use": "pgd", "eps": "16/255", "steps": 4}, {"use": "noise", "eps": "16/255"}],
-    }
-    return harness.run(suite, out=tmp_path_factory.mktemp("odd"))
+    return harness.run(suite(), out=tmp_path_factory.mktemp("odd"))
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +130,18 @@ def test_a_second_run_says_the_same(ran: Results, told: dict[str, str]) -> None:
     before = ran.leaderboard()
     again = harness.run(ran.suite["suite"], out=ran.path)
     pd.testing.assert_frame_equal(before, again.leaderboard())
+
+
+def test_a_plan_says_it_before_anything_is_attacked() -> None:
+    chosen = ["plain classes", "constant classes", "negated attributes"]
+    chosen += ["one-output classes", "build-exits classes"]
+    small = suite()
+    small["model"] = [table for table in small["model"] if table.get("id") in chosen]
+    assert len(small["model"]) == len(chosen)
+    expected = forecast(make_plan(small, Options()), Options())
+    told = {model["model"]: (model["flags"], model["error"] or "") for model in expected.models}
+    assert told["plain classes"] == ([], "")
+    assert told["constant classes"] == (["constant-decisions"], "")
+    assert told["negated attributes"] == (["worse-than-chance"], "")
+    assert "1 outputs" in told["one-output classes"][1]
+    assert "build failed: SystemExit" in told["build-exits classes"][1]
