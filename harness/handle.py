@@ -248,7 +248,7 @@ class Handle:
             if show:
                 x = cast(Tensor, _CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
             outputs = self._arranged(call, x, *more, dimensions=dimensions, coarse=coarse)
-        if show and not (outputs.requires_grad and (module in _FOLLOWED or can_be_followed(outputs))):
+        if show and not (outputs.requires_grad and (module in _FOLLOWED or can_be_followed(outputs, x))):
             raise ModelError(NO_GRADIENT)
         if show:
             _FOLLOWED.add(module)

@@ -101,8 +101,9 @@ class Model:
 
     def _answer(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int = 2) -> Tensor:
         try:
-            # The module gets a copy, of its own precision: it may write to its input.
-            outputs = call(x.to(_precision(self.module), copy=True), *more)
+            with torch_unchanged():
+                # The module gets a copy, of its own precision: it may write to its input.
+                outputs = call(x.to(_precision(self.module), copy=True), *more)
         except HarnessError:
             raise
         except (Exception, SystemExit) as error:
@@ -114,7 +115,9 @@ class Model:
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             wanted = "(B, outputs)" if dimensions == 2 else "(B,)"
             raise ContractError(f"the model returned {shape} for a batch of {len(x)}; expected {wanted}")
-        return outputs.float()
+        if outputs.is_complex():
+            raise ContractError("the model returned complex numbers; expected real ones")
+        return plain(outputs).float()
 
 
 def wrap_model(
@@ -180,6 +183,11 @@ def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(scores, labels, reduction="none")
 
 
+def plain(outputs: Tensor) -> Tensor:
+    """Return a tensor as one of torch itself: operations of a subclass may be its own."""
+    return outputs if type(outputs) is Tensor else outputs.as_subclass(Tensor)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Tell whether an error means that memory was short, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -187,8 +195,11 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def can_be_followed(outputs: Tensor) -> bool:
-    """Say whether every operation of a graph has a gradient; quantised ones, and some of C++, have none."""
+def can_be_followed(outputs: Tensor, start: Tensor) -> bool:
+    """Say whether gradients reach a tensor, and every operation on their way to it and others has one.
+
+    Quantised operations, and some of C++, have none; what is detached inside reaches no image.
+    """
     seen, left = set(), [outputs.grad_fn]
     while left:
         node = left.pop()
@@ -198,7 +209,7 @@ def can_be_followed(outputs: Tensor) -> bool:
             return False
         seen.add(node)
         left += [following for following, _ in node.next_functions]
-    return True
+    return start.grad_fn in seen
 
 
 def _precision(module: nn.Module) -> torch.dtype:
@@ -206,6 +217,13 @@ def _precision(module: nn.Module) -> torch.dtype:
     kinds = (tensor.dtype for tensor in module.parameters() if tensor.is_floating_point())
     first = next(kinds, torch.float32)
     return first if first == torch.float32 or all(kind == first for kind in kinds) else torch.float32
+
+
+def put_to_eval(module: nn.Module) -> None:
+    """Put a module and all its parts into eval mode, whatever its own ``eval`` does."""
+    with suppress(NotImplementedError):  # exported programs keep the mode that they were exported in
+        module.eval()
+    _stay_in_eval_mode(module)
 
 
 def _stay_in_eval_mode(module: nn.Module) -> None:
@@ -220,9 +238,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
     """Put a module into eval mode without parameter gradients; restore its modes and flags afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
-    with suppress(NotImplementedError):  # exported programs keep the mode that they were exported in
-        module.eval()
-    _stay_in_eval_mode(module)
+    put_to_eval(module)
     for parameter, _ in wanted:  # ScriptModules have no requires_grad_
         parameter.requires_grad_(False)
     try:
@@ -232,6 +248,20 @@ def frozen(module: nn.Module) -> Iterator[None]:
             part.training = training
         for parameter, requires in wanted:
             parameter.requires_grad_(requires)
+
+
+@contextmanager
+def torch_unchanged() -> Iterator[None]:
+    """Put back what modules set for all in torch: the default precision, the threads, the grad mode."""
+    default, threads, graph = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        torch._C._set_grad_enabled(graph)
+        if torch.get_default_dtype() != default:
+            torch.set_default_dtype(default)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 @contextmanager

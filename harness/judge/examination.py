@@ -8,10 +8,14 @@ What a sign means, and what raises it falsely, is in docs/flags, where each has 
 from __future__ import annotations
 
 from math import comb
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from harness.dataset import Dataset
 from harness.model import Model
 
 RANDOMISED = "randomised-model"
@@ -66,6 +70,45 @@ def signs_of(model: Model, outputs: Tensor, wrong: int) -> set[str]:
     if inside and (model.head == "attributes" or sums):
         found.add(PROBABILITIES)
     return found
+
+
+def signs_among(
+    model: Model, outputs: Tensor, dataset: Dataset, rows: npt.NDArray[np.intp], names: tuple[str, ...]
+) -> set[str]:
+    """Return the signs that are seen by comparing a model's answers with what a data set says is true.
+
+    Args:
+        names: of the outputs (N, M), which are answers on the images of these rows (N,).
+    """
+    right = right_answers(model, outputs, dataset, rows, names)
+    if right is None:
+        return set()
+    found = signs_of(model, outputs, int((~right).sum()))
+    chance = 0.5 if model.head == "attributes" else 1 / outputs.shape[1]
+    if is_guessing(float(right.float().mean(1).sum()), len(rows), chance):
+        found.add(GUESSING)
+    return found
+
+
+def right_answers(
+    model: Model, outputs: Tensor, dataset: Dataset, rows: npt.NDArray[np.intp], names: tuple[str, ...]
+) -> Tensor | None:
+    """Return which of a model's decisions are the true ones, (N, M) or of classes (N, 1); None if unknown.
+
+    Args:
+        names: of the outputs (N, M), which are answers on the images of these rows (N,).
+    """
+    truth: npt.NDArray[Any]
+    if model.head == "attributes" and dataset.attributes is not None:
+        if not set(names) <= set(dataset.attribute_names):
+            return None
+        truth = dataset.attributes[rows][:, [dataset.attribute_names.index(name) for name in names]]
+    elif model.head == "classes" and dataset.labels is not None:
+        truth = dataset.labels[rows][:, None]
+    else:
+        return None
+    decided = model.decide(outputs).reshape(truth.shape)
+    return decided == torch.from_numpy(truth).to(outputs.device)
 
 
 def is_guessing(right: float, images: int, chance: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from harness.cases.datasets import OpenedDataset, pixels
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.judge.batching import BatchSize, fitting
-from harness.judge.examination import GUESSING, is_guessing, signs_of, steadiness
+from harness.judge.examination import signs_among, steadiness
 from harness.model import Model
 from harness.plan.cells import Cell
 from harness.plan.measures import MeasureChoice
@@ -93,13 +93,8 @@ class ReadyModel:
             return None
         self._check_width(outputs.shape[1])
         found = steadiness(model, x, outputs)
-        right = right_answers(model, outputs, dataset, rows, self.names)
-        if right is None or self.is_baseline:
-            return frozenset(found)
-        found |= signs_of(model, outputs, int((~right).sum()))
-        chance = 0.5 if model.head == "attributes" else 1 / outputs.shape[1]
-        if is_guessing(float(right.float().mean(1).sum()), len(rows), chance):
-            found.add(GUESSING)
+        if not self.is_baseline:
+            found |= signs_among(model, outputs, dataset, rows, self.names)
         return frozenset(found)
 
     def examine(self) -> None:
@@ -157,24 +152,3 @@ def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -
         DatasetError: they cannot be read.
     """
     return on_grid(torch.from_numpy(pixels(dataset, rows)).to(device).float())
-
-
-def right_answers(
-    model: Model, outputs: Tensor, dataset: Dataset, rows: npt.NDArray[np.intp], names: tuple[str, ...]
-) -> Tensor | None:
-    """Return which of a model's decisions are the true ones, (N, M) or of classes (N, 1); None if unknown.
-
-    Args:
-        names: of the outputs (N, M), which are answers on the images of these rows (N,).
-    """
-    truth: npt.NDArray[Any]
-    if model.head == "attributes" and dataset.attributes is not None:
-        if not set(names) <= set(dataset.attribute_names):
-            return None
-        truth = dataset.attributes[rows][:, [dataset.attribute_names.index(name) for name in names]]
-    elif model.head == "classes" and dataset.labels is not None:
-        truth = dataset.labels[rows][:, None]
-    else:
-        return None
-    decided = model.decide(outputs).reshape(truth.shape)
-    return decided == torch.from_numpy(truth).to(outputs.device)

@@ -12,6 +12,7 @@ from harness.cases.datasets import Learn, OpenedDataset, open_datasets
 from harness.catalog import catalog
 from harness.dataset import Dataset
 from harness.errors import ContractError, HarnessError, ModelError, ResultsError
+from harness.judge.guard import restored
 from harness.manifest import read_suite
 from harness.plan import Cell, Plan, plan
 from harness.plan.datasets import DatasetChoice
@@ -49,15 +50,24 @@ class Preparation:
         def make() -> ReadyModel:
             data = self.opened[dataset]
             try:
-                trained = self._obtain(model, data.dataset)
+                with restored([]):
+                    trained = self._obtain(model, data.dataset)
+                clean = CleanAnswers(trained.model, data.dataset, data.rows)
+                ready = ReadyModel(model, trained, data, clean, self.planned.suite.batch_size)
+                changed: list[str] = []
+                with restored(changed):
+                    ready.examine()
+                if changed:
+                    left = ", ".join(changed)
+                    raise ModelError(
+                        f"{model.place}: the model leaves behind another {left} when it answers; "
+                        "change it in a with statement"
+                    )
             except (Exception, SystemExit) as error:
                 if isinstance(error, HarnessError | OSError) and not isinstance(error, ContractError):
                     raise  # an OSError is one of the cache
                 # Whatever else a plugin raises fails this model, and the next one runs.
                 raise ModelError(f"{model.place}: {type(error).__name__}: {error}") from error
-            clean = CleanAnswers(trained.model, data.dataset, data.rows)
-            ready = ReadyModel(model, trained, data, clean, self.planned.suite.batch_size)
-            ready.examine()
             return ready
 
         return self._once((dataset, model), make)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
-from harness.model import Model, ordinary, wrap_model
+from harness.model import Model, ordinary, put_to_eval, wrap_model
 from harness.plan.models import ModelChoice
 from harness.training import Task
 
@@ -25,10 +25,7 @@ def build(choice: ModelChoice, dataset: Dataset, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         try:
             module = choice.entry.call(choice.entry.spec.build, Task.of(dataset), values=choice.parameters)
-            if isinstance(module, torch.export.ExportedProgram):
-                module = module.module()
-            if isinstance(module, nn.Module):
-                _give_shapes(module, dataset)
+            module = finished(module, dataset.shape)
         except HarnessError as error:
             raise ModelError(f"{choice.place}: {error}") from error
         except (Exception, SystemExit) as error:
@@ -38,12 +35,26 @@ def build(choice: ModelChoice, dataset: Dataset, seed: int) -> nn.Module:
     return module
 
 
-def _give_shapes(module: nn.Module, dataset: Dataset) -> None:
-    """Give lazy layers their shapes, which they learn from the first images that they see."""
-    if any(isinstance(parameter, UninitializedParameter) for parameter in module.parameters()):
+def finished(made: Any, shape: tuple[int, int, int]) -> Any:
+    """Return what ``build`` returned as a module with all its weights, if it can be one.
+
+    An exported program has a module. Lazy layers learn their shapes from the first images (C, H, W) that
+    they see.
+    """
+    module = made.module() if isinstance(made, torch.export.ExportedProgram) else made
+    if isinstance(module, nn.Module) and any(
+        isinstance(parameter, UninitializedParameter) for parameter in module.parameters()
+    ):
         with torch.no_grad():
-            module.eval()(torch.zeros((2, *dataset.shape)))
+            module.eval()(torch.zeros((2, *shape)))
             module.train()
+    return module
+
+
+def freeze(module: nn.Module) -> None:
+    """Let no parameter of a module have a gradient; ScriptModules have no ``requires_grad_``."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
 
 
 def ready(choice: ModelChoice, module: nn.Module, dataset: Dataset, device: torch.device) -> Model:
@@ -54,11 +65,9 @@ def ready(choice: ModelChoice, module: nn.Module, dataset: Dataset, device: torc
     """
     try:
         module = module.to(device)
-        for parameter in module.parameters():  # ScriptModules have no requires_grad_
-            parameter.requires_grad_(False)
+        freeze(module)
         model = wrap_model(module, choice.entry.spec.head, access=choice.entry.spec.access)
-        with suppress(NotImplementedError):  # exported programs keep the mode that they were exported in
-            module.eval()
+        put_to_eval(module)
         return model.in_order_of(dataset.class_names)
     except ModelError as error:
         raise ModelError(f"{choice.place}: {error}") from error

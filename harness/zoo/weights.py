@@ -76,14 +76,14 @@ def digest_of_module(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
         digest.update(name.encode())
-        digest.update(_octets(value))
+        digest.update(octets_of(value))
     return digest.hexdigest()
 
 
-def _octets(value: object) -> bytes:
+def octets_of(value: object) -> bytes:
     """Return an entry of a state dict as bytes; quantised layers have tuples and types among theirs."""
     if isinstance(value, tuple | list):
-        return b"".join(map(_octets, value))
+        return b"".join(map(octets_of, value))
     if not isinstance(value, Tensor):
         return repr(value).encode()
     plain = value.detach().dequantize() if value.is_quantized else value.detach()

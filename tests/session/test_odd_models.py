@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 
 import harness
+from harness.catalog import catalog
 from harness.export import export
 from harness.leaderboard.flags import OF_MODELS
 from harness.options import Options
 from harness.results import Results
 from harness.session.forecast import forecast
 from harness.session.session import make_plan
+from harness.testing import plugin_checks
+from harness.testing.findings import findings, results_of
 from tests.installing import plugin_installed
 
 PLUGIN = Path(__file__).parent / "plugin"
@@ -116,6 +119,18 @@ def test_flagged_models_have_no_rank_and_stand_last(ran: Results) -> None:
     assert ranked.notna().all()
     for _, rows in board.assign(flagged=flagged).groupby(["dataset", "goal"]):
         assert rows["flagged"].is_monotonic_increasing
+
+
+def test_the_contract_kit_says_the_same_of_each() -> None:
+    wrong = {}
+    for label, head, expected in models():
+        settings = {f"odd-{head}.kind": label.removesuffix(f" {head}"), f"odd-{head}.of": head}
+        cases = plugin_checks(catalog(), "odd", [f"odd-{head}"], overrides=settings)
+        results = [result for found in results_of(cases) for result in found]
+        said = "; ".join(f"{found.check}: {found.line}" for found in findings(results))
+        if bool(said) != bool(expected):
+            wrong[label] = f"{said!r}, where a run says {expected!r}"
+    assert not wrong, "\n".join(f"{label}: {line}" for label, line in wrong.items())
 
 
 @pytest.mark.parametrize("format", ["md", "html"])

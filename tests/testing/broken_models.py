@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -115,8 +116,14 @@ def counts(self: Any, x: Tensor) -> Tensor:
     return Sound.forward(self, x)
 
 
-def darkens(self: Any, x: Tensor) -> Tensor:
-    return Sound.forward(self, x.mul_(0.5))
+def drifts(self: Any, x: Tensor) -> Tensor:
+    self.output.weight.data *= 0.9
+    return Sound.forward(self, x)
+
+
+def hides(self: Any, x: Tensor) -> Tensor:
+    os.umask(0o077 if os.umask(0) == 0o027 else 0o027)
+    return Sound.forward(self, x)
 
 
 def standardises(self: Any, x: Tensor) -> Tensor:

@@ -3,4 +3,5 @@
 from __future__ import annotations
 
 from harness.judge.guard.checksum import fingerprint as fingerprint
+from harness.judge.guard.process import restored as restored
 from harness.judge.guard.watch import Watch as Watch

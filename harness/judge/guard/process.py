@@ -244,6 +244,17 @@ def put_back(before: dict[str, Any], imported: bool = False) -> list[str]:
 
 
 @contextmanager
+def restored(changed: list[str]) -> Iterator[None]:
+    """Put the settings of the process back that change inside, and add their names to a list."""
+    before = {setting.name: setting.read() for setting in SETTINGS}
+    known = len(sys.modules)
+    try:
+        yield
+    finally:
+        changed += put_back(before, imported=len(sys.modules) != known)
+
+
+@contextmanager
 def kept(changed: list[str]) -> Iterator[None]:
     """Put the process back as it was when what runs inside ends; add the names of what had changed.
 
@@ -254,8 +265,7 @@ def kept(changed: list[str]) -> Iterator[None]:
         # Leaving inference mode from outside also undoes one that was entered inside and never left.
         stack.enter_context(torch.inference_mode(False))
         stack.callback(Streams().put_back, changed)
-        before = {setting.name: setting.read() for setting in SETTINGS}
-        known = len(sys.modules)
+        stack.enter_context(restored(changed))
         try:
             with _no_exit():
                 yield
@@ -265,8 +275,6 @@ def kept(changed: list[str]) -> Iterator[None]:
             code = f" {error.code}" if isinstance(error, SystemExit) else ""
             kind = f"{type(error).__name__}{code}"
             raise ContractError(f"the attack tried to end the program: {kind}") from error
-        finally:
-            changed += put_back(before, imported=len(sys.modules) != known)
 
 
 @contextmanager

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.judge.examination import signs_among
+from harness.leaderboard.flags import FLAGS
 from harness.testing.contract import Inapplicable, require
 from harness.testing.models.outputs import SAME, own_outputs
 from harness.testing.models.subject import ModelSubject
 from harness.testing.problems.problem import generator
 
+EXAMINED = 64
+"""So many images of the example are asked."""
 SEEDS = 8
 """So many builds must agree before a property of an untrained model is taken for one of its code."""
 LOUD = 100.0
@@ -122,6 +127,26 @@ def pixel_scale(subject: ModelSubject, head: str) -> None:
         "its outputs are the same for black, white and noisy images, so that no decision can change; compute "
         'them from the image, or declare the trait "constant" for a baseline',
     )
+
+
+def truth(subject: ModelSubject, head: str) -> None:
+    """Its answers on its own example can change, and are right more often than by chance."""
+    if head == "embedding":
+        raise Inapplicable("an embedding alone decides nothing")
+    if subject.constant:
+        raise Inapplicable('it declares the trait "constant"')
+    if subject.spec.train:
+        raise Inapplicable("it is trained first; a run examines its answers before it attacks them")
+    if not subject.spec.example:
+        raise Inapplicable("its spec names no example, whose truth its answers are compared with")
+    dataset = subject.example
+    rows = np.arange(min(len(dataset), EXAMINED))
+    model = subject.model.in_order_of(dataset.class_names)
+    outputs = model.scores(torch.from_numpy(dataset.images(rows)).float() / 255)
+    require(outputs.isfinite().all(), "its outputs on its example are not all finite")
+    names = model.names or getattr(dataset, "attribute_names" if head == "attributes" else "class_names")
+    for sign in sorted(signs_among(model, outputs, dataset, rows, names)):
+        require(False, f"on its example, {FLAGS[sign].sign}; {FLAGS[sign].remedy}")
 
 
 def probes(subject: ModelSubject) -> Tensor:

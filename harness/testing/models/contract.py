@@ -21,6 +21,7 @@ MODEL_CHECKS = (
     Check(answers.names, after=("outputs",)),
     Check(answers.scores, after=_STEADY),
     Check(answers.pixel_scale, after=_STEADY),
+    Check(answers.truth, after=(*_STEADY, "names", "scores", "pixel-scale")),
     Check(outputs.logits, after=_STEADY),
     Check(outputs.select, after=(*_STEADY, "logits")),
     Check(outputs.training_loss, after=_STEADY),

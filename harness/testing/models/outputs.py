@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.judge.guard import fingerprint
+from harness.judge.guard import fingerprint, restored
+from harness.model import put_to_eval
 from harness.testing.contract import ContractFailure, Inapplicable, one_line, require
-from harness.testing.models.subject import ModelSubject, asleep
+from harness.testing.models.subject import ModelSubject
 
 TOLERANCE = 1e-4
 """The largest effect of the batch on an output, relative to the largest output or to 1."""
@@ -90,26 +92,51 @@ def batch_independence(subject: ModelSubject, head: str) -> None:
 
 
 def inputs(subject: ModelSubject, head: str) -> None:
-    """A call changes neither the images nor the modes, weights and buffers of the module."""
+    """A call changes neither the images nor the modes, weights and buffers of the module.
+
+    A run copies the images, and puts what is in train mode back into eval mode, so that such a module is
+    sound there; the check then says what it has found and is skipped.
+    """
     module, x = subject.module(), subject.images(5)
-    asleep(module)
-    stuck = [name or "the module" for name, part in module.named_modules() if part.training]
+    with suppress(NotImplementedError):  # exported programs keep the mode that they have
+        module.eval()
+    stuck = _in_train_mode(module)
+    put_to_eval(module)
+    before = fingerprint(module)
+    left: list[str] = []
+    with restored(left):
+        clean, again = (own_outputs(subject, images) for images in (x, x[:1]))
+    require(not left, f"forward leaves behind another {', '.join(left)}; change it in a with statement")
+    woken, written = _in_train_mode(module), fingerprint(module) != before
     require(
-        not stuck, f"{(*stuck, '')[0]} stays in train mode after eval(); call super().train(mode) in train"
+        not written or difference(again, clean[:1]) <= SAME,
+        f"forward puts {woken} into train mode; leave modes to the caller"
+        if woken
+        else "forward changes weights or buffers in eval mode; do so only where self.training is true",
     )
-    kept, before = x.clone(), fingerprint(module)
-    for images in (x, x[:1]):
-        own_outputs(subject, images)
-    require(
-        torch.equal(x, kept),
-        "forward changes its images in place; write x = x - mean instead of x.sub_(mean), or copy them first",
-    )
-    woken = [name or "the module" for name, part in module.named_modules() if part.training]
-    require(not woken, f"forward puts {(*woken, '')[0]} into train mode; leave modes to the caller")
-    require(
-        fingerprint(module) == before,
-        "forward changes weights or buffers in eval mode; do so only where self.training is true",
-    )
+    kept = x.clone()
+    with torch.no_grad(), suppress(RuntimeError):  # of another precision than the module's
+        module(x)
+    put_to_eval(module)
+    if not torch.equal(x, kept):
+        raise Inapplicable(
+            "forward changes its images in place, so that a run gives it copies; write x = x - mean instead "
+            "of x.sub_(mean), or copy them first"
+        )
+    if written and not woken:
+        raise Inapplicable(
+            "forward changes weights or buffers in eval mode, without effect on its outputs; do so only "
+            "where self.training is true"
+        )
+    if stuck:
+        raise Inapplicable(
+            f"{stuck} stays in train mode after eval(), and a run puts it into eval mode; call "
+            "super().train(mode) in train"
+        )
+    if woken:
+        raise Inapplicable(
+            f"forward puts {woken} into train mode, and a run puts it back; leave modes to the caller"
+        )
 
 
 def select(subject: ModelSubject, head: str) -> None:
@@ -170,6 +197,12 @@ def training_loss(subject: ModelSubject, head: str) -> None:
         difference(alone, found) <= TOLERANCE,
         "training_loss of a case depends on the rest of its batch; use no mean or sum over the batch",
     )
+
+
+def _in_train_mode(module: nn.Module) -> str:
+    """Return the name of the first part that is in train mode; "" where there is none."""
+    parts = (name or "the module" for name, part in module.named_modules() if part.training)
+    return next(parts, "")
 
 
 def difference(a: Tensor, b: Tensor) -> float:

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from harness.catalog import Entry, catalog
 from harness.dataset import Dataset
 from harness.errors import ModelError
-from harness.model import Model, exact, wrap_model
+from harness.model import Model, exact, ordinary, plain, put_to_eval, torch_unchanged, wrap_model
 from harness.parameters import check
 from harness.plan.tables import preset_values
 from harness.specs import ModelSpec
 from harness.testing.contract import ContractFailure, entry_of, one_line
 from harness.testing.problems.problem import generator
 from harness.training import Context, Task
+from harness.zoo.build import finished, freeze
 
 EDGES = (16, 32, 48, 64, 96, 112, 128, 160, 224)
 """The heights and widths that are tried, the smallest first."""
@@ -83,9 +84,9 @@ class ModelSubject:
         Raises:
             ContractFailure: the module cannot be built, or is not a torch.nn.Module.
         """
-        with seeded(seed):
+        with seeded(seed), ordinary():
             try:
-                module = self.entry.call(self.spec.build, task, values=self.parameters)
+                module = finished(self.entry.call(self.spec.build, task, values=self.parameters), task.shape)
             except (Exception, SystemExit) as error:
                 raise ContractFailure(f"build for images of {task.shape}: {one_line(error)}") from error
         if not isinstance(module, nn.Module):
@@ -101,7 +102,7 @@ class ModelSubject:
         """Return a module in eval mode that can be called."""
         if seed == 0:
             return self._ready[1]
-        return asleep(self.build(self.task, seed)).requires_grad_(False)
+        return self._usable(self.build(self.task, seed))
 
     @property
     def model(self) -> Model:
@@ -115,14 +116,12 @@ class ModelSubject:
 
     def outputs(self, x: Tensor, module: nn.Module | None = None) -> Tensor:
         """Return the outputs as the harness computes them, with gradients if the images require them."""
-        module = module or self.module()
-        # What requires a gradient is no leaf in a run either, so that a module may write to it.
-        x = x * 1 if x.requires_grad else x
-        with exact(x.device):
-            outputs = module(x.to(precision(module, x.dtype)))
+        module = self.module() if module is None else module  # containers have a length
+        with exact(x.device), torch_unchanged():
+            outputs = module(x.to(precision(module, x.dtype), copy=True))  # it may write to its input
         if not isinstance(outputs, Tensor):
             raise ContractFailure(f"forward returned {type(outputs).__name__}; return a tensor")
-        return outputs
+        return plain(outputs)
 
     @property
     def constant(self) -> bool:
@@ -147,27 +146,41 @@ class ModelSubject:
             except ContractFailure as failure:
                 reason = str(failure)
                 continue
+            usable = module
             for train in (False, True) if self.spec.train else (False,):
                 try:
                     if train:
                         self._train(module, dataset)
-                    asleep(module).requires_grad_(False)
+                    usable = self._usable(module)
                     with torch.no_grad():
-                        self.outputs(torch.zeros(2, *task.shape), module)
+                        self.outputs(torch.zeros(2, *task.shape), usable)
                 except ContractFailure:
-                    return task, module  # the check of outputs says what is wrong with them
+                    return task, usable  # the check of outputs says what is wrong with them
                 except (Exception, SystemExit) as error:
                     reason = f"images of {task.shape}: {one_line(error)}"
                 else:
-                    return task, module
+                    return task, usable
         raise ContractFailure(
             f"it accepts no images of {EDGES[0]} to {EDGES[-1]} pixels; the last attempt: {reason}"
         )
 
+    def _usable(self, module: nn.Module) -> nn.Module:
+        """Return a module as a run uses it: in eval mode, with frozen weights that gradients may pass."""
+        module = wrap_model(module, self.spec.head).module
+        freeze(module)
+        put_to_eval(module)
+        return module
+
+    @cached_property
+    def example(self) -> Dataset:
+        """Return the data set of its spec's example."""
+        dataset: Dataset = self.entry.load(self.spec.example or "")()
+        return dataset
+
     def _datasets(self) -> Iterator[Dataset]:
         """Yield its own example, or noise of growing sizes, with 3 channels or 1, and 5 classes or 2."""
         if self.spec.example:
-            yield self.entry.load(self.spec.example)()
+            yield self.example
             return
         numbers = (len(CLASSES), 2) if self.spec.head == "classes" else (len(CLASSES),)
         for channels, edge, classes in product((3, 1), EDGES, numbers):
@@ -197,16 +210,6 @@ def noise(task: Task, count: int = 60) -> Dataset:
         identities=rows // 6,
         partitions=np.array(["train", "train", "train", "validation", "test"])[rows % 5],
     )
-
-
-def asleep(module: nn.Module) -> nn.Module:
-    """Put a module into eval mode, as far as it can be: exported programs keep the mode that they have."""
-    try:
-        return module.eval()
-    except NotImplementedError:
-        for part in module.modules():
-            part.training = False
-        return module
 
 
 def precision(module: nn.Module, wanted: torch.dtype) -> torch.dtype:

@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
+from harness.model import put_to_eval
 from harness.testing.contract import ContractFailure, Inapplicable, one_line, require
 from harness.testing.models.outputs import SAME, difference
-from harness.testing.models.subject import ModelSubject, asleep, precision as precision_of
+from harness.testing.models.subject import ModelSubject, precision as precision_of
 from harness.testing.problems.problem import generator
-from harness.zoo.weights import load_weights
+from harness.zoo.weights import load_weights, octets_of
 
 DIRECTIONS = 6
 """The number of random directions along which gradients are compared; a kink may disturb one of them."""
@@ -24,7 +25,7 @@ DIRECTIONS = 6
 def seeds(subject: ModelSubject, head: str) -> None:
     """A model that is built twice from one seed has the same weights."""
     first, again = (subject.build(subject.task).state_dict() for _ in range(2))
-    odd = [name for name in first if name not in again or not torch.equal(first[name], again[name])]
+    odd = [name for name in first if name not in again or octets_of(first[name]) != octets_of(again[name])]
     require(
         not odd and len(first) == len(again),
         f"two builds from one seed differ in {(*odd, 'the names of their weights')[0]}; draw weights from "
@@ -34,7 +35,10 @@ def seeds(subject: ModelSubject, head: str) -> None:
 
 def weights(subject: ModelSubject, head: str) -> None:
     """Weights that are saved as safetensors and loaded into another module give the same outputs."""
-    state = {name: tensor.contiguous() for name, tensor in subject.module().state_dict().items()}
+    state = subject.module().state_dict()
+    if not subject.spec.train and not all(isinstance(value, Tensor) for value in state.values()):
+        raise Inapplicable("its state holds more than tensors, as that of quantised layers; none is saved")
+    state = {name: tensor.contiguous() for name, tensor in state.items()}
     other, x = subject.module(seed=1), subject.images(5)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
@@ -118,8 +122,10 @@ def precision(subject: ModelSubject, head: str) -> None:
 
 def devices(subject: ModelSubject, head: str) -> None:
     """The model has as many parameters on another device, and all of its tensors move there."""
+    if isinstance(subject.module(), torch.jit.ScriptModule):
+        raise Inapplicable("TorchScript has no meta device, on which this is checked")
     try:
-        moved = subject.build(subject.task).to("meta")
+        moved = _copy(subject.build(subject.task)).to("meta")
     except Exception as error:
         require(
             False,
@@ -136,8 +142,9 @@ def devices(subject: ModelSubject, head: str) -> None:
         counts[0] == counts[1],
         f"{counts[0]} parameters on the meta device, {counts[1]} on the CPU; build as many everywhere",
     )
+    put_to_eval(moved)
     try:
-        asleep(moved)(torch.zeros(1, *subject.task.shape, device="meta"))
+        moved(torch.zeros(1, *subject.task.shape, device="meta"))
     except Exception as error:
         # Other errors come from code that reads the values of tensors, which the meta device does not have.
         require(
@@ -172,6 +179,14 @@ def distance(subject: ModelSubject, head: str) -> None:
         f"the distance of embeddings from themselves is {own:.3g}, and {other:.3g} from others: the smallest "
         "must be that from themselves; return a distance, such as 1 - similarity",
     )
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """Return a copy of a module, whose layers others may share, or itself where it cannot be copied."""
+    try:
+        return deepcopy(module)
+    except Exception:
+        return module
 
 
 def _in_double(subject: ModelSubject, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:

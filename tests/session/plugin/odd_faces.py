@@ -6,6 +6,7 @@ the error.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import harness
 from harness.errors import DatasetError
@@ -229,6 +231,68 @@ def _named(head: str) -> nn.Module:
     return module
 
 
+class Counts(Plain):
+    """Counts its calls, in a buffer that decides nothing."""
+
+    def __init__(self, head: str) -> None:
+        super().__init__(head)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x)
+
+
+class Drifts(Counts):
+    """Subtracts the mean of all that it was asked."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.mul_(0.9).add_(0.1 * x.detach().mean())
+        return Plain.forward(self, x - self.calls)
+
+
+class Remembers(Plain):
+    """Answers as before where a batch has the size of the last one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if getattr(self, "last", x[:0]).shape[0] != len(x):
+            self.last = super().forward(x)
+        return self.last
+
+
+class Own(Tensor):
+    """Tensors of a library."""
+
+
+def _leaving(change: Callable[[], object]) -> Callable[[str], nn.Module]:
+    """A model that leaves another state of the process behind."""
+
+    def leave(x: Tensor) -> Tensor:
+        change()
+        return x
+
+    return around(before=leave)
+
+
+def _weight_norm(head: str) -> nn.Module:
+    module = Plain(head)
+    module.layer = nn.utils.parametrizations.weight_norm(module.layer)
+    return module
+
+
+def _checkpointed(self: Plain, x: Tensor) -> Tensor:
+    return checkpoint(lambda images: Plain.forward(self, images), x, use_reentrant=False)
+
+
+def _in_bfloat16(self: Plain, x: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return Plain.forward(self, x)
+
+
+def _not_a_number(y: Tensor) -> Tensor:
+    return y.masked_fill(y[:, :1] > 0, torch.nan)
+
+
 def _dropping(y: Tensor) -> Tensor:
     return nn.functional.dropout(y, 0.3, training=True)
 
@@ -266,6 +330,13 @@ KINDS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "train-mode-comes-back": (ComesBack, "both", ""),
     "made-in-inference-mode": (_in_inference_mode, "both", ""),
     "own-names": (_named, "both", ""),
+    "counts": (Counts, "both", ""),
+    "own-tensors": (around(after=lambda y: y.as_subclass(Own)), "both", ""),
+    "weight-norm": (_weight_norm, "both", ""),
+    "checkpointed": (_with(forward=_checkpointed), "both", ""),
+    "in-bfloat16": (_with(forward=_in_bfloat16), "both", ""),
+    "leaves-float64": (_leaving(lambda: torch.set_default_dtype(torch.float64)), "both", ""),
+    "leaves-threads": (_leaving(lambda: torch.set_num_threads(2)), "both", ""),
     # wrong without a word, unless a run says so
     "sigmoid": (around(after=torch.sigmoid), "attributes", "probabilities"),
     "sigmoid-in-percent": (around(after=lambda y: 100 * y.sigmoid()), "attributes", "constant-decisions"),
@@ -286,7 +357,20 @@ KINDS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "noisy": (around(before=lambda x: x + 0.2 * torch.randn_like(x)), "both", "randomised-model"),
     "noisy-by-numpy": (around(before=_numpy_noise), "both", "randomised-model"),
     "drops-always": (around(after=_dropping), "both", "randomised-model"),
+    "drifts": (Drifts, "both", "randomised-model"),
+    "remembers": (Remembers, "both", "batch-dependent"),
     # errors
+    "cut-off": (around(before=lambda x: x.detach().requires_grad_()), "both", NO_GRADIENT),
+    "leaves-no-grad": (_leaving(lambda: torch.set_grad_enabled(False)), "both", NO_GRADIENT),
+    "leaves-a-umask": (_leaving(lambda: os.umask(0o027)), "both", "another umask"),
+    "leaves-deterministic": (
+        _leaving(lambda: torch.use_deterministic_algorithms(True)),
+        "both",
+        "another deterministic algorithms",
+    ),
+    "not-a-number": (around(after=_not_a_number), "both", "not finite"),
+    "complex": (around(after=lambda y: torch.complex(y, y)), "both", "complex numbers"),
+    "a-dict": (around(after=lambda y: {"logits": y}), "both", "returned dict"),
     "detached": (around(after=lambda y: y.detach()), "both", NO_GRADIENT),
     "no-grad": (_with(forward=torch.no_grad()(Plain.forward)), "both", NO_GRADIENT),
     "inference-mode": (_with(forward=torch.inference_mode()(Plain.forward)), "both", NO_GRADIENT),
@@ -337,7 +421,9 @@ def harness_models() -> list[harness.ModelSpec]:
     """One spec per head, and one that cannot be trained."""
     return [
         *(
-            harness.ModelSpec(name=f"odd-{head}", summary="odd", build=SPECS + "build", head=head)
+            harness.ModelSpec(
+                name=f"odd-{head}", summary="odd", build=SPECS + "build", head=head, example=SPECS + "drawn"
+            )
             for head in ("attributes", "classes")
         ),
         harness.ModelSpec(
