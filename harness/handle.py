@@ -111,6 +111,10 @@ class Handle:
     def __len__(self) -> int:
         return len(self._cases)
 
+    def __reduce_ex__(self, protocol: object) -> Any:
+        """Refuse to be copied or pickled: the passes of a copy would count for nobody."""
+        raise ContractError("the attack tried to copy its handle of the model; ask the handle itself")
+
     def __call__(self, x: Tensor) -> Tensor:
         """Return the float32 outputs (B, M), (B, K) or (B, D) of the images (B, C, H, W).
 

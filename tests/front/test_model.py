@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -199,6 +202,36 @@ def test_gradients_are_those_of_the_module() -> None:
 def test_there_is_no_gradient_of_what_does_not_depend_on_the_model() -> None:
     with pytest.raises(ContractError, match="does not depend on the model"):
         Handle(wrap_model(net()), 2).gradient(images(2), lambda outputs: torch.ones(2))
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_handle_is_not_copied(duplicate: Callable[[object], object]) -> None:
+    with pytest.raises(ContractError, match="tried to copy its handle"):
+        duplicate(Handle(wrap_model(net()), 2))
+
+
+class Own(Tensor):
+    """Tensors of a library."""
+
+
+class Leaving(Net):
+    """Leaves torch in another state, and answers with tensors of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(2 if torch.get_num_threads() == 1 else 1)
+        torch.set_grad_enabled(not torch.is_grad_enabled())
+        return super().forward(x).as_subclass(Own)
+
+
+def test_what_a_module_leaves_behind_reaches_nobody() -> None:
+    threads, handle = torch.get_num_threads(), Handle(wrap_model(Leaving().eval()), 2)
+    for outputs in (handle(images(2)), wrap_model(Leaving().eval()).scores(images(2))):
+        assert type(outputs) is Tensor
+        assert outputs.dtype == torch.float32
+        assert torch.get_default_dtype() == torch.float32
+        assert torch.get_num_threads() == threads
+        assert torch.is_grad_enabled()
 
 
 def test_scores_have_no_gradients() -> None:
