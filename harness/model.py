@@ -184,8 +184,13 @@ def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def plain(outputs: Tensor) -> Tensor:
-    """Return a tensor as one of torch itself: operations of a subclass may be its own."""
-    return outputs if type(outputs) is Tensor else outputs.as_subclass(Tensor)
+    """Return a tensor as one of torch itself, whose operations are no library's.
+
+    One that holds its numbers elsewhere, as on several machines, remains what it is.
+    """
+    kind = type(outputs)
+    whole = kind.__torch_dispatch__ is Tensor.__torch_dispatch__
+    return outputs.as_subclass(Tensor) if whole and kind is not Tensor else outputs
 
 
 def out_of_memory(error: BaseException) -> bool:
