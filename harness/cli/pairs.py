@@ -43,17 +43,16 @@ def handle(given: argparse.Namespace) -> int:
     from harness.cases.pair_files import as_csv, draw_pairs
     from harness.catalog import catalog
     from harness.files import write_text
-    from harness.manifest import read_suite
-    from harness.plan import plan
+    from harness.manifest import Suite, Table
+    from harness.plan.datasets import datasets_of
 
     counts = {name: _whole(name, getattr(given, name)) for name in ("genuine", "impostor", "folds", "seed")}
     table = {"partition": given.partition, **_values(given), "use": given.dataset}
-    planned = plan(read_suite({"schema": 1, "name": "pairs", "dataset": [table]}), catalog())
-    if len(planned.datasets) != 1:
-        raise ManifestError(
-            f"{given.dataset}: lists make {len(planned.datasets)} data sets of it; give one value"
-        )
-    (choice,) = planned.datasets
+    suite = Suite("pairs", "pairs", 0, (Table("dataset", f'dataset "{given.dataset}"', table),), (), ())
+    choice, *others = datasets_of(suite, catalog(), {})
+    if others:
+        made = 1 + len(others)
+        raise ManifestError(f"{given.dataset}: lists make {made} data sets of it; give one value each")
     dataset = open_dataset(choice)
     text = as_csv(draw_pairs(dataset, draw(choice, dataset, counts["seed"], None), **counts))
     if given.output is None:

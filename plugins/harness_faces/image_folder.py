@@ -87,7 +87,7 @@ def load(
     target, part = _checked_size(size), _checked_crop(crop)
     if type(cache_bytes) is not int or cache_bytes < 0:
         raise DatasetError(
-            f"image-folder: cache_bytes = {cache_bytes!r} is not a number of bytes; give 0 or more"
+            f"image-folder: cache_bytes = {cache_bytes!r} is no number of bytes; give 0 or more"
         )
     folder = _locate(root)
     files = _files(folder, by_name=person == "name")
@@ -207,7 +207,7 @@ def _walk(root: Path) -> list[tuple[str, int]]:
 
 def _say_left_out(root: Path, names: Sequence[str], fault: str) -> None:
     if names:
-        others = f", and so are {len(names) - 1} more files" if len(names) > 1 else ""
+        others = f" (and {len(names) - 1} more likewise)" if len(names) > 1 else ""
         say(f"{root}: {min(names)} {fault}, and is left out{others}")
 
 

@@ -93,14 +93,15 @@ def _is_header(line: str) -> bool:
 
 def _of_csv(file: Path, lines: Lines) -> Iterator[FilePair]:
     """Yield the pairs of a CSV, with a header in any order or with none."""
+    reader = csv.reader((line for _, line in lines), strict=True, skipinitialspace=True)
+    rows: list[tuple[int, list[str]]] = []
     try:
-        table = list(csv.reader((line for _, line in lines), strict=True, skipinitialspace=True))
+        for (number, _), cells in zip(lines, reader, strict=False):
+            rows.append((number, [cell.strip() for cell in cells]))
+            if reader.line_num != len(rows):
+                fail(file, number, "has a quoted name that goes on in the next; write each pair in one row")
     except csv.Error as error:
-        raise DatasetError(f"{file}: is no CSV: {error}; write {','.join(COLUMNS[:3])}") from None
-    if len(table) != len(lines):
-        raise DatasetError(f"{file}: a quoted name goes over several rows; write each pair in one")
-    stripped = [[cell.strip() for cell in cells] for cells in table]
-    rows = [(number, cells) for (number, _), cells in zip(lines, stripped, strict=True)]
+        fail(file, lines[len(rows)][0], f"is no row of a CSV: {error}; write {','.join(COLUMNS[:3])}")
     columns, body = _header(file, *rows[0]), rows[1:]
     if columns is None:
         columns, body = COLUMNS[: max(3, len(rows[0][1]))], rows
@@ -145,14 +146,14 @@ def _of_two_rows(file: Path, lines: Lines) -> list[FilePair]:
         if len(cells) != 2 or not _NUMBER.fullmatch(cells[1]):
             fail(file, number, f'is "{line.strip()[:60]}"; it must be a file and 0, 1 or the fold')
         rows.append((number, cells[0], int(cells[1])))
-    if len(rows) % 2:
-        fail(file, rows[-1][0], "has no second image; a pair is two rows")
     pairs = []
-    for (row, a, flag), (next_row, b, other) in zip(rows[::2], rows[1::2], strict=True):
+    for (row, a, flag), (next_row, b, other) in zip(rows[::2], rows[1::2], strict=False):
         if flag != other:
             remedy = "the two rows of a pair must say the same"
             fail(file, row, f"says {flag}, and row {next_row} {other}; {remedy}")
         pairs.append(FilePair(row, (a, b), flag > 0, flag))
+    if len(rows) % 2:
+        fail(file, rows[-1][0], "has no second image; a pair is two rows")
     folds = sorted({pair.fold or 0 for pair in pairs if pair.same})
     if not folds or folds[-1] < 2:  # 1 says "the same person" only
         return [FilePair(pair.row, pair.images, pair.same) for pair in pairs]
