@@ -355,3 +355,22 @@ def test_stored_images_are_those_of_verifiers_too(ran: Results) -> None:
     assert attacked <= set(stored["sample_id"])
     assert attacked <= set(people["sample_id"])
     assert png.decode(stored["original"][0], 3).shape == (3, 20, 16)
+
+
+def test_comparisons_of_a_file_are_attacked_and_stored_with_their_folds(tmp_path: Path) -> None:
+    rows = ["image_a,image_b,same,fold"]
+    for person in range(8):
+        fold, next_one = person // 4, 4 * (person // 4) + (person + 1) % 4
+        rows += [f"{person:03d}.png,{person + 9 * turn:03d}.png,1,{fold}" for turn in (1, 2)]
+        rows += [f"{person:03d}.png,{next_one + 9 * turn:03d}.png,0,{fold}" for turn in (1, 2)]
+    file = tmp_path / "pairs.csv"
+    file.write_text("\n".join(rows) + "\n")
+    found = harness.run(dots({"file": str(file), "mirror": True, "fmr": 0.5}), out=tmp_path / "out")
+    table = comparisons(found)
+    assert len(table) == 32
+    assert table.groupby("split")["fold"].unique().map(list).to_dict() == {
+        "attacked": [1],
+        "calibration": [0],
+    }
+    assert sorted(found.cells()["cases"]) == [8, 8]
+    assert not verify(found.path, "cpu").differences
