@@ -77,9 +77,9 @@ def _squares(probes: Tensor, references: Tensor, share: int) -> Tensor:
     lengths, others = a[:, width].clone(), b[:, width].clone()
     a[:, width + 1] = 1 / share
     b[:, width], b[:, width + 1] = 1, others
-    a[:, :width].mul_(-2 / share)
-    found = (a @ b.T).clamp_(min=0)
-    # What is near loses its digits in a product, such as the distance of an image to itself.
+    b[:, :width].mul_(-2 / share)
+    found = a @ b.T
+    # What is near loses its digits in a product, and its sign, such as the distance of an image to itself.
     bounds = lengths + others.max() / share
     rows = torch.nonzero(found.amin(1) < _NEAR * bounds).flatten()
     for part in torch.split(rows, max(1, PAIRS // max(len(references), 1))):
