@@ -8,13 +8,19 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from harness.analysis.reading import Cell, kind_of, parameters_of, read_cells, recorded
-from harness.metrics.resampling import Compared, Resampled
-from harness.metrics.verification import Codes, counted, threshold_at_fmr, threshold_at_fnmr
+from harness.metrics.resampling import Compared
+from harness.metrics.verification import (
+    Codes,
+    FoldAccuracy,
+    counted,
+    fold_accuracy,
+    threshold_at_fmr,
+    threshold_at_fnmr,
+)
 from harness.results import Results
 from harness.store.parquet import to_frame
 from harness.store.scores import compared_models, read_comparisons, read_thresholds
@@ -101,16 +107,15 @@ class Attacked:
             len(codes),
         )
 
-    @cached_property
-    def curve(self) -> Resampled:
+    @property
+    def whole(self) -> Compared:
         """Return the attacked comparisons with the clean ones of the other kind.
 
         Intruders under attack stand against the clean genuine comparisons, and attacked genuine comparisons
         against the clean impostors.
         """
-        clean = self.verifier.clean.compared
-        others = clean.part(clean.same != (self.goal == "evade"))
-        return Resampled(others.together(self.compared), self.verifier.asked)
+        clean = self.verifier.clean
+        return clean.part(clean.same != (self.goal == "evade")).together(self.compared)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +130,10 @@ class Verifier:
     parameters: Mapping[str, Any]
     people: Mapping[str, int]
     """The code of each person of the data set."""
-    clean: Resampled
+    clean: Compared
     """The clean comparisons of the attacked split."""
-    calibration: Compared
-    folds: npt.NDArray[np.int64]
-    """(N,) the fold of each clean comparison; -1 where it has none."""
+    fold_accuracy: FoldAccuracy | None
+    """Over all clean comparisons, where they have folds."""
     thresholds: pd.DataFrame
     """Its rows of thresholds.parquet, the operating point first."""
     evasion: Mapping[str, float]
@@ -242,10 +246,9 @@ def _verifier(
     clean, calibration = whole.part(attacked), whole.part(~attacked)
     chosen = calibration if len(calibration) else clean
     counts = counted(chosen.distances, chosen.same)
+    folds = table.column("fold").cast(pa.int64()).fill_null(-1).to_numpy()
     evasion = {"fnmr": threshold_at_fnmr(counts, EVASION), "fmr": threshold_at_fmr(counts, EVASION)}
-    folds = table.column("fold").cast(pa.int64()).fill_null(-1).to_numpy()[attacked]
     stand_in = row.get("stand_in_for")
-    asked = (*_numbers(thresholds), *evasion.values())
     return Verifier(
         dataset=dataset,
         stand_in_for=stand_in if isinstance(stand_in, str) else None,
@@ -253,9 +256,8 @@ def _verifier(
         kind=kind_of(row.get("model_use"), model),
         parameters=parameters_of(row.get("model_parameters")),
         people=people,
-        clean=Resampled(clean, [x for x in asked if x == x]),
-        calibration=calibration,
-        folds=folds,
+        clean=clean,
+        fold_accuracy=fold_accuracy(whole.distances, whole.same, folds),
         thresholds=thresholds,
         evasion=evasion,
     )

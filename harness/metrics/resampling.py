@@ -52,9 +52,9 @@ class Compared:
 
     def part(self, rows: Flags) -> Compared:
         """Return some of the comparisons."""
-        sides = (self.distances, self.same, self.probes, self.references)
-        distances, same, probes, references = (side[rows] for side in sides)
-        return Compared(distances, same, probes, references, self.identities)
+        return Compared(
+            self.distances[rows], self.same[rows], self.probes[rows], self.references[rows], self.identities
+        )
 
     def together(self, other: Compared) -> Compared:
         """Return these comparisons and others of the same persons."""
@@ -67,8 +67,39 @@ class Compared:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A number of comparisons, with what it is when persons are resampled."""
+
+    value: float
+    """NaN where there is none."""
+    replications: Floats | None  # (1000,); None with fewer than 5 persons
+    persons: int
+    identities: int
+    n: int
+
+    def estimate(self, *, share: bool = True) -> Estimate:
+        """Return the number with its 95 % interval.
+
+        Where a share is 0 or 1 in all replications, the other end is that of as many independent cases as
+        there are persons: nothing tells how alike their comparisons are.
+
+        Args:
+            share: whether the number cannot leave [0, 1].
+        """
+        if np.isnan(self.value):
+            return NOTHING
+        if self.replications is None:
+            return Estimate(self.value, None, None, self.n)
+        low, high = interval(self.replications, self.value, self.persons)
+        if share and low == high and self.value in (0.0, 1.0):
+            none = 1 - (1 - LEVEL) ** (1 / self.persons)
+            low, high = (0.0, none) if self.value == 0 else (1 - none, 1.0)
+        return Estimate(self.value, low, high, self.n)
+
+
 class Resampled:
-    """Comparisons with their replications, which are made when the first interval is asked for."""
+    """Comparisons with their replications, which are made when they are first asked for, and kept."""
 
     def __init__(
         self, compared: Compared, thresholds: Iterable[float] = (), seed: int = BOOTSTRAP_SEED
@@ -93,42 +124,31 @@ class Resampled:
         """Return the counts (K, 1000) of resampled identities."""
         return _replications(self.compared, self.counts, self._thresholds, self._seed)
 
-    def estimate(self, measured: Measured, *, share: bool = True) -> Estimate:
-        """Return a number of the comparisons with its interval; ``n`` is the number of comparisons.
-
-        Fewer than 5 persons have no interval. Where a share is 0 or 1 in all replications, the other end is
-        that of as many independent cases as there are persons: nothing tells how alike their comparisons are.
-
-        Args:
-            share: whether the number cannot leave [0, 1].
-        """
+    def number(self, measured: Measured) -> Number:
+        """Return a number of the comparisons; fewer than 5 persons have no replications."""
         value = float(measured(self.counts))
-        if np.isnan(value):
-            return NOTHING
-        ends = self._ends(value, measured) if self.persons >= FEWEST else (None, None)
-        if share and ends[0] == ends[1] and value in (0.0, 1.0) and self.persons >= FEWEST:
-            none = 1 - (1 - LEVEL) ** (1 / self.persons)
-            ends = (0.0, none) if value == 0 else (1 - none, 1.0)
-        return Estimate(value, *ends, len(self.compared))
+        known = self.persons >= FEWEST and not np.isnan(value)
+        replications = measured(self.replications) if known else None
+        return Number(value, replications, self.persons, self.compared.identities, len(self.compared))
 
-    def _ends(self, value: float, measured: Measured) -> tuple[float | None, float | None]:
-        return interval(measured(self.replications), value, self.persons)
+    def estimate(self, measured: Measured, *, share: bool = True) -> Estimate:
+        """Return a number of the comparisons with its interval; see ``Number.estimate``."""
+        return self.number(measured).estimate(share=share)
 
 
-def difference(first: Resampled, second: Resampled, measured: Measured) -> Estimate:
-    """Return by how much a number of the first comparisons is larger, with the interval of the difference.
+def difference(first: Number, second: Number) -> Estimate:
+    """Return by how much the first number is larger, with the interval of the difference.
 
     Both are of the same persons, who are drawn alike; so the interval is narrower than those of the two
     suggest. ``n`` is the smaller number of comparisons.
     """
-    value = float(measured(first.counts) - measured(second.counts))
+    value, n = first.value - second.value, min(first.n, second.n)
     if np.isnan(value):
         return NOTHING
-    n, persons = min(len(first.compared), len(second.compared)), min(first.persons, second.persons)
-    if persons < FEWEST or first.compared.identities != second.compared.identities:
+    one, other = first.replications, second.replications
+    if one is None or other is None or first.identities != second.identities:
         return Estimate(value, None, None, n)
-    apart = measured(first.replications) - measured(second.replications)
-    low, high = interval(apart, value, persons)
+    low, high = interval(one - other, value, min(first.persons, second.persons))
     # Where all replications agree, as for two perfect models, nothing tells how far they could be off.
     return Estimate(value, None, None, n) if low == high else Estimate(value, low, high, n)
 

@@ -33,6 +33,7 @@ REGIONS = {
     "square": (slice(14, 20), slice(12, 18)),
     "universal-patch": (slice(8, 15), slice(6, 26)),
     "distal": (slice(0, 32), slice(0, 32)),
+    "random-eyeglasses": (slice(8, 12), slice(6, 26)),
 }
 
 

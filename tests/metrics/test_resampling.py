@@ -116,10 +116,10 @@ def test_a_difference_on_the_same_persons_is_narrower_than_its_sides() -> None:
     some = compared(20)
     worse = replace(some, distances=some.distances + np.where(some.same, 0.15, 0.0).astype(np.float32))
     first, second = Resampled(some), Resampled(worse)
-    found = difference(first, second, v.auc_roc)
+    found = difference(first.number(v.auc_roc), second.number(v.auc_roc))
     assert 0 < found.low < found.value < found.high
     assert width(found) < 0.5 * width(first.estimate(v.auc_roc))
-    assert difference(first, first, v.auc_roc).low is None
+    assert difference(first.number(v.auc_roc), first.number(v.auc_roc)).low is None
 
 
 def test_many_persons_are_drawn_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:

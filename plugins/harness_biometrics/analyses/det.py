@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.analysis import Analysis, drawing
-from harness.analysis.comparisons import Verifier
+from harness.analysis.comparisons import Attacked, Verifier
 from harness.metrics import verification as v
 from harness.results import Results
 from harness_biometrics.analyses.lines import Looks, Points, figure_of, table_of, thinned
@@ -67,13 +67,13 @@ def run(results: Results, *, success: float = ENOUGH) -> Analysis:
 
 def points(curve: Curve) -> Points:
     """Return the points of a curve, from the strictest threshold on."""
-    counts = curve.sampled.counts
+    counts = curve.counts
     false_match, false_non_match = v.error_rates(counts)
     found = {"threshold": counts.thresholds, "fmr": false_match, "fnmr": false_non_match}
     return thinned(found, ("fmr", "fnmr"))
 
 
-def sentence(attacked: Any, success: float = ENOUGH) -> str:
+def sentence(attacked: Attacked, success: float = ENOUGH) -> str:
     """Return what keeping an attack's success at or below a share costs."""
     match, non_match = keeping(attacked.verifier, attacked, success)
     text = (
@@ -107,14 +107,14 @@ def _arrange(axes: Axes, verifier: Verifier, success: float) -> None:
     if not tried:
         axes.set_xlabel(label, fontsize=9)
         return
-    strongest = max(tried, key=lambda attacked: float(1 - v.auc_roc(attacked.curve.counts)))
+    strongest = max(tried, key=lambda attacked: float(1 - v.auc_roc(Curve(verifier, attacked).counts)))
     below = "\n".join(textwrap.wrap(sentence(strongest, success), 58))
     axes.set_xlabel(f"{label}\n\n{below}", fontsize=8)
-    operating = verifier.thresholds
-    for _, row in operating.head(1).iterrows():
-        rates = [float(rate(verifier.clean.counts, float(row["threshold"]))) for rate in (v.fmr, v.fnmr)]
+    for row in verifier.thresholds.head(1).to_dict("records"):
+        counts = Curve(verifier, None).counts
+        rates = [float(rate(counts, float(row["threshold"]))) for rate in (v.fmr, v.fnmr)]
         axes.plot(*_probit(rates), marker="o", color="black", markersize=5, zorder=5)
         axes.annotate(
-            "operating point", _probit(rates), (5, 4), textcoords="offset points", fontsize=7.5, color="black"
+            "operating point", _probit(rates), (5, 6), textcoords="offset points", fontsize=7.5, color="black"
         )
     drawing.plain_axes(axes)

@@ -111,7 +111,15 @@ def areas_inside(
         left: where the texts begin, as a share of the panel; ``bottom`` is where the lowest stands.
     """
     for line, curve in enumerate(reversed(list(curves(verifier)))):
-        area = drawing.number(float(measured(curve.sampled.counts)))
+        area = drawing.number(float(measured(curve.counts)))
         text = f"{area}  {curve.label}"
         colour = styles[curve.label]["color"]
-        axes.text(left, bottom + 0.055 * line, text, transform=axes.transAxes, fontsize=7.5, color=colour)
+        axes.text(
+            left,
+            bottom + 0.055 * line,
+            text,
+            transform=axes.transAxes,
+            fontsize=7.5,
+            color=colour,
+            bbox={"facecolor": "white", "linewidth": 0, "pad": 0.8, "alpha": 0.85},
+        )

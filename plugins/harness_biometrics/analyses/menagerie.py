@@ -89,7 +89,7 @@ def _rows(verifier: Verifier, annotations: dict[str, pd.DataFrame]) -> Iterator[
 def _cases(verifier: Verifier, threshold: float) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield attack, role and comparisons: probe, reference, sample, reference_sample, hit."""
     names = np.array(list(verifier.people), object)
-    clean = verifier.clean.compared
+    clean = verifier.clean
     accepted = clean.distances < threshold
     frame = pd.DataFrame({"probe": names[clean.probes], "reference": names[clean.references]})
     frame = frame.assign(sample=None, reference_sample=None, hit=accepted != clean.same)

@@ -59,10 +59,7 @@ def row_of(curve: Curve) -> dict[str, Any]:
 
 
 def _folds(curve: Curve) -> dict[str, Any]:
-    clean = curve.verifier.clean.compared
-    found = None
-    if curve.attacked is None:
-        found = v.fold_accuracy(clean.distances, clean.same, curve.verifier.folds)
+    found = curve.verifier.fold_accuracy if curve.attacked is None else None
     return {
         "accuracy_of_folds": None if found is None else found.mean,
         "accuracy_standard_error": None if found is None else found.standard_error,
@@ -92,9 +89,9 @@ def keeping(verifier: Verifier, attacked: Attacked, success: float = ENOUGH) -> 
     Both are of the clean comparisons, at the largest threshold at which no more of the attacked cases are
     accepted; their intervals take that threshold as given.
     """
-    threshold = v.threshold_at_fmr(attacked.curve.counts, success)
+    threshold = v.threshold_at_fmr(Curve(verifier, attacked).counts, success)
     if np.isnan(threshold):
         return NOTHING, NOTHING
-    clean = Resampled(verifier.clean.compared, [threshold])
+    clean = Resampled(verifier.clean, [threshold])
     match, non_match = (clean.estimate(partial(rate, threshold=threshold)) for rate in (v.fmr, v.fnmr))
     return match, non_match

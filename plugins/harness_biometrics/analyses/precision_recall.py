@@ -35,7 +35,7 @@ def run(results: Results) -> Analysis:
 
 def points(curve: Curve) -> Points:
     """Return the points of a curve, from the loosest threshold that rejects anything on."""
-    counts = curve.sampled.counts
+    counts = curve.counts
     intruders = counts.impostors_below[-1] - counts.impostors_below
     genuine = counts.genuine_below[-1] - counts.genuine_below
     rejected = (intruders + genuine) > 0

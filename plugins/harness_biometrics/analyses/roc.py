@@ -34,7 +34,7 @@ def run(results: Results) -> Analysis:
 
 def points(curve: Curve) -> Points:
     """Return the points of a curve, from the strictest threshold on."""
-    counts = curve.sampled.counts
+    counts = curve.counts
     false_match, false_non_match = v.error_rates(counts)
     found = {"threshold": counts.thresholds, "fmr": false_match, "tar": 1 - false_non_match}
     return thinned(found, ("fmr", "tar"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from harness.analysis.comparisons import CLEAN, Attacked, Verifier, read_verifiers
@@ -20,10 +20,7 @@ ATTACKS = {
     "eyeglasses": "eyeglasses",
     "square": "square patch",
     "universal-patch": "eye patch",
-    "indirect-anchor": "indirect anchor",
     "random-eyeglasses": "random eyeglasses",
-    "uniform-noise": "uniform noise",
-    "distal": "distal",
 }
 Measured = Callable[[v.Counts], Any]
 
@@ -56,10 +53,17 @@ class Curve:
     verifier: Verifier
     attacked: Attacked | None
 
-    @property
+    @cached_property
     def sampled(self) -> Resampled:
-        """Return its comparisons, of both kinds."""
-        return self.verifier.clean if self.attacked is None else self.attacked.curve
+        """Return its comparisons, of both kinds; their replications take memory while the curve lives."""
+        own = self.verifier.clean if self.attacked is None else self.attacked.whole
+        return Resampled(own, self.verifier.asked)
+
+    @cached_property
+    def counts(self) -> v.Counts:
+        """Return how many comparisons lie at each distance."""
+        own = self.verifier.clean if self.attacked is None else self.attacked.whole
+        return v.counted(own.distances, own.same)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def read_study(results: Results) -> list[Verifier]:
     Raises:
         HarnessError: there are none.
     """
-    found = [verifier for verifier in read_verifiers(results) if len(verifier.clean.compared)]
+    found = [verifier for verifier in read_verifiers(results) if len(verifier.clean)]
     if not found:
         raise HarnessError(
             f"{results.path}: no comparison of an attacked split is stored; run the suite again"
