@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -252,3 +252,9 @@ def _patched(probe: str, kind: str, target: str) -> np.ndarray:
     noise = np.random.default_rng(seed).integers(0, 256, (3, 32, 32), dtype=np.uint8)
     made[:, rows, columns] = noise[:, rows, columns]
     return made
+
+
+def rewrite(file: Path, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+    """Write the rows of a Parquet file again, changed."""
+    table = pq.read_table(file)
+    pq.write_table(pa.Table.from_pylist(change(table.to_pylist()), schema=table.schema), file)

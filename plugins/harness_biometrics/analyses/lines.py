@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -97,29 +98,7 @@ def figure_of(
     return figure
 
 
-def areas_inside(
-    axes: Axes,
-    verifier: Verifier,
-    styles: Looks,
-    measured: Callable[[Counts], Any],
-    left: float,
-    bottom: float,
-) -> None:
-    """Write the area under each curve into a panel, in the curve's colour.
-
-    Args:
-        left: where the texts begin, as a share of the panel; ``bottom`` is where the lowest stands.
-    """
-    for line, curve in enumerate(reversed(list(curves(verifier)))):
-        area = drawing.number(float(measured(curve.counts)))
-        text = f"{area}  {curve.label}"
-        colour = styles[curve.label]["color"]
-        axes.text(
-            left,
-            bottom + 0.055 * line,
-            text,
-            transform=axes.transAxes,
-            fontsize=7.5,
-            color=colour,
-            bbox={"facecolor": "white", "linewidth": 0, "pad": 0.8, "alpha": 0.85},
-        )
+def areas_text(verifier: Verifier, measured: Callable[[Counts], Any]) -> str:
+    """Return the area under each curve of a panel in words, to stand below it."""
+    areas = [f"{curve.label} {drawing.number(float(measured(curve.counts)))}" for curve in curves(verifier)]
+    return "\n".join(textwrap.wrap(f"area: {', '.join(areas)}", 58))

@@ -133,6 +133,7 @@ def _figure(table: pd.DataFrame, verifiers: list[Verifier], most: int) -> Figure
     down = -(-len(drawn) // 2)
     figure = drawing.figure(9.6, (0.19 * longest + 1.3) * down + 0.5)
     for axes, (verifier, attack, role, rows) in drawing.panels(figure, drawn, 2):
+        overall = 100 * float(np.average(rows["rate"], weights=rows["n"]))
         rows = rows.sort_values(["rate", "person"], ascending=[False, True]).head(most)
         for at, row in enumerate(rows.to_dict("records")):
             drawing.interval(
@@ -145,7 +146,6 @@ def _figure(table: pd.DataFrame, verifiers: list[Verifier], most: int) -> Figure
                 markersize=4,
             )
         drawing.category_axis(axes, rows["person"], along="y")
-        overall = 100 * float(np.average(rows["rate"], weights=rows["n"]))
         axes.set_xlim(-2, 102)
         axes.set_xlabel(
             f"% of comparisons in which the person {'is imitated' if role == 'target' else 'imitates'}",
@@ -155,5 +155,7 @@ def _figure(table: pd.DataFrame, verifiers: list[Verifier], most: int) -> Figure
         axes.set_title(f"{verifier.model}, {attack}", fontsize=9.5)
         drawing.plain_axes(axes, "x")
     places = {place_text(verifier) for verifier in verifiers}
-    drawing.title(figure, f"Who is imitated, and who imitates: {', '.join(sorted(places))}")
+    drawing.title(
+        figure, f"Who is imitated, and who imitates (line: all persons): {', '.join(sorted(places))}"
+    )
     return figure

@@ -10,7 +10,7 @@ from harness.analysis import Analysis
 from harness.analysis.comparisons import Verifier
 from harness.metrics import verification as v
 from harness.results import Results
-from harness_biometrics.analyses.lines import Looks, Points, areas_inside, figure_of, table_of, thinned
+from harness_biometrics.analyses.lines import Looks, Points, areas_text, figure_of, table_of, thinned
 from harness_biometrics.analyses.study import Curve, read_study
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(results: Results) -> Analysis:
     """
     verifiers = read_study(results)
     title = "Rejections that are right, with as many genuine as impostor comparisons"
-    return Analysis(table_of(verifiers, points), figure_of(verifiers, _draw, _arrange, title))
+    return Analysis(table_of(verifiers, points), figure_of(verifiers, _draw, _arrange, title, 4.6))
 
 
 def points(curve: Curve) -> Points:
@@ -61,6 +61,5 @@ def _draw(axes: Axes, curve: Curve, look: dict[str, Any]) -> None:
 def _arrange(axes: Axes, verifier: Verifier, styles: Looks) -> None:
     axes.axhline(0.5, color="0.7", linewidth=0.8, zorder=0)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.set_xlabel("recall: intruders rejected", fontsize=9)
+    axes.set_xlabel(f"recall: intruders rejected\n\n{areas_text(verifier, v.pr_area_of_rates)}", fontsize=8)
     axes.set_ylabel("TPR / (TPR + FPR)", fontsize=9)
-    areas_inside(axes, verifier, styles, v.pr_area_of_rates, 0.05, 0.04)

@@ -8,7 +8,7 @@ from harness.analysis import Analysis
 from harness.analysis.comparisons import Verifier
 from harness.metrics import verification as v
 from harness.results import Results
-from harness_biometrics.analyses.lines import Looks, Points, areas_inside, figure_of, table_of, thinned
+from harness_biometrics.analyses.lines import Looks, Points, areas_text, figure_of, table_of, thinned
 from harness_biometrics.analyses.study import Curve, read_study
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def run(results: Results) -> Analysis:
     verifiers = read_study(results)
     return Analysis(
         table_of(verifiers, points),
-        figure_of(verifiers, _draw, _arrange, "Genuine comparisons accepted against impostors accepted"),
+        figure_of(verifiers, _draw, _arrange, "Genuine comparisons accepted against impostors accepted", 4.6),
     )
 
 
@@ -48,6 +48,7 @@ def _draw(axes: Axes, curve: Curve, look: dict[str, Any]) -> None:
 def _arrange(axes: Axes, verifier: Verifier, styles: Looks) -> None:
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, zorder=0)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.set_xlabel("impostors accepted (FMR, or attack success)", fontsize=9)
+    axes.set_xlabel(
+        f"impostors accepted (FMR, or attack success)\n\n{areas_text(verifier, v.auc_roc)}", fontsize=8
+    )
     axes.set_ylabel("genuine accepted (TAR)", fontsize=9)
-    areas_inside(axes, verifier, styles, v.auc_roc, 0.45, 0.04)
