@@ -172,7 +172,7 @@ def _thresholds(model: Fake, frame: pd.DataFrame) -> list[dict[str, Any]]:
                 "empirical_fnmr": 0.1,
                 "fmr_here": 0.1,
                 "fnmr_here": 0.1,
-                "flag": "few-false-matches" if below < 30 else None,
+                "flag": "few-false-matches" if below < 30 else "",
             }
         )
     return rows

@@ -64,6 +64,39 @@ def test_rates_at_thresholds_count_comparisons(levels: int) -> None:
         assert v.fnmr(counts, below) > rate
 
 
+def test_a_rate_that_is_just_met_is_allowed() -> None:
+    counts = counted([*range(20), 30, 40], [*[True] * 20, False, False])
+    assert v.threshold_at_fnmr(counts, 0.05) == 19
+    assert v.threshold_at_fmr(counts, 0.5) == 40
+
+
+def test_columns_of_counts_are_measured_apart() -> None:
+    """Each replication has its own counts, and may have none at some distances."""
+    sides = [drawn(40, 300, seed) for seed in (1, 2)]
+    sides[1] = (sides[1][0] / 2, sides[1][1])  # nothing at the largest distances
+    alone = [counted(*side) for side in sides]
+    distances = np.union1d(*(one.distances for one in alone))
+    columns = np.zeros((2, distances.size, 2))
+    for at, one in enumerate(alone):
+        rows = np.searchsorted(distances, one.distances)
+        columns[0, rows, at], columns[1, rows, at] = one.genuine, one.impostor
+    both = Counts(distances, columns[0], columns[1])
+    measures = (
+        v.auc_roc,
+        v.eer,
+        v.average_precision,
+        lambda counts: v.average_precision(counts, "different"),
+        v.pr_area_of_rates,
+        v.d_prime,
+        lambda counts: v.tar_at_fmr(counts, 0.1),
+        lambda counts: v.fmr(counts, 0.3),
+        lambda counts: v.fnmr(counts, 0.3),
+    )
+    for measured in measures:
+        expected = [float(measured(one)) for one in alone]
+        np.testing.assert_allclose(measured(both), expected, atol=1e-12)
+
+
 def test_equal_error_is_where_the_rates_cross() -> None:
     distances, same = drawn(10**6)
     counts = counted(distances, same)
