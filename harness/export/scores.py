@@ -57,8 +57,8 @@ def _bob(results: Results, dataset: str, model: str, place: Path) -> Iterator[Pa
 
 def _pyeer(results: Results, dataset: str, model: str, place: Path) -> Iterator[Path]:
     for kind, same in (("genuine", True), ("impostor", False)):
-        rows = (row for row in _clean(results, dataset, model, "attacked") if row["same"] == same)
-        yield _written(place / f"{kind}.txt", rows, _pyeer_rows)
+        own = (row for row in _clean(results, dataset, model, "attacked") if row["same"] == same)
+        yield _written(place / f"{kind}.txt", own, _pyeer_rows)
     for attack, same, rows in _attacked(results, dataset, model):
         kind = "genuine" if same else "impostor"
         yield _written(place / f"{kind}-{attack}.txt", rows, _pyeer_rows)

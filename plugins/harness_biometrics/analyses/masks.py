@@ -84,27 +84,28 @@ def _different(shown: list[Landed]) -> Iterator[Landed]:
 
 
 def _landed(results: Results, attacked: Attacked, cases: int) -> tuple[Landed, dict[str, Any]] | None:
-    pairs = [
-        (kept.changed, kept.original)
-        for kept in islice(kept_of(results, attacked), cases)
-        if kept.changed is not None and kept.changed.any()
-    ]
-    if not pairs:
+    regions, faces = [], []
+    for kept in islice(kept_of(results, attacked), cases):
+        changed = kept.changed
+        if kept.original is not None and changed is not None and changed.any():
+            regions.append(changed)
+            faces.append(kept.original)
+    if not regions:
         return None
-    masks = np.stack([mask for mask, _ in pairs if mask is not None])
+    masks = np.stack(regions)
     if masks.mean() > EVERYWHERE:
         return None
-    face = np.mean([original for _, original in pairs], axis=0).round().astype(np.uint8)
+    face = np.stack(faces).mean(axis=0).round().astype(np.uint8)
     pixels = float(masks.sum(axis=(1, 2)).mean())
     landed = Landed(attacked, face, masks.mean(axis=0), pixels, len(masks))
-    top, left, bottom, right = box_of(masks.any(axis=0))
-    centres = [((a + c) / 2, (b + d) / 2) for a, b, c, d in map(box_of, masks)]
+    top, left, bottom, right = box_of(np.asarray(masks.any(axis=0)))
+    centres = [((a + c) / 2, (b + d) / 2) for a, b, c, d in map(box_of, regions)]
     height, width = masks.shape[1:]
     row = {
         "cases": len(masks),
         "pixels": pixels,
         "share": pixels / (height * width),
-        "places": len({box_of(mask)[:2] for mask in masks}) if landed.wanders else 1,
+        "places": len({box_of(mask)[:2] for mask in regions}) if landed.wanders else 1,
         "top": top,
         "left": left,
         "bottom": bottom,
