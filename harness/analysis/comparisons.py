@@ -287,7 +287,7 @@ def _none() -> pd.DataFrame:
 
 
 def _numbers(thresholds: pd.DataFrame) -> list[float]:
-    return [float(value) for value in thresholds["threshold"]] if "threshold" in thresholds else []
+    return [float(value) for value in thresholds["threshold"]]
 
 
 def _codes(names: pd.Series[str], people: Mapping[str, int]) -> Codes:

@@ -1,8 +1,4 @@
-"""Clean comparisons are read from comparisons.parquet here, with strings as codes: ten million fit in memory.
-
-A row is a comparison that a model made before any attack: dataset, model, probe and reference (sample ids),
-probe_identity and reference_identity, same, split ("calibration" or "attacked"), fold, distance.
-"""
+"""Clean comparisons are read from comparisons.parquet here, with strings as codes: millions fit in memory."""
 
 from __future__ import annotations
 
@@ -16,10 +12,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from harness.errors import ResultsError
+from harness.store.schema import COMPARISON_SCHEMA, THRESHOLD_SCHEMA
 
 COMPARISONS, THRESHOLDS = "comparisons.parquet", "thresholds.parquet"
-STRINGS = ("dataset", "model", "probe", "reference", "probe_identity", "reference_identity", "split")
-COLUMNS = (*STRINGS, "same", "fold", "distance")
+COLUMNS = tuple(COMPARISON_SCHEMA.names)
+STRINGS = tuple(field.name for field in COMPARISON_SCHEMA if pa.types.is_string(field.type))
 ABSENT = 'write [dataset.comparisons] into the suite, add a model with the head "embedding", and run it again'
 
 
@@ -81,7 +78,7 @@ def read_thresholds(folder: Path) -> pa.Table:
     """
     file = folder / THRESHOLDS
     if not file.is_file():
-        return pa.table({"dataset": pa.array([], pa.string()), "model": pa.array([], pa.string())})
+        return THRESHOLD_SCHEMA.empty_table()
     try:
         return pq.read_table(file)
     except (OSError, pa.ArrowException) as error:

@@ -120,6 +120,20 @@ def test_the_nearer_of_a_direct_and_an_indirect_attack_is_compared_case_by_case(
     assert row["verdict"] == FAILS
 
 
+def test_attacks_that_stop_at_their_goal_are_named(tmp_path: Path) -> None:
+    stopping = [
+        Fake(recipe, parameters={"recipe": recipe}, attack_parameters={"early_stop": stop})
+        for recipe, stop in (("proposed", True), ("weak", False))
+    ]
+    results = write(tmp_path, stopping)
+    detail = claims.run(results).table.set_index("claim").loc[ORDER[0], "detail"]
+    assert "areas are flattered by attacks that stop at their goal: eyeglasses on proposed" in detail
+    found = paper_tables.run(results)
+    told = found.table[found.table["condition"] == "eyeglasses"].set_index("model")["stops_early"]
+    assert told.to_dict() == {"proposed": True, "weak": False}
+    assert "stop at their goal" in found.figure.get_suptitle()
+
+
 def test_tables_have_the_published_areas_beside_ours(tmp_path: Path) -> None:
     models = [fake("doa", 0.5, places=10), fake("none", 0.9), Fake("mine", attacks={"eyeglasses": 0.5})]
     table = paper_tables.run(write(tmp_path, models)).table

@@ -16,18 +16,17 @@ import pyarrow.parquet as pq
 from harness.results import Results, read_results
 from harness.store.folder import Store
 from harness.store.png import encode
-from harness.store.schema import ANNOTATION_SCHEMA, ORIGINAL_SCHEMA, RECORD_SCHEMA
+from harness.store.schema import (
+    ANNOTATION_SCHEMA,
+    COMPARISON_SCHEMA,
+    ORIGINAL_SCHEMA,
+    RECORD_SCHEMA,
+    THRESHOLD_SCHEMA,
+)
 
 DATASET = "faces"
 IMAGES = 8
 """Of each person; the first is the reference."""
-MORE = {
-    "reference": pa.string(),
-    "identity": pa.string(),
-    "distance_clean": pa.float32(),
-    "distance_adv": pa.float32(),
-    "threshold": pa.float32(),
-}
 REGIONS = {
     "eyeglasses": (slice(8, 12), slice(6, 26)),
     "square": (slice(14, 20), slice(12, 18)),
@@ -86,10 +85,10 @@ def write(
             for kind, strength in strengths.items():
                 cells.append(_cell(store, model, kind, goal, strength, operating, frame, pictures))
     pq.write_table(
-        pa.Table.from_pandas(pd.concat(comparisons), _schema(), preserve_index=False),
+        pa.Table.from_pandas(pd.concat(comparisons), COMPARISON_SCHEMA, preserve_index=False),
         folder / "comparisons.parquet",
     )
-    pq.write_table(pa.Table.from_pylist(thresholds), folder / "thresholds.parquet")
+    pq.write_table(pa.Table.from_pylist(thresholds, THRESHOLD_SCHEMA), folder / "thresholds.parquet")
     store.write_cells(cells)
     store.write_suite({"suite": {"name": "kit"}, "versions": {}})
     if annotated:
@@ -107,19 +106,6 @@ def write(
         ]
         pq.write_table(pa.Table.from_pylist(rows, ORIGINAL_SCHEMA), folder / "originals.parquet")
     return read_results(folder)
-
-
-def _schema() -> pa.Schema:
-    texts = ("dataset", "model", "probe", "reference", "probe_identity", "reference_identity")
-    return pa.schema(
-        [
-            *((name, pa.string()) for name in texts),
-            ("same", pa.bool_()),
-            ("split", pa.string()),
-            ("fold", pa.int32()),
-            ("distance", pa.float32()),
-        ]
-    )
 
 
 def _comparisons(model: Fake, persons: int, calibration: int, folds: int) -> pd.DataFrame:
@@ -216,12 +202,8 @@ def _cell(
         if pictures:
             record["adversarial"] = encode(_patched(row["probe"], kind, row["reference_identity"]))
         records.append(record)
-    schema = RECORD_SCHEMA
-    for name, type_ in MORE.items():
-        if name not in schema.names:
-            schema = schema.append(pa.field(name, type_))
     cell = f"{model.label}-{kind}-{goal}"
-    store.write_part(cell, 0, pa.Table.from_pylist(records, schema=schema))
+    store.write_part(cell, 0, pa.Table.from_pylist(records, schema=RECORD_SCHEMA))
     return {
         "cell": cell,
         "dataset": DATASET,

@@ -42,7 +42,9 @@ def run(results: Results) -> Analysis:
     ``average_precision_intruders`` is the usual area, which depends on how many intruders there are.
     ``published_auc_roc`` and ``published_au_pr`` are those of the model's recipe, with mirroring and
     selection of the reference. There is no published clean AU-PR: table 1 has none, and those of table 2
-    repeat the AU-PR under eyeglasses digit by digit, so that they are a mistake.
+    repeat the AU-PR under eyeglasses digit by digit, so that they are a mistake. ``stops_early`` says that the
+    attack stops once a case is accepted at the operating point, which the published ones do not: areas under
+    it are larger than they would be.
 
     Raises:
         HarnessError: no comparisons are stored.
@@ -70,6 +72,7 @@ def _rows(verifier: Verifier) -> Iterator[dict[str, Any]]:
             row |= estimate_columns(name, curve.sampled.estimate(measured))
         yield row | {
             "coverage": curve.coverage,
+            "stops_early": None if attacked is None else attacked.stops_early,
             "published_as": f"{published.name} ({published.place})" if published else None,
             "published_auc_roc": theirs[0],
             "published_au_pr": theirs[1],
@@ -100,5 +103,6 @@ def _figure(table: pd.DataFrame, verifiers: list[Verifier]) -> Figure:
         drawing.plain_axes(axes, "x")
     drawing.category_axis(drawn[0][0], names.values(), along="y")
     drawing.legend_beside(figure, {"measured here": OURS, "published": THEIRS})
-    drawing.title(figure, f"Areas under the ROC curve: {', '.join(places)}")
+    early = " (attacks stop at their goal, which flatters)" if table["stops_early"].eq(True).any() else ""
+    drawing.title(figure, f"Areas under the ROC curve: {', '.join(places)}{early}")
     return figure
