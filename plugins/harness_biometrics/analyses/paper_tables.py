@@ -42,9 +42,9 @@ def run(results: Results) -> Analysis:
     ``average_precision_intruders`` is the usual area, which depends on how many intruders there are.
     ``published_auc_roc`` and ``published_au_pr`` are those of the model's recipe, with mirroring and
     selection of the reference. There is no published clean AU-PR: table 1 has none, and those of table 2
-    repeat the AU-PR under eyeglasses digit by digit, so that they are a mistake. ``stops_early`` says that the
-    attack stops once a case is accepted at the operating point, which the published ones do not: areas under
-    it are larger than they would be.
+    repeat the AU-PR under eyeglasses digit by digit, so that they are a mistake. ``stops_early`` says that
+    the attack stops once a case is accepted at the operating point, which the published ones do not: areas
+    under it are larger than they would be.
 
     Raises:
         HarnessError: no comparisons are stored.
