@@ -226,3 +226,9 @@ def test_the_share_of_ties_is_that_of_the_committed_boards() -> None:
     for board in boards:
         told = f"{_ties(pd.read_csv(board.with_suffix('.csv')))} on `{board.stem}`"
         assert told in page, told
+
+
+def test_the_python_of_the_verification_metrics_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = blocks((ROOT / "docs/verification-metrics.md").read_text(encoding="utf-8"), "python")
+    exec(example, {})
+    assert "Estimate(value=0." in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Exports write a leaderboard for others; each format has a file of its own."""
+"""Exports write a leaderboard, or raw scores, for others; each format of a board has a file of its own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ FORMATS: Mapping[str, str] = {
     "json": "harness.export.json",
 }
 """The module of each format; its ``render(board, suite)`` returns the text."""
+SCORE_FORMATS = ("scores-bob", "scores-pyeer")
+"""The formats of ``harness.export.scores``, which are several files."""
 
 
 def export(folder: str | os.PathLike[str], format: str) -> str:
@@ -29,7 +31,7 @@ def export(folder: str | os.PathLike[str], format: str) -> str:
         ResultsError: the format is unknown, or the folder cannot be read.
     """
     if format not in FORMATS:
-        raise ResultsError(f'format "{format}" is unknown; {nearest(format, FORMATS)}')
+        raise ResultsError(f'format "{format}" is unknown; {nearest(format, [*FORMATS, *SCORE_FORMATS])}')
     from harness.results import read_results  # here: naming the formats reads no Parquet
 
     results = read_results(folder)

@@ -21,9 +21,8 @@ from harness.parameters import digest_of, jsonable
 from harness.plan.cells import Plan
 from harness.shards.context import ReadyModel
 from harness.store.schema import COMPARISON_SCHEMA, THRESHOLD_SCHEMA
+from harness.store.scores import COMPARISONS, THRESHOLDS
 
-COMPARISONS = "comparisons.parquet"
-THRESHOLDS = "thresholds.parquet"
 Place = tuple[str, str]
 """The labels of a data set and a model."""
 
