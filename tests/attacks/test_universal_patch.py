@@ -189,8 +189,9 @@ def test_mini_batches_pass_through_all_rows() -> None:
 
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("mini_batch", [8, 64])
+@pytest.mark.parametrize("report", ["last", "best"])
 def test_the_model_is_asked_in_parts_and_no_more_than_foretold(
-    joint: Any, mini_batch: int, mirror: bool
+    joint: Any, mini_batch: int, mirror: bool, report: str
 ) -> None:
     sizes = []
 
@@ -199,7 +200,8 @@ def test_the_model_is_asked_in_parts_and_no_more_than_foretold(
             sizes.append(len(x))
             return joint.module(x)
 
-    goal, params = FlipAttribute(torch.tensor(0)), {"iterations": 30, "mini_batch": mini_batch}
+    goal = FlipAttribute(torch.tensor(0))
+    params = {"iterations": 30, "mini_batch": mini_batch, "report": report}
     model = harness.wrap_model(Watched(), "attributes")
     fit, names = halves(40), [str(case) for case in range(40)]
     trial = attempt(
@@ -267,3 +269,68 @@ def test_a_region_that_differs_is_refused(joint: Any) -> None:
         harness.attack("universal-patch", joint.model, x, goal=goal, threat=Region(torch.zeros(16, 16)))
     with pytest.raises(AttackError, match="mini_batch"):
         harness.attack("universal-patch", joint.model, x, goal=goal, threat=Region(window()), mini_batch=0)
+
+
+# --- which patch is reported ------------------------------------------------------------------------------
+
+
+def iterates(classes: Any, x: Tensor, anchor: Tensor, mirror: bool, steps: int, rate: float) -> list[Tensor]:
+    """The patches (3, 16, 16) of a plain loop with torch's Adam, the first and the last included."""
+    position = torch.zeros(3, 16, 16, requires_grad=True)
+    adam = torch.optim.Adam([position], lr=rate, eps=1e-16)
+    found = []
+    for _ in range(steps):
+        found.append(torch.tanh(position.detach()) / 2 + 0.5)
+        adam.zero_grad()
+        far(classes, x, anchor, torch.tanh(position) / 2 + 0.5, mirror).mean().backward()
+        adam.step()
+    return [*found, torch.tanh(position.detach()) / 2 + 0.5]
+
+
+def far(classes: Any, x: Tensor, anchor: Tensor, patch: Tensor, mirror: bool) -> Tensor:
+    """(B,) the mean squared distances of images with a patch, and of their mirror images, to the anchor."""
+    images = torch.where(window(), patch, x)
+    both = [images, images.flip(3)] if mirror else [images]
+    return torch.stack([(classes.module(part) - anchor).square().sum(1) for part in both]).mean(0)
+
+
+@pytest.mark.parametrize(("mirror", "target"), [(False, 51), (True, 55)])
+def test_the_best_patch_is_chosen_on_the_images_it_was_learned_on(
+    classes: Any, mirror: bool, target: int
+) -> None:
+    """Steps that are too large swing about: the last patch is not the best; nor is the best on the others."""
+    verifier = harness.wrap_model(classes.module, "embedding", threshold=4.0)
+    x, fit = classes.x[:20], halves(20)
+    anchor = verifier.scores(classes.x[target : target + 1])
+    params = {"loss": "squared-distance", "iterations": 25, "mirror": mirror, "learning_rate": 0.7}
+    last, best = (
+        worn(verifier, x, Impersonate(anchor), fit, report=report, **params)[0] for report in ("last", "best")
+    )
+    patches = iterates(classes, x[fit], anchor, mirror, 25, 0.7)
+    learned_on = torch.stack([far(classes, x[fit], anchor, patch, mirror).mean() for patch in patches])
+    held_out = torch.stack([far(classes, x[~fit], anchor, patch, mirror).mean() for patch in patches])
+    assert learned_on.argmin() != held_out.argmin() != len(patches) - 1 != learned_on.argmin()
+    for mine, number in ((last, len(patches) - 1), (best, int(learned_on.argmin()))):
+        apart = torch.stack([(mine - patch)[:, window()].abs().mean() for patch in patches])
+        assert apart.argmin() == number
+        assert apart[number] < 0.01
+
+
+@pytest.mark.parametrize("loss", ["success", "margin", "squared-distance"])
+@pytest.mark.parametrize("mini_batch", [3, 10])
+def test_the_best_is_no_worse_than_the_last_on_what_it_was_learned_on(
+    classes: Any, loss: str, mini_batch: int
+) -> None:
+    verifier = harness.wrap_model(classes.module, "embedding", threshold=5.0)
+    x, fit = classes.x[:20], halves(20)
+    anchor = verifier.scores(classes.x[50:51])
+    goal = Impersonate(anchor)
+    params = {"loss": loss, "iterations": 40, "learning_rate": 3.0, "mini_batch": mini_batch}
+
+    def height(report: str) -> float:
+        x_adv = worn(verifier, x, goal, fit, report=report, **params)
+        distances = (verifier.scores(x_adv[fit]) - anchor).norm(dim=1)
+        kinds = {"success": (distances < 5.0).float(), "margin": -distances}
+        return float(kinds.get(loss, -distances.square()).mean())
+
+    assert height("best") >= height("last") - 1e-5
