@@ -52,12 +52,17 @@ class Table:
     """The file and the table, with which every error begins: `suites/celeba.toml: attack "pgd"`."""
     values: Mapping[str, Any]
     unset: Mapping[str, str] = field(default_factory=dict)
-    """For each key whose environment variable is unset, the name of that variable."""
+    """For each key whose environment variable is unset, the name of that variable; "key.inner" of a table."""
 
     @property
     def use(self) -> str:
         """Return the name in the catalogue."""
         return str(self.values["use"])
+
+    def value(self, key: str) -> Any:
+        """Return the value of a key, or of "key.inner"."""
+        outer, _, inner = key.partition(".")
+        return self.values[outer][inner] if inner else self.values[outer]
 
     @property
     def id(self) -> str | None:
@@ -219,6 +224,8 @@ def _table(
 def _expand(key: str, value: Any, variables: Mapping[str, str], unset: dict[str, str]) -> Any:
     if isinstance(value, list):
         return [_expand(key, item, variables, unset) for item in value]
+    if isinstance(value, Mapping):
+        return {inner: _expand(f"{key}.{inner}", item, variables, unset) for inner, item in value.items()}
     if not isinstance(value, str):
         return value
 

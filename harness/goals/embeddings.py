@@ -100,28 +100,29 @@ class VerificationObjective:
         return None if self.enrolled is None else self.enrolled[self.enrolled_as]
 
     def margin(self, outputs: Tensor) -> Tensor:
-        gap = self.threshold - self._distances(outputs)
+        gap = self.threshold - self.distances(outputs)
         return gap if self.towards else -gap
 
     def loss(self, outputs: Tensor) -> Tensor:
-        return self._distances(outputs)
+        return self.distances(outputs)
 
     def views(self, outputs: Tensor) -> Tensor:
         """Return (B, V) the distances of the model's views of each image; most models have one view."""
         if self.each is None:
-            return self._distances(outputs)[:, None]
+            return self.distances(outputs)[:, None]
         with exact(outputs.device):
             return self.each(outputs, self.anchors)
 
     def reached(self, outputs: Tensor) -> Tensor:
-        return (self._distances(outputs) < self.threshold) == self.towards
+        return (self.distances(outputs) < self.threshold) == self.towards
 
     def take(self, cases: Tensor) -> VerificationObjective:
         # The images stay where they are: attacks take cases in every step, and hardly ever look at them.
         own = None if self.enrolled_as is None else self.enrolled_as[cases]
         return replace(self, anchors=self.anchors[cases], correct=self.correct[cases], enrolled_as=own)
 
-    def _distances(self, outputs: Tensor) -> Tensor:
+    def distances(self, outputs: Tensor) -> Tensor:
+        """Return (B,) the distance of each embedding to the anchor of its case."""
         with exact(outputs.device):  # a distance may be a product, such as the cosine
             return self.distance(outputs, self.anchors)
 

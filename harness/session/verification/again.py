@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.cases import GOALS
 from harness.cases.cases import Cases
 from harness.errors import NO_CLEAN_ANSWER
 from harness.handle import Meter
@@ -24,7 +23,7 @@ from harness.session.verification.contradictions import NO_SOURCE
 from harness.session.verification.report import Report
 from harness.shards.context import images
 from harness.shards.jobs import Job
-from harness.shards.records import decode, measured
+from harness.shards.records import case_of, decode, measured
 from harness.store.parquet import read_parquet
 from harness.threat import Threat
 
@@ -73,12 +72,10 @@ class Subject:
 
 def lend_pictures(subject: Subject, source: Path, faults: Faults) -> None:
     """Give the records of a transfer the images that they are of, and compare what both say of them."""
-    names = {"sample_id", "target", "adversarial", "success", "fault"}
-    made = {
-        (record["sample_id"], record["target"]): record for record in read_parquet(source, names).to_pylist()
-    }
+    names = {"sample_id", "target", "reference", "adversarial", "success", "fault"}
+    made = {case_of(record): record for record in read_parquet(source, names).to_pylist()}
     for row, record in enumerate(subject.records):
-        own = made.get((record["sample_id"], record["target"]))
+        own = made.get(case_of(record))
         picture = own["adversarial"] if own else None
         theirs = own["success"] if own else None
         if record["surrogate_success"] != theirs:
@@ -101,7 +98,7 @@ def compare_originals(subject: Subject, faults: Faults) -> None:
         return
     cases = subject.cases.select(np.array(rows, np.intp))
     clean = context.clean.at(cases.rows)
-    objective = GOALS[cases.goal].as_goal(cases).objective(context.model, clean)
+    objective = context.goal_of(cases).objective(context.model, clean)
     margins, correct = objective.margin(clean), objective.correct.tolist()
     sizes, finite = _sizes(clean), clean.flatten(1).isfinite().all(1).tolist()
     decisions = context.model.decide(clean).tolist() if context.model.head == "attributes" else None
@@ -136,7 +133,7 @@ def compare_pictures(subject: Subject, faults: Faults, report: Report) -> None:
         return
     rows, chosen = list(pictures), torch.tensor(list(pictures))
     clean = context.clean.at(subject.cases.rows)
-    objective = GOALS[subject.cases.goal].as_goal(subject.cases).objective(context.model, clean).take(chosen)
+    objective = context.goal_of(subject.cases).objective(context.model, clean).take(chosen)
     attack = context.cell.attack
     threat = with_region(attack.entry, attack.parameters, attack.threat, dataset.shape[1:])
     x = images(dataset, subject.cases.rows[rows], context.model.device)
