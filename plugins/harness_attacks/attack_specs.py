@@ -167,6 +167,7 @@ PATCH_ATTACKS = (
         summary="whole images from noise, by Adam in tanh space: what a network takes for a person",
         run="harness_attacks.distal:distal",
         heads=frozenset({"embedding"}),
+        goals=frozenset({"impersonate"}),
         presets={
             "quick": {},
             "paper": {**_PAPER_LOSS, "iterations": 2000, "learning_rate": 0.01, "early_stop": False},
