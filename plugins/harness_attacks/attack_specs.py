@@ -26,9 +26,9 @@ def _not_on_joint_losses(model: ModelSpec, parameters: Parameters) -> str | None
     return None
 
 
-def _only_where_persons_are_drawn(model: ModelSpec, parameters: Parameters) -> str | None:
-    if parameters["anchor"] == "indirect" and "indirect-anchor" not in model.traits:
-        return 'it draws no persons anew: its spec has no trait "indirect-anchor" (Arvinte et al., 4.4)'
+def _only_of_embeddings(model: ModelSpec, parameters: Parameters) -> str | None:
+    if parameters["anchor"] == "indirect" and model.head != "embedding":
+        return "only embeddings have anchors, direct or indirect (Arvinte et al., 4.4)"
     return None
 
 
@@ -120,7 +120,7 @@ PATCH_ATTACKS = (
         run="harness_attacks.patch:patch",
         region="harness_attacks.masks:eyeglasses",
         presets=_paper_patch({}),
-        refuses=_only_where_persons_are_drawn,
+        refuses=_only_of_embeddings,
         passes=costs.passes_of_patch,
         later={"anchor": "direct"},
     ),
@@ -139,7 +139,7 @@ PATCH_ATTACKS = (
         run="harness_attacks.square:square",
         region="harness_attacks.masks:squares",
         presets=_paper_patch(_PAPER_SEARCH),
-        refuses=_only_where_persons_are_drawn,
+        refuses=_only_of_embeddings,
         passes=costs.passes_of_square,
         later={"anchor": "direct"},
     ),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import harness
 from harness.errors import AttackError, ContractError
-from harness.goals import FlipAttribute, Impersonate
+from harness.goals import FlipAttribute, Impersonate, mirrored
 from harness.handle import Handle, Meter
 from harness.randomness import CaseRandom
 from harness.threat import Region
@@ -132,13 +132,24 @@ def test_what_there_is_no_anchor_for_is_refused(joint: Any, classes: Any) -> Non
 
 
 @pytest.mark.parametrize("name", ["eyeglasses", "square"])
-def test_suites_skip_models_that_draw_nobody(name: str) -> None:
+@pytest.mark.parametrize("head", ["attributes", "classes", "embedding"])
+def test_suites_skip_models_without_anchors(name: str, head: Any) -> None:
     spec = next(spec for spec in PATCH_ATTACKS if spec.name == name)
-    model = harness.ModelSpec(name="m", summary="", build="m:m", head="embedding")
-    drawing = harness.ModelSpec(
-        name="m", summary="", build="m:m", head="embedding", traits=frozenset({"indirect-anchor"})
-    )
+    model = harness.ModelSpec(name="m", summary="", build="m:m", head=head)
     assert spec.refuses is not None
-    assert "indirect-anchor" in str(spec.refuses(model, {"anchor": "indirect"}))
+    assert (spec.refuses(model, {"anchor": "indirect"}) is None) == (head == "embedding")
     assert spec.refuses(model, {"anchor": "direct"}) is None
-    assert spec.refuses(drawing, {"anchor": "indirect"}) is None
+
+
+@pytest.mark.parametrize("draws", [True, False])
+def test_a_model_that_sees_mirror_images_draws_as_it_does(classes: Any, draws: bool) -> None:
+    """Both halves are those of the drawn image: references are not mirrored."""
+    module = Drawing(classes.module) if draws else classes.module
+    model = mirrored(harness.wrap_model(module.eval(), "embedding", threshold=1.0))
+    handle = Handle(model, 4)
+    if draws:
+        own = module.indirect_anchor(classes.x[:4])
+        assert torch.equal(handle.indirect_anchor(classes.x[:4]), torch.cat([own, own], 1))
+    else:
+        with pytest.raises(ContractError, match="has no indirect_anchor"):
+            handle.indirect_anchor(classes.x[:4])
