@@ -83,7 +83,8 @@ def passes_of_components(parameters: Parameters) -> tuple[float, float]:
 def passes_of_patch(parameters: Parameters) -> tuple[float, float]:
     """Count the passes of a patch with its restarts."""
     forwards, backwards = _passes_of_climb(parameters["iterations"], parameters["mirror"])
-    return parameters["restarts"] * forwards, parameters["restarts"] * backwards
+    drawn = float(parameters.get("anchor") == "indirect")  # the model draws the person once
+    return parameters["restarts"] * forwards + drawn, parameters["restarts"] * backwards
 
 
 def passes_of_square(parameters: Parameters) -> tuple[float, float]:

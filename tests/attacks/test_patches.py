@@ -84,6 +84,24 @@ def test_nothing_changes_outside_the_region(joint: Any, name: str, early_stop: b
     assert outcome.success.any()
 
 
+@pytest.mark.parametrize("name", ["eyeglasses", "square", "random-eyeglasses"])
+@pytest.mark.parametrize("goal_name", ["impersonate", "evade"])
+def test_no_bit_changes_outside_the_region_of_a_verifiers_image(
+    classes: Any, name: str, goal_name: str
+) -> None:
+    model, goal = goals(classes)[goal_name]
+    goal, x = goal.part(slice(0, 12)), classes.x[:12]
+    few: dict[str, Any] = {"draws": 20} if name == "random-eyeglasses" else {"iterations": 10}
+    outcome = harness.attack(name, model, x, goal=goal, face=FACE, **few)
+    entry = harness.catalog().attacks[name]
+    masks = entry.load(entry.spec.region)(16, 16, face=FACE).view(1, -1, 16, 16)
+    levels = torch.round(outcome.adversarials * 255) / 255
+    assert torch.equal(levels, outcome.adversarials)
+    outside = (outcome.adversarials != x).any(1)[:, None] & ~masks
+    assert (outside.flatten(2).sum(2) == 0).any(1).all()
+    assert (outcome.distances["l0"] > 0).all()
+
+
 def test_every_pixel_of_the_region_is_used(joint: Any) -> None:
     few = joint.first(10)
     outcome = harness.attack(

@@ -107,6 +107,31 @@ def test_one_patch_replaces_the_same_pixels_of_all(joint: Any) -> None:
     assert (x_adv[present][0] != x_adv[~present][0])[:, window()].float().mean() > 0.9
 
 
+@pytest.mark.parametrize("report", ["last", "best"])
+def test_the_patch_of_each_person_is_one_when_it_is_judged(classes: Any, report: str) -> None:
+    """Two targets, two patches; outside of them, and whoever is attacked, every bit stays."""
+    verifier = harness.wrap_model(classes.module, "embedding", threshold=7.0)
+    x, fit = classes.x[:24], torch.arange(24) % 4 < 2
+    anchors = verifier.scores(classes.x[50:52])[torch.arange(24) % 2]
+    params: dict[str, Any] = {"iterations": 10, "report": report, "loss": "squared-distance"}
+    outcome = harness.attack(
+        "universal-patch",
+        verifier,
+        x,
+        goal=Impersonate(anchors),
+        threat=Region(window()),
+        fit=fit,
+        **params,
+    )
+    assert outcome.valid.all()
+    inside, rows = outcome.adversarials[:, :, window()], outcome.rows
+    assert torch.equal(outcome.adversarials[:, :, ~window()], x[rows][:, :, ~window()])
+    for person in range(2):
+        own = inside[rows % 2 == person]
+        assert (own == own[0]).all()
+    assert not torch.equal(inside[rows % 2 == 0][0], inside[rows % 2 == 1][0])
+
+
 def test_groups_without_images_to_learn_on_stay_as_they_are(joint: Any) -> None:
     model, x = joint.model, joint.x
     present = model.scores(x)[:, 0] > 0
