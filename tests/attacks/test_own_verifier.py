@@ -22,7 +22,7 @@ PART = DOCUMENT.partition("### A verifier")[2].partition("\n## ")[0]
 (SUITE,) = re.findall(r"```toml\n(.*?)```", PART, flags=re.DOTALL)
 FEW: dict[str, dict[str, Any]] = {
     "pgd": {"steps": 10},
-    "cw-l2": {"iterations": 60, "searches": 1, "rescues": 0, "polish": 1},
+    "cw-l2": {"iterations": 60, "searches": 2, "rescues": 2, "polish": 1},
     "gradient-descent": {"iterations": 60},
     "eyeglasses": {"iterations": 30, "restarts": 1},
     "random-eyeglasses": {"draws": 20},
@@ -43,13 +43,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def attacked(folder: Path, dataset: dict[str, Any]) -> Results:
+def attacked(folder: Path, dataset: dict[str, Any], **compared: Any) -> Results:
     """Run the suite of the documents on few cases, with little effort and the weights of the seed."""
     suite = tomllib.loads(SUITE)
     (known,), (model,) = suite["dataset"], suite["model"]
     del model["weights"]
-    compared = known["comparisons"] | {"targets": 2, "intruders": 5, "genuine": 5, "fmr": [0.25]}
-    suite["dataset"] = [{**(dataset or known), "comparisons": compared}]
+    comparisons = known["comparisons"] | {"targets": 2, "intruders": 5, "genuine": 5} | compared
+    suite["dataset"] = [{**(dataset or known), "comparisons": comparisons}]
     for table in suite["attack"]:
         table |= FEW.get(table["use"], {})
     return harness.run(suite, out=folder / "results")
@@ -83,11 +83,12 @@ def test_the_plugin_takes_at_most_20_lines() -> None:
 
 
 def test_every_attack_on_drawn_faces(site: Path) -> None:
-    judge(rates(attacked(site, {"use": "synthetic-faces", "size": [44, 36], "count": 240})))
+    drawn = {"use": "synthetic-faces", "size": [44, 36], "count": 240}
+    judge(rates(attacked(site, drawn, threshold=0.07)))  # by which some pairs of each kind are wrong
 
 
 @pytest.mark.real_data
 def test_every_attack_on_real_faces(site: Path) -> None:
     if not os.environ.get("CELEBA_ROOT"):
         pytest.skip("CELEBA_ROOT is unset")
-    judge(rates(attacked(site / "real", {})))
+    judge(rates(attacked(site / "real", {}, fmr=[0.25])))
