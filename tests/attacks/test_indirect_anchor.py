@@ -145,7 +145,8 @@ def test_suites_skip_models_without_anchors(name: str, head: Any) -> None:
 def test_a_model_that_sees_mirror_images_draws_as_it_does(classes: Any, draws: bool) -> None:
     """Both halves are those of the drawn image: references are not mirrored."""
     module = Drawing(classes.module) if draws else classes.module
-    model = mirrored(harness.wrap_model(module.eval(), "embedding", threshold=1.0))
+    model = mirrored(harness.wrap_model(module, "embedding", threshold=1.0))
+    model.module.eval()
     handle = Handle(model, 4)
     if draws:
         own = module.indirect_anchor(classes.x[:4])
