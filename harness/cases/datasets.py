@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.cases.comparisons import Drawn, draw_comparisons
+from harness.cases.comparisons import Drawn, draw_comparisons, read_comparisons
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ManifestError, nearest
 from harness.plan.attacks import AttackChoice
@@ -146,7 +146,8 @@ def open_datasets(
         dataset, seed = open_dataset(choice, learn, opened), planned.suite.seed
         found, drawn = heads.get(choice, set()), None
         if VERIFIER in found and choice.comparisons is not None:
-            drawn = draw_comparisons(choice.comparisons, dataset, seed, limit, choice.place)
+            make = draw_comparisons if choice.comparisons.file is None else read_comparisons
+            drawn = make(choice.comparisons, dataset, seed, limit, choice.place)
         rows = draw(choice, dataset, seed, limit)
         loaded[choice] = OpenedDataset(choice, dataset, rows, drawn, found != {VERIFIER})
     for choice, attack in dict.fromkeys((cell.dataset, cell.attack) for cell in planned.cells):

@@ -142,7 +142,7 @@ def draw_comparisons(
     """
     if dataset.identities is None:
         raise DatasetError(f"{place}: {dataset.name} does not say who its images show; comparisons need that")
-    names = {row: str(identity) for row, identity in enumerate(dataset.identities.tolist())}
+    names = people_of(dataset)
     attacked, calibration = _partitions(settings, dataset, seed, place)
     splits: dict[SplitName, Split] = {}
     asked: tuple[tuple[SplitName, Rows, int | str, int], ...] = (
@@ -150,7 +150,7 @@ def draw_comparisons(
         ("attacked", attacked, settings.targets, settings.references + settings.genuine),
     )
     for name, rows, targets, least in asked:
-        people = _people(rows, names, seed)
+        people = people_in(rows, names, seed)
         chosen = [person for person in people if len(person.rows) >= least]
         if not chosen or len(people) < 2:
             raise DatasetError(
@@ -166,9 +166,21 @@ def draw_comparisons(
             _count(settings.clean_genuine),
         )
     known = {int(row): names[int(row)] for row in np.concatenate([attacked, calibration])}
-    smaller = [count for count in (limit, settings.cases) if count is not None]
-    limit = min(smaller) if smaller else None
-    return Drawn(settings, dataset, splits["calibration"], splits["attacked"], known, limit, seed)
+    most = smaller_of(limit, settings.cases)
+    return Drawn(settings, dataset, splits["calibration"], splits["attacked"], known, most, seed)
+
+
+def people_of(dataset: Dataset) -> dict[int, str]:
+    """Return the name, or else the number, of the person that each row shows."""
+    assert dataset.identities is not None
+    numbers, names = dataset.identities.tolist(), dataset.identity_names
+    return {row: names[number] if names else str(number) for row, number in enumerate(numbers)}
+
+
+def smaller_of(one: int | None, other: int | None) -> int | None:
+    """Return the smaller of two limits, each of which may be none."""
+    known = [count for count in (one, other) if count is not None]
+    return min(known) if known else None
 
 
 def _partitions(settings: Comparisons, dataset: Dataset, seed: int, place: str) -> tuple[Rows, Rows]:
@@ -193,7 +205,8 @@ def _partitions(settings: Comparisons, dataset: Dataset, seed: int, place: str) 
     return attacked, left
 
 
-def _people(rows: Rows, names: Mapping[int, str], seed: int) -> list[Person]:
+def people_in(rows: Rows, names: Mapping[int, str], seed: int) -> list[Person]:
+    """Return the persons whom some rows show."""
     groups: dict[str, list[int]] = {}
     for row in np.sort(rows).tolist():
         groups.setdefault(names[row], []).append(row)

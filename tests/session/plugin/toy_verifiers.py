@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -56,6 +57,33 @@ class Bright(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.layer(F.adaptive_avg_pool2d(x, 6).flatten(1) - 0.5)
         return found
+
+
+def load_dots(*, people: int = 9, each: int = 8) -> harness.Dataset:
+    """Images of persons who differ in their colours, made at once."""
+    who = np.arange(people * each) % people
+    generator = np.random.default_rng(1)
+    faces = generator.integers(40, 216, (people, 3, 1, 1))[who] + generator.integers(
+        -40, 40, (len(who), 3, 8, 8)
+    )
+    pixels = faces.astype(np.uint8)
+    return harness.Dataset(
+        name="dots",
+        ids=[f"{number:03d}.png" for number in range(len(who))],
+        shape=(3, 8, 8),
+        read=lambda rows: pixels[rows],
+        fingerprint=f"dots {people} {each}",
+        attribute_names=Bright.attribute_names,
+        attributes=pixels.mean((2, 3))[:, :2] > 128,
+        identities=who,
+        partitions=np.array(["train", "validation", "test"])[who % 3],
+    )
+
+
+@harness.hookimpl
+def harness_datasets() -> list[harness.DatasetSpec]:
+    """Dots that stand for faces."""
+    return [harness.DatasetSpec(name="dots", summary="dots", load="toy_verifiers:load_dots")]
 
 
 @harness.hookimpl
