@@ -138,7 +138,7 @@ class Bridge:
                 if start is None and self.row.name in DRAWN_STARTS:
                     return self.x[share]
                 attack = self._made(estimator, len(share))
-                with started(self.row.name, attack, x, start) as more:
+                with started(self.row.name, x, start) as more:
                     found = attack.generate(x.copy(), **told, **more)
         except SpentError:
             return self.x[share]

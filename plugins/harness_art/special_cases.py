@@ -19,8 +19,9 @@ from harness_art.toolbox_output import NumpyOfGeoDA, NumpyOfSignOPT
 
 DRAWN_STARTS = ("HopSkipJump", "BoundaryAttack")
 """These attacks would choose their starting image with a generator that cannot be seeded."""
-STARTED = (*DRAWN_STARTS, "GeoDA", "SignOPTAttack")
-"""These attacks start from an image, or a direction, that reaches the goal."""
+STARTED = (*DRAWN_STARTS, "SignOPTAttack")
+"""These attacks start from an image, or a direction, that reaches the goal. GeoDA does, too, but leaves it at
+once along the normal of the boundary, on which no impersonation lies."""
 STEP = 1 / 3
 """The default step as a share of eps: the Toolbox's own defaults are eps = 0.3 and eps_step = 0.1."""
 GREY_LEVELS = 255
@@ -43,15 +44,12 @@ def prepared(name: str) -> None:
 
 
 @contextmanager
-def started(name: str, attack: Any, x: Any, start: Any) -> Iterator[dict[str, Any]]:
+def started(name: str, x: Any, start: Any) -> Iterator[dict[str, Any]]:
     """Let an attack start from an image (1, C, H, W), or as usual if that is None; yield what to tell it."""
     if start is None:
         yield {}
     elif name in DRAWN_STARTS:
         yield {"x_adv_init": start}
-    elif name == "GeoDA":
-        attack._find_random_adversarial = lambda x, y: start
-        yield {}
     else:
         directions = importlib.import_module(_NUMPY[name][0]).__dict__["np"].random.first
         directions.append((start - x)[0])

@@ -148,8 +148,7 @@ ATTACKS: tuple[Bridged, ...] = (
         source="Rahmati et al. 2020",
         norms=("l2", "linf"),
         kinds={"max_iter": Annotated[int, Ge(300)]},
-        note="for square images; ends after `max_iter` images in a row that do not reach the goal; "
-        "impersonates from the target's own image",
+        note="for square images; ends after `max_iter` images in a row that do not reach the goal",
     ),
     _from_decisions(
         name="HopSkipJump",

@@ -30,7 +30,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 NAMES = (
     "art/HopSkipJump",
     "art/BoundaryAttack",
-    "art/GeoDA",
     "art/SignOPTAttack",
     "foolbox/HopSkipJumpAttack",
     "foolbox/BoundaryAttack",
