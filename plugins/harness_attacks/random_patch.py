@@ -49,7 +49,7 @@ def random_patch(
     active = torch.arange(len(x), device=x.device)
     patched = patched.take(active, here.expand(len(x), -1))
     found = Best.of(patched.covered(x))
-    while draws and len(active):
+    while draws > 0 and len(active):
         at_once = min(draws, -(-TOGETHER // len(active)))
         draws -= at_once
         noise = rng.take(active).uniform((at_once, *x.shape[1:])).to(x)  # (K, at_once, C, H, W)
