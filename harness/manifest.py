@@ -19,6 +19,8 @@ SCHEMA = 1
 RESERVED = ("clean", "worst-case")
 """Names of rows that leaderboards add to those of the attacks."""
 TABLES = ("source", "dataset", "model", "attack", "transfer", "measure", "exclude", "analysis")
+INNER = ("comparisons",)
+"""Tables inside tables, whose keys --set names as KIND.NAME.INNER.KEY."""
 NAMELESS = ("transfer", "exclude")
 """Tables that refer to other tables, and have neither `use` nor `id`."""
 
@@ -246,7 +248,8 @@ def _override(place: str, document: dict[str, Any], path: str, value: Any) -> No
             raise ManifestError(f'--set {path}: "{path}" is unknown; {nearest(path, _TOP)}, or KIND.NAME.KEY')
         document[path] = value
         return
-    kind, name, key = parts[0], ".".join(parts[1:-1]), parts[-1]
+    inner = parts[-2] if len(parts) > 3 and parts[-2] in INNER else None
+    kind, name, key = parts[0], ".".join(parts[1 : -2 if inner else -1]), parts[-1]
     if kind not in TABLES or not name:
         remedy = f"; {nearest(kind, TABLES)}" if kind not in TABLES else ""
         raise ManifestError(f"--set {path}: write KIND.NAME.KEY=VALUE{remedy}")
@@ -262,4 +265,7 @@ def _override(place: str, document: dict[str, Any], path: str, value: Any) -> No
         names = [str(table.get("id", table.get("use"))) for table in tables if isinstance(table, dict)]
         raise ManifestError(f'--set {path}: {place} has no {kind} "{name}"; {nearest(name, names)}')
     for table in meant:
-        table[key] = value
+        held = table.setdefault(inner, {}) if inner else table
+        if not isinstance(held, dict):
+            raise ManifestError(f"--set {path}: {place}: {inner} is no table; write [{kind}.{inner}]")
+        held[key] = value

@@ -199,14 +199,20 @@ def test_a_constant_verifier_has_no_rank(tmp_path: Path) -> None:
 # --- what is kept when a run goes on ----------------------------------------------------------------------
 
 
-def test_a_run_that_ended_has_nothing_left_to_do(ran: Results, tmp_path: Path) -> None:
+def test_a_run_that_ended_has_nothing_left_to_do(
+    ran: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even the comparisons and thresholds, whose files are left as they are."""
+
+    def refuse(*given: object) -> None:
+        raise AssertionError("it was compared again")
+
     shutil.copytree(ran.path, tmp_path / "again")
-    before = {file: file.read_bytes() for file in (tmp_path / "again").glob("*s.parquet")}
+    for name in ("comparisons_of", "thresholds_of"):
+        monkeypatch.setattr(f"harness.session.comparisons.{name}", refuse)
     summary = run_suite(ran.suite["suite"], Options(out=tmp_path / "again"))
     assert (summary.cases_done, summary.failed) == (0, False)
-    for name in ("comparisons.parquet", "thresholds.parquet"):
-        file = tmp_path / "again" / name
-        assert file.read_bytes() == before[file]
+    pd.testing.assert_frame_equal(comparisons(harness.read_results(tmp_path / "again")), comparisons(ran))
 
 
 def test_a_run_that_was_killed_goes_on(ran: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

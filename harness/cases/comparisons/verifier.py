@@ -186,6 +186,11 @@ class Verifier:
 
     def _compared(self, split: Split, person: Person) -> tuple[Rows, npt.NDArray[np.bool_]]:
         """Return the places (K,) in the pool of a reference's probes, and which of them are the person."""
+        if split.clean_intruders is None and split.clean_genuine is None:
+            kept, same = np.ones(len(split.pool), np.bool_), np.zeros(len(split.pool), np.bool_)
+            kept[np.searchsorted(split.pool, self.references(split, person))] = False
+            same[np.searchsorted(split.pool, person.rows)] = True
+            return np.flatnonzero(kept), same[kept]
         genuine = self.genuine(split, person, split.clean_genuine)
         if split.clean_intruders is None:
             others = self.drawn.others(split, person)
