@@ -18,7 +18,14 @@ from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
 from harness_art.bridged import Bridged
 from harness_art.estimator import estimator_of
-from harness_art.problem import Problem, SpentError, answers_in_classes, shares
+from harness_art.problem import (
+    Problem,
+    SpentError,
+    answers_in_classes,
+    enrolled_start,
+    negative_start,
+    shares,
+)
 from harness_art.signature import signature_of
 from harness_art.special_cases import (
     DRAWN_STARTS,
@@ -29,7 +36,6 @@ from harness_art.special_cases import (
     started,
     universal_change,
 )
-from harness_art.starts import enrolled_start, negative_start
 from harness_art.table import ATTACKS
 from harness_art.toolbox_output import explained, quiet
 

@@ -18,8 +18,7 @@ from harness.goals import ClassObjective, Objective
 from harness.handle import AttackFunction, Handle
 from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
-from harness_art.problem import Problem, answers_in_classes, shares
-from harness_art.starts import enrolled_start, negative_start
+from harness_art.problem import Problem, answers_in_classes, enrolled_start, negative_start, shares
 from harness_foolbox.models import drawn_on_the_cpu, foolbox_itself, model_of
 from harness_foolbox.table import ATTACKS, GIVEN, KINDS, Bridged
 
