@@ -122,12 +122,11 @@ class Handle:
         they cannot be mistaken for scores.
         """
         module = self._model.module
-        select = getattr(module, "select", None)
         if self._columns is None or self.head != "attributes":
             return self._run(module, x)
         columns = self._columns.to(x.device)[:, None]  # (B, 1)
-        if callable(select):
-            own = self._run(select, x, columns[:, 0], dimensions=1)[:, None]
+        if self.has_select:
+            own = self._run(module.select, x, columns[:, 0], dimensions=1)[:, None]  # type: ignore[arg-type]
             width = max(len(self.names), int(columns.max()) + 1 if len(columns) else 0)
         else:
             outputs = self._run(module, x)
@@ -137,10 +136,9 @@ class Handle:
 
     def logits(self, x: Tensor) -> Tensor:
         """Return (B, 2) logits (absent, present) of the attribute that each case reads; focus it first."""
-        logits = getattr(self._model.module, "logits", None)
-        if not self.has_logits or self._columns is None or logits is None:
+        if not self.has_logits or self._columns is None:
             raise ContractError("logits need a model that has them, and a handle focused on an objective")
-        return self._run(logits, x, self._columns.to(x.device))
+        return self._run(self._model.module.logits, x, self._columns.to(x.device))  # type: ignore[arg-type]
 
     @property
     def component_classes(self) -> Tensor:
@@ -160,8 +158,14 @@ class Handle:
         """Return (B, P) the scores of the parts that the classes consist of, such as mixture components."""
         if not self.has_components:
             raise ContractError("components need a model of classes that has them, and access to its scores")
-        components: Callable[..., Any] = self._model.module.components  # type: ignore[assignment]
-        return self._run(components, x)
+        return self._run(self._model.module.components, x)  # type: ignore[arg-type]
+
+    def indirect_anchor(self, references: Tensor) -> Tensor:
+        """Return (B, D) the embeddings of images that the model draws of the persons in (B, C, H, W)."""
+        anchors = getattr(self._model.module, "indirect_anchor", None)
+        if not callable(anchors) or self.head != "embedding" or self._access == "decisions":
+            raise ContractError("the model has no indirect_anchor(references) -> (B, D) for attacks to call")
+        return self._run(anchors, references)
 
     def take(self, cases: Tensor) -> Handle:
         """Return a handle of the given rows (K,); a row that is given twice is two candidates of one case."""

@@ -15,7 +15,9 @@ A module may also have, and the harness then uses,
 - ``training_loss(scores, labels)``: its own elementwise loss (labels of attributes are -1 or +1);
 - ``attribute_names``: the attributes that it has scores for, if they are fewer than the data set's;
 - ``class_names``: its classes, if they are others than the data set's, or in another order;
-- ``threshold``: the threshold of an embedding, calibrated on a disjoint split.
+- ``threshold``: the threshold of an embedding, calibrated on a disjoint split;
+- ``indirect_anchor(references) -> (B, D)``: the embeddings of images (B, C, H, W) that a generator draws of
+  the persons in reference images, as which attackers may try to pass as well.
 """
 
 from __future__ import annotations

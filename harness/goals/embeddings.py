@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -22,9 +22,9 @@ class Impersonate:
     """Impersonate asks for a distance to the anchor below the threshold: to be accepted as that person.
 
     ``anchors`` (B, D) are embeddings of the reference (enrolled template) images; one anchor (1, D) serves
-    every case. If ``threshold`` is None, the model's calibrated threshold is used. ``references``
-    (B, C, H, W), or (1, C, H, W) for all, are the reference images themselves, where they are known: attacks
-    that need a start which reaches the goal begin there.
+    every case. If ``threshold`` is None, the model's calibrated threshold is used. ``references`` are these
+    images (B, C, H, W), or one (1, C, H, W) for every case: attacks that need an image that reaches the goal
+    start there.
     """
 
     anchors: Tensor
@@ -45,7 +45,7 @@ class Impersonate:
 class Evade:
     """Evade asks for a distance to the anchor at or above the threshold: no longer to be accepted.
 
-    The fields are those of ``Impersonate``.
+    Its fields are those of ``Impersonate``.
     """
 
     anchors: Tensor
@@ -71,7 +71,12 @@ class VerificationObjective:
     correct: Tensor  # (B,)
     towards: bool
     distance: Callable[[Tensor, Tensor], Tensor]
-    references: Tensor | None = None  # (B, C, H, W) the images of the anchors, where they are known
+    each: Callable[[Tensor, Tensor], Tensor] | None = None
+    """The distances (B, V) of several views, such as image and mirror image, where that is their mean."""
+    enrolled: Tensor | None = field(default=None, compare=False)  # (R, C, H, W)
+    """The reference images, each of which may serve several cases."""
+    enrolled_as: Tensor | None = field(default=None, compare=False)  # (B,)
+    """Which of the reference images is that of each case."""
 
     def __len__(self) -> int:
         return len(self.anchors)
@@ -89,6 +94,11 @@ class VerificationObjective:
         groups: Tensor = torch.unique(self.anchors, dim=0, return_inverse=True)[1]
         return groups
 
+    @property
+    def references(self) -> Tensor | None:
+        """Return the reference images (B, C, H, W), if they are known."""
+        return None if self.enrolled is None else self.enrolled[self.enrolled_as]
+
     def margin(self, outputs: Tensor) -> Tensor:
         gap = self.threshold - self.distances(outputs)
         return gap if self.towards else -gap
@@ -96,12 +106,20 @@ class VerificationObjective:
     def loss(self, outputs: Tensor) -> Tensor:
         return self.distances(outputs)
 
+    def views(self, outputs: Tensor) -> Tensor:
+        """Return (B, V) the distances of the model's views of each image; most models have one view."""
+        if self.each is None:
+            return self.distances(outputs)[:, None]
+        with exact(outputs.device):
+            return self.each(outputs, self.anchors)
+
     def reached(self, outputs: Tensor) -> Tensor:
         return (self.distances(outputs) < self.threshold) == self.towards
 
     def take(self, cases: Tensor) -> VerificationObjective:
-        references = None if self.references is None else self.references[cases]
-        return replace(self, anchors=self.anchors[cases], correct=self.correct[cases], references=references)
+        # The images stay where they are: attacks take cases in every step, and hardly ever look at them.
+        own = None if self.enrolled_as is None else self.enrolled_as[cases]
+        return replace(self, anchors=self.anchors[cases], correct=self.correct[cases], enrolled_as=own)
 
     def distances(self, outputs: Tensor) -> Tensor:
         """Return (B,) the distance of each embedding to the anchor of its case."""
@@ -109,34 +127,47 @@ class VerificationObjective:
             return self.distance(outputs, self.anchors)
 
 
+def _some(values: Tensor | None, rows: slice) -> Any:
+    """Return the values of some of the images; None, and one row for all images, stay."""
+    return values if values is None or len(values) == 1 else values[rows]
+
+
 def _verification(model: Model, outputs: Tensor, goal: Impersonate | Evade) -> VerificationObjective:
-    check_head(model, "embedding", goal.kind)
-    anchors = goal.anchors
+    anchors, kind = goal.anchors, goal.kind
+    check_head(model, "embedding", kind)
     bound = model.threshold if goal.threshold is None else goal.threshold
     if bound is None:
-        raise AttackError(
-            f'goal "{goal.kind}" needs a threshold: give one, or a model that has a calibrated one'
-        )
+        raise AttackError(f'goal "{kind}" needs a threshold: give one, or a model that has a calibrated one')
     if anchors.ndim != 2 or anchors.shape[1] != outputs.shape[1] or anchors.shape[0] not in (1, len(outputs)):
         raise AttackError(f"anchors have shape {tuple(anchors.shape)}; expected {tuple(outputs.shape)}")
     anchors = anchors.to(outputs).expand(len(outputs), -1)
-    references = goal.references
-    if references is not None:
-        if references.ndim != 4 or len(references) not in (1, len(outputs)):
-            raise AttackError(
-                f"references have shape {tuple(references.shape)}; expected (B, C, H, W) with {len(outputs)} "
-                "or one image"
-            )
-        references = references.to(outputs).expand(len(outputs), -1, -1, -1)
     with exact(outputs.device):
         accepted = _distances(model, outputs, anchors) < bound
-    towards = goal.kind == "impersonate"
-    return VerificationObjective(anchors, bound, accepted != towards, towards, model.distance, references)
+    towards = kind == "impersonate"
+    enrolled, enrolled_as = _enrolled(goal.references, outputs)
+    return VerificationObjective(
+        anchors,
+        bound,
+        accepted != towards,
+        towards,
+        model.distance,
+        getattr(model.distance, "each", None),
+        enrolled,
+        enrolled_as,
+    )
 
 
-def _some(values: Any, rows: slice) -> Any:
-    """Return the entries of some images; None, and a single entry for all images, stay."""
-    return values if values is None or len(values) == 1 else values[rows]
+def _enrolled(references: Tensor | None, outputs: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Return the reference images (R, C, H, W), and which of them each case has (B,)."""
+    if references is None:
+        return None, None
+    cases, count = len(outputs), len(references)
+    if references.ndim != 4 or count not in (1, cases):
+        raise AttackError(
+            f"references have shape {tuple(references.shape)}; expected (1, C, H, W) or ({cases}, C, H, W)"
+        )
+    rows = torch.arange(cases, device=outputs.device)
+    return references.to(outputs), rows if count == cases else torch.zeros_like(rows)
 
 
 def _distances(model: Model, outputs: Tensor, anchors: Tensor) -> Tensor:

@@ -29,11 +29,13 @@ _FUNCTIONS: WeakKeyDictionary[LentFunction, Callable[..., Any]] = WeakKeyDiction
 def lent_objective(objective: Objective) -> Objective:
     """Return a copy of an objective, with tensors of its own, that does not lead to the model."""
     copy: Any = objective.take(torch.arange(len(objective), device=objective.correct.device))
-    lent = {}
+    lent: dict[str, Any] = {}
     for each in fields(copy):
         value = getattr(copy, each.name)
         if callable(value) and not isinstance(value, Tensor):
             lent[each.name] = function = LentFunction()
             _FUNCTIONS[function] = value
+        elif isinstance(value, Tensor) and value is getattr(objective, each.name):
+            lent[each.name] = value.clone()
     lent_copy: Objective = replace(copy, **lent)
     return lent_copy

@@ -35,6 +35,12 @@ class Mirrored(nn.Module):
         flipped = x.flip(3)  # before the module, which may write to its input, sees the image
         return torch.cat([self.module(x), self.module(flipped)], 1)
 
+    @property
+    def indirect_anchor(self) -> Callable[[Tensor], Tensor]:
+        """Return the function of that name of a module that draws persons; others have none."""
+        own: Callable[[Tensor], Tensor] = self.module.indirect_anchor  # type: ignore[assignment]
+        return lambda references: twice(own(references))
+
 
 @dataclass(frozen=True)
 class MeanDistance:
@@ -44,8 +50,13 @@ class MeanDistance:
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the distances (B,)."""
+        return self.each(a, b).mean(1)
+
+    def each(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the distances (B, 2) of which they are the means."""
         half = a.shape[1] // 2
-        return (self.distance(a[:, :half], b[:, :half]) + self.distance(a[:, half:], b[:, half:])) / 2
+        parts = ((a[:, :half], b[:, :half]), (a[:, half:], b[:, half:]))
+        return torch.stack([self.distance(*part) for part in parts], 1)
 
 
 def mirrored(model: Model) -> Model:

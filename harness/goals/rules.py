@@ -96,6 +96,8 @@ def _equal(one: Objective, other: object) -> bool:
     if type(one) is not type(other) or not is_dataclass(one):
         return False
     for each in fields(one):
+        if not each.compare:
+            continue
         mine, yours = getattr(one, each.name), getattr(other, each.name)
         if isinstance(mine, Tensor):
             if type(yours) is not Tensor or mine.dtype != yours.dtype or not torch.equal(mine, yours):

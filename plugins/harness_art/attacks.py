@@ -18,9 +18,24 @@ from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
 from harness_art.bridged import Bridged
 from harness_art.estimator import estimator_of
-from harness_art.problem import Problem, SpentError, answers_in_classes, shares
+from harness_art.problem import (
+    Problem,
+    SpentError,
+    answers_in_classes,
+    enrolled_start,
+    negative_start,
+    shares,
+)
 from harness_art.signature import signature_of
-from harness_art.special_cases import DRAWN_STARTS, arguments_of, drawn_start, prepared, universal_change
+from harness_art.special_cases import (
+    DRAWN_STARTS,
+    STARTED,
+    arguments_of,
+    drawn_start,
+    prepared,
+    started,
+    universal_change,
+)
 from harness_art.table import ATTACKS
 from harness_art.toolbox_output import explained, quiet
 
@@ -125,15 +140,12 @@ class Bridge:
             told["mask"] = mask
         try:
             with explained(self.row.name):
-                if self.row.name in DRAWN_STARTS:
-                    start = drawn_start(
-                        estimator, x, labels, self._targeted, self.values, self.rng.take(share), mask
-                    )
-                    if start is None:
-                        return self.x[share]
-                    told["x_adv_init"] = start
+                start = self._start(share, estimator, labels, mask)
+                if start is None and self.row.name in DRAWN_STARTS:
+                    return self.x[share]
                 attack = self._made(estimator, len(share))
-                found = attack.generate(x.copy(), **told)
+                with started(self.row.name, x, start) as more:
+                    found = attack.generate(x.copy(), **told, **more)
         except SpentError:
             return self.x[share]
         images = torch.from_numpy(np.asarray(found, np.float32)).to(self.x.device).reshape(x.shape)
@@ -141,6 +153,22 @@ class Bridge:
             return images
         # pixels outside went through sums that change their last bit
         return torch.where(torch.from_numpy(mask).to(images) > 0, images, self.x[share])
+
+    def _start(self, share: Tensor, estimator: Any, labels: Any, mask: Any) -> Any:
+        """Return an image (1, C, H, W) that reaches the goal of one case, for attacks that start there."""
+        if self.row.name not in STARTED:
+            return None
+        x = self.x[share]
+        case = self.model.take(share), self.objective.take(share), x, self.threat.take(share)
+        start = enrolled_start(*case)
+        if start is None and self.row.name in DRAWN_STARTS:
+            drawn = drawn_start(
+                estimator, x.cpu().numpy(), labels, self._targeted, self.values, self.rng.take(share), mask
+            )
+            if drawn is not None:
+                return drawn
+            start = negative_start(*case)
+        return None if start is None else start.cpu().numpy()
 
     def _universal(self, share: Tensor, classes: int) -> Tensor:
         """Return the images (S, C, H, W) of cases with one goal, with the change that was learnt on some."""

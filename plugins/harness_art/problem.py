@@ -3,7 +3,7 @@
 Class logits are shown as they are. Everything else (attributes, embeddings, a targeted goal of an attack that
 supports only untargeted ones) is a problem of two classes, "not reached" and "reached", with the logits
 (-m/2, m/2) of the goal's margin m: their cross-entropy is the logistic loss of m, and their argmax is the
-decision of the goal.
+decision of the goal. Attacks that walk along the boundary between them need an image to start from.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from harness.errors import ContractError
-from harness.goals import ClassObjective, Objective
+from harness.errors import AttackError, ContractError
+from harness.goals import ClassObjective, Objective, VerificationObjective
 from harness.handle import Handle
 from harness.specs import ACCESS_ORDER, Access
+from harness.threat import Threat
 
 NEVER = -1e4
 """The logit of a class that is never the decision."""
@@ -133,3 +134,41 @@ def shares(objective: Objective, cases: Tensor, *, alone: bool, together: bool) 
         return [cases]
     groups = objective.groups.to(cases.device)[cases]
     return [cases[groups == group] for group in torch.unique(groups)]
+
+
+def enrolled_start(model: Handle, objective: Objective, x: Tensor, threat: Threat) -> Tensor | None:
+    """Return the target's own image for the impersonation of one case, if it reaches the goal.
+
+    Random images, from which such attacks start otherwise, hardly ever match anybody.
+
+    Args:
+        model: the handle of this case.
+        x: (1, C, H, W) its original, which stays outside the threat's region.
+
+    Raises:
+        AttackError: the image has another shape than the original.
+    """
+    if not isinstance(objective, VerificationObjective) or not objective.towards:
+        return None
+    references = objective.references
+    if references is None:
+        return None
+    if references.shape != x.shape:
+        found, wanted = tuple(references.shape[1:]), tuple(x.shape[1:])
+        raise AttackError(f"the goal's references are {found} images; attacks start there, and need {wanted}")
+    return _if_reached(model, objective, x, threat.round(references.to(x)), threat)
+
+
+def negative_start(model: Handle, objective: Objective, x: Tensor, threat: Threat) -> Tensor | None:
+    """Return the photographic negative of one image (1, C, H, W), if it evades, for want of another start."""
+    if not isinstance(objective, VerificationObjective) or objective.towards:
+        return None
+    return _if_reached(model, objective, x, 1 - x, threat)
+
+
+def _if_reached(
+    model: Handle, objective: Objective, x: Tensor, start: Tensor, threat: Threat
+) -> Tensor | None:
+    if threat.mask is not None:
+        start = torch.where(threat.mask.to(x.device), start, x)
+    return start if bool(model.focus(objective).reaches(start)) else None

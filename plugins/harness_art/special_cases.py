@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,21 +15,48 @@ from torch import Tensor
 from harness.errors import AttackError
 from harness.randomness import CaseRandom
 from harness_art.bridged import Bridged
-from harness_art.toolbox_output import NumpyOfGeoDA
+from harness_art.toolbox_output import NumpyOfGeoDA, NumpyOfSignOPT
 
 DRAWN_STARTS = ("HopSkipJump", "BoundaryAttack")
 """These attacks would choose their starting image with a generator that cannot be seeded."""
+STARTED = (*DRAWN_STARTS, "SignOPTAttack")
+"""These attacks start from an image, or a direction, that reaches the goal. GeoDA does, too, but leaves it at
+once along the normal of the boundary, on which no impersonation lies."""
 STEP = 1 / 3
 """The default step as a share of eps: the Toolbox's own defaults are eps = 0.3 and eps_step = 0.1."""
 GREY_LEVELS = 255
 
 
+_NUMPY = {
+    "GeoDA": ("art.attacks.evasion.geometric_decision_based_attack", NumpyOfGeoDA),
+    "SignOPTAttack": ("art.attacks.evasion.sign_opt", NumpyOfSignOPT),
+}
+"""The modules of attacks that get another numpy."""
+
+
 def prepared(name: str) -> None:
     """Prepare the Toolbox before an attack is made."""
-    if name == "GeoDA":
-        module = importlib.import_module("art.attacks.evasion.geometric_decision_based_attack")
-        if not isinstance(module.__dict__["np"], NumpyOfGeoDA):
-            module.__dict__["np"] = NumpyOfGeoDA()
+    if name in _NUMPY:
+        place, replacement = _NUMPY[name]
+        module = importlib.import_module(place)
+        if not isinstance(module.__dict__["np"], replacement):
+            module.__dict__["np"] = replacement()
+
+
+@contextmanager
+def started(name: str, x: Any, start: Any) -> Iterator[dict[str, Any]]:
+    """Let an attack start from an image (1, C, H, W), or as usual if that is None; yield what to tell it."""
+    if start is None:
+        yield {}
+    elif name in DRAWN_STARTS:
+        yield {"x_adv_init": start}
+    else:
+        directions = importlib.import_module(_NUMPY[name][0]).__dict__["np"].random.first
+        directions.append((start - x)[0])
+        try:
+            yield {}
+        finally:
+            directions.clear()
 
 
 def arguments_of(

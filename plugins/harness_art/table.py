@@ -13,6 +13,7 @@ from harness_art.bridged import Above, Bridged, Count
 
 _STEP: dict[str, Any] = {"eps_step": None}
 _STEP_NOTE = "the default of `eps_step` is `eps / 3`, the Toolbox's own proportion"
+_START_NOTE = "the bridge chooses its starting image; impersonates from the target's own image"
 _NORMS = Literal["inf", "1", "2", "wasserstein"]
 _INNER = Literal["deepfool", "carlini", "carlini_inf", "ead", "fgsm", "bim", "pgd"]
 
@@ -90,7 +91,7 @@ ATTACKS: tuple[Bridged, ...] = (
         source="Brendel et al. 2018",
         norms=("l2",),
         targets=True,
-        note="the bridge chooses its starting image",
+        note=_START_NOTE,
     ),
     Bridged(
         name="CarliniL0Method",
@@ -156,7 +157,7 @@ ATTACKS: tuple[Bridged, ...] = (
         norms=("l2", "linf"),
         targets=True,
         masks=True,
-        note="the bridge chooses its starting image",
+        note=_START_NOTE,
     ),
     _stepping(
         name="MomentumIterativeMethod",
@@ -222,7 +223,8 @@ ATTACKS: tuple[Bridged, ...] = (
         classes=3,
         given=("eval_perform",),
         kinds={"epsilon": Above, "beta": Above},
-        note="refuses two classes, so a third one is added that is never the decision",
+        note="refuses two classes, so a third one is added that is never the decision; "
+        "impersonates from the target's own image",
     ),
     _on_probabilities(
         name="SimBA",

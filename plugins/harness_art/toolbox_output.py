@@ -85,6 +85,35 @@ class NumpyOfGeoDA(types.ModuleType):
         """Do nothing."""
 
 
+class NumpyOfSignOPT(types.ModuleType):
+    """NumpyOfSignOPT replaces numpy in the Toolbox's module of SignOPT, which looks for a first direction.
+
+    SignOPT tries random directions, none of which impersonates a person, and takes no others.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("numpy")
+        self.random = DirectionsOfSignOPT()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+
+class DirectionsOfSignOPT:
+    """DirectionsOfSignOPT draws numbers as numpy does, but for a direction that leads to the goal."""
+
+    def __init__(self) -> None:
+        self.first: list[Any] = []
+        """The direction that is drawn next, if there is one."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np.random, name)
+
+    def randn(self, *shape: int) -> Any:
+        """Return the first direction, once, or a random one."""
+        return self.first.pop() if self.first else np.random.randn(*shape)  # noqa: NPY002
+
+
 def _installed(name: str) -> bool:
     from importlib.util import find_spec
 

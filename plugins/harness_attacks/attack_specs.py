@@ -8,19 +8,38 @@ from harness.specs import AttackSpec, ModelSpec, Parameters
 from harness_attacks import costs
 
 _ARVINTE = "Arvinte et al., Robust Face Verification via Disentangled Representations, section 3, appendix C"
+_PAPER_LOSS = {"mirror": True, "loss": "squared-distance"}
 _PAPER_PATCH = {
+    **_PAPER_LOSS,
     "iterations": 1000,
     "learning_rate": 0.01,
     "restarts": 5,
-    "mirror": True,
-    "loss": "squared-distance",
+    "early_stop": False,
 }
+_PAPER_EVASION = {**_PAPER_PATCH, "iterations": 2000, "learning_rate": 0.05}
+_PAPER_SEARCH = {"search_iterations": 20, "search_learning_rate": 0.1}
 
 
 def _not_on_joint_losses(model: ModelSpec, parameters: Parameters) -> str | None:
     if "joint-loss" in model.traits:
         return "FGS increases one loss over all attributes and cannot flip a chosen one (Rozsa et al., 3.3)"
     return None
+
+
+def _only_of_embeddings(model: ModelSpec, parameters: Parameters) -> str | None:
+    if parameters["anchor"] == "indirect" and model.head != "embedding":
+        return "only embeddings have anchors, direct or indirect (Arvinte et al., 4.4)"
+    return None
+
+
+def _paper_patch(search: Parameters) -> dict[str, Parameters]:
+    """Return the presets of a patch per image, with the settings of a search for its place."""
+    return {
+        "quick": {},
+        "paper": {**_PAPER_PATCH, **search},
+        "paper-evasion": {**_PAPER_EVASION, **search},
+        "paper-indirect": {**_PAPER_PATCH, **search, "anchor": "indirect"},
+    }
 
 
 GRADIENT_ATTACKS = (
@@ -100,19 +119,29 @@ PATCH_ATTACKS = (
         summary="a patch per image on the frame of a pair of glasses, by Adam in tanh space",
         run="harness_attacks.patch:patch",
         region="harness_attacks.masks:eyeglasses",
-        presets={"quick": {}, "paper": _PAPER_PATCH},
+        presets=_paper_patch({}),
+        refuses=_only_of_embeddings,
         passes=costs.passes_of_patch,
+        later={"anchor": "direct"},
+    ),
+    _patch(
+        name="random-eyeglasses",
+        summary="noise on the frame of a pair of glasses, the best of many patterns; a lower bound",
+        run="harness_attacks.random_patch:random_patch",
+        region="harness_attacks.masks:eyeglasses",
+        access="scores",
+        traits=frozenset({"random"}),
+        passes=costs.passes_of_random_patch,
     ),
     _patch(
         name="square",
         summary="a square patch per image, at the most promising of 25 places on the face",
         run="harness_attacks.square:square",
         region="harness_attacks.masks:squares",
-        presets={
-            "quick": {},
-            "paper": {**_PAPER_PATCH, "search_iterations": 20, "search_learning_rate": 0.1},
-        },
+        presets=_paper_patch(_PAPER_SEARCH),
+        refuses=_only_of_embeddings,
         passes=costs.passes_of_square,
+        later={"anchor": "direct"},
     ),
     _patch(
         name="universal-patch",
@@ -123,17 +152,30 @@ PATCH_ATTACKS = (
         presets={
             "quick": {},
             "paper": {
+                **_PAPER_LOSS,
                 "iterations": 5000,
                 "learning_rate": 0.005,
                 "mini_batch": 100,
-                "mirror": True,
-                "loss": "squared-distance",
+                "report": "best",
             },
         },
         passes=costs.passes_of_universal_patch,
+        later={"report": "last"},
+    ),
+    _patch(
+        name="distal",
+        summary="whole images from noise, by Adam in tanh space: what a network takes for a person",
+        run="harness_attacks.distal:distal",
+        heads=frozenset({"embedding"}),
+        goals=frozenset({"impersonate"}),
+        presets={
+            "quick": {},
+            "paper": {**_PAPER_LOSS, "iterations": 2000, "learning_rate": 0.01, "early_stop": False},
+        },
+        passes=costs.passes_of_distal,
     ),
 )
-"""These attacks replace the pixels of a region; no norm bounds the change."""
+"""These attacks replace the pixels of a region, or all; no norm bounds the change."""
 
 NOISE = AttackSpec(
     name="noise",
@@ -143,5 +185,7 @@ NOISE = AttackSpec(
     access="decisions",
     norms=("linf", "l2"),
     traits=frozenset({"random"}),
+    presets={"default": {}, "paper": {"draws": 1, "law": "uniform"}},
     passes=costs.passes_of_noise,
+    later={"law": "corners"},
 )

@@ -83,7 +83,8 @@ def passes_of_components(parameters: Parameters) -> tuple[float, float]:
 def passes_of_patch(parameters: Parameters) -> tuple[float, float]:
     """Count the passes of a patch with its restarts."""
     forwards, backwards = _passes_of_climb(parameters["iterations"], parameters["mirror"])
-    return parameters["restarts"] * forwards, parameters["restarts"] * backwards
+    drawn = float(parameters.get("anchor") == "indirect")  # the model draws the person once
+    return parameters["restarts"] * forwards + drawn, parameters["restarts"] * backwards
 
 
 def passes_of_square(parameters: Parameters) -> tuple[float, float]:
@@ -97,8 +98,20 @@ def passes_of_square(parameters: Parameters) -> tuple[float, float]:
 def passes_of_universal_patch(parameters: Parameters) -> tuple[float, float]:
     """Count the passes of a universal patch for each image that it learns on."""
     # an image is in one mini-batch per pass through all images, which is every one if a single one holds all
-    passes = float(parameters["iterations"] * (1 + parameters["mirror"]))
-    return passes, passes
+    both = 1 + parameters["mirror"]
+    passes = float(parameters["iterations"] * both)
+    # the last patch is compared, too; before, comparisons are free, or fewer than the steps that they are for
+    return passes + both * (parameters["report"] == "best"), passes
+
+
+def passes_of_random_patch(parameters: Parameters) -> tuple[float, float]:
+    """Count the passes of a random patch, one test per pattern."""
+    return float(parameters["draws"]), 0.0
+
+
+def passes_of_distal(parameters: Parameters) -> tuple[float, float]:
+    """Count the passes of one ascent from noise."""
+    return _passes_of_climb(parameters["iterations"], parameters["mirror"])
 
 
 def _passes_of_climb(iterations: int, mirror: bool) -> tuple[float, float]:

@@ -1,12 +1,12 @@
 """Random noise of the same budget is a lower bound that every attack must exceed.
 
-In L-infinity every component changes by +eps or -eps, the strongest noise in the budget; in L2 a uniformly
-random direction is scaled to length eps.
+In L-infinity every component changes by +eps or -eps, the strongest noise in the budget, or by a uniformly
+random amount between them; in L2 a uniformly random direction is scaled to length eps.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge
@@ -18,6 +18,9 @@ from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat, l2
 
+Law = Literal["corners", "uniform"]
+"""How noise in L-infinity is distributed: on the corners of the box of side 2 eps, or all over it."""
+
 
 def noise(
     model: Handle,
@@ -27,6 +30,7 @@ def noise(
     *,
     rng: CaseRandom,
     draws: Annotated[int, Ge(1)] = 10,
+    law: Law = "corners",
 ) -> Tensor:
     """Return the first random image (B, C, H, W) that reaches the goal after rounding, or the last one.
 
@@ -34,6 +38,7 @@ def noise(
 
     Args:
         draws: the largest number of trials for each case.
+        law: the distribution in L-infinity: every component is +eps or -eps, or uniform between them.
     """
     model = model.focus(objective)
     x_adv = x.clone()
@@ -43,7 +48,7 @@ def noise(
             break
         allowed, start = threat.take(active), x[active]
         drawn = allowed.settle(
-            allowed.project(start + sample(rng.take(active), start, allowed), start), start
+            allowed.project(start + sample(rng.take(active), start, allowed, law), start), start
         )
         x_adv[active] = drawn
         reached = model.take(active).reaches(drawn)
@@ -52,11 +57,15 @@ def noise(
     return x_adv
 
 
-def sample(rng: CaseRandom, x: Tensor, threat: Threat) -> Tensor:
+def sample(rng: CaseRandom, x: Tensor, threat: Threat, law: Law = "corners") -> Tensor:
     """Return noise (B, C, H, W) of size eps in the threat's norm, inside its region."""
     if threat.eps is None:
         raise AttackError("noise needs a budget, such as harness.threats.Linf(8/255)")
     shape = x.shape[1:]
+    if law == "uniform":
+        if threat.norm != "linf":
+            raise AttackError('law = "uniform" is for noise in L-infinity; leave it out in L2')
+        return rng.uniform(shape, -threat.eps, threat.eps).to(x)
     if threat.norm == "linf":
         return torch.where(rng.uniform(shape, -1, 1) < 0, -threat.eps, threat.eps).to(x)
     direction = rng.normal(shape).to(x)

@@ -18,7 +18,7 @@ from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
 from harness_attacks.best_images import Best
-from harness_attacks.patched_images import Climb, Loss, PatchedImages, spots, without_spots
+from harness_attacks.patched_images import Anchor, Climb, Loss, PatchedImages, spots, without_spots
 from harness_attacks.tanh_space import to_tanh
 
 NOISE_SCALE = 0.5
@@ -38,6 +38,7 @@ def patch(
     mirror: bool = False,
     loss: Loss = "margin",
     early_stop: bool = True,
+    anchor: Anchor = "direct",
 ) -> Tensor:
     """Return images (B, C, H, W) changed inside the region: the first that reach their goals, or the best.
 
@@ -49,9 +50,12 @@ def patch(
         loss: ascend the goal's margin; or, for embeddings, the squared distance to the anchor, as published.
         early_stop: a case leaves the batch once its rounded image reaches the goal in float32. Otherwise all
             iterations of all restarts are made.
+        anchor: for embeddings: approach the reference, or an image that the model draws of the same person.
+            The image nearest to the reference itself is kept.
 
     Raises:
-        AttackError: there is no region, it is empty, or there are places to choose from.
+        AttackError: there is no region, it is empty, or there are places to choose from; or there is no
+            indirect anchor.
     """
     patched = without_spots(model, x, objective, threat)
     if threat.mask is None or threat.places:
@@ -63,7 +67,7 @@ def patch(
     mask = threat.mask.to(x.device)
     here = spots(mask[None] if mask.ndim == 2 else mask[:, 0], x.shape[1])
     every = torch.arange(len(x), device=x.device)
-    patched = patched.take(every, here.expand(len(x), -1))
+    patched = patched.towards(anchor).take(every, here.expand(len(x), -1))
     found = Best.of(patched.covered(x))
     refine(patched, found, rng, restarts, Climb(iterations, learning_rate, loss, mirror, early_stop))
     return patched.with_patch(found.values)

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from harness.errors import AttackError
-from harness.goals import Objective
+from harness.errors import AttackError, ContractError
+from harness.goals import Objective, VerificationObjective
 from harness.handle import Handle
 from harness.threat import Threat
 from harness_attacks.adam import Adam
@@ -20,6 +20,9 @@ from harness_attacks.tanh_space import from_tanh, steepness
 Loss = Literal["margin", "squared-distance"]
 """The value to ascend: the goal's margin; or, for embeddings, the squared distance to the anchor, with the
 sign that the goal asks for (other heads have no distance, and use the margin)."""
+Anchor = Literal["direct", "indirect"]
+"""What an embedding is moved to, or from: that of the reference image, or of an image which the model draws
+of the same person (Arvinte et al., 4.4). What is reached, and kept, is decided by the reference alone."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,15 @@ class Climb:
 
 
 @dataclass(frozen=True, eq=False)
+class Slope:
+    """A Slope says how high images with patches are, and where it goes up."""
+
+    margin: Tensor  # (B,) of the goal
+    value: Tensor  # (B,) what is ascended, with that of the mirror images where they count
+    gradient: Tensor  # (B, N)
+
+
+@dataclass(frozen=True, eq=False)
 class PatchedImages:
     """PatchedImages are images of cases, each with a patch; a case may have several rows."""
 
@@ -45,17 +57,41 @@ class PatchedImages:
     objective: Objective
     threat: Threat
     spots: Tensor  # (B, N) the components of the flattened image that are replaced
+    pursued: Objective
+    """The objective whose value is ascended; ``objective`` decides what is reached, and what is best."""
 
     def take(self, rows: Tensor, spots: Tensor | None = None) -> PatchedImages:
         """Return some rows (K,), with other spots (K, N) if given."""
+        objective = self.objective.take(rows)
         return replace(
             self,
             model=self.model.take(rows),
             x=self.x[rows],
-            objective=self.objective.take(rows),
+            objective=objective,
             threat=self.threat.take(rows),
             spots=self.spots[rows] if spots is None else spots,
+            pursued=objective if self.pursued is self.objective else self.pursued.take(rows),
         )
+
+    def towards(self, anchor: Anchor) -> PatchedImages:
+        """Return the same images, which pursue the given anchor.
+
+        Raises:
+            AttackError: there is no indirect anchor.
+        """
+        if anchor == "direct":
+            return self
+        if not isinstance(self.objective, VerificationObjective):
+            raise AttackError(f'anchor = "indirect" is for embeddings; the model has {self.model.head}')
+        references = self.objective.references
+        if references is None:
+            raise AttackError('anchor = "indirect" needs the reference images: give the goal references=…')
+        try:
+            with torch.no_grad():
+                anchors = self.model.precise().indirect_anchor(references)
+        except ContractError as error:
+            raise AttackError(f'anchor = "indirect": {error}') from error
+        return replace(self, pursued=replace(self.objective, anchors=anchors))
 
     def covered(self, images: Tensor) -> Tensor:
         """Return (B, N) the components of images (B, C, H, W) at the spots."""
@@ -65,28 +101,48 @@ class PatchedImages:
         """Return the images (B, C, H, W) with these values (B, N) at the spots."""
         return self.x.flatten(1).scatter(1, self.spots, values).view_as(self.x)
 
-    def uphill(self, values: Tensor, climb: Climb) -> tuple[Tensor, Tensor]:
-        """Return the margin (B,) of the images with values (B, N), and the gradient (B, N) to ascend."""
+    def uphill(self, values: Tensor, climb: Climb) -> Slope:
+        """Return what is to be ascended at the images with values (B, N), and in which direction."""
         images = self.with_patch(values)
-        margin, gradient = self._gradient(images, climb.loss)
-        if climb.mirror:
-            gradient = (gradient + self._gradient(images.flip(3), climb.loss)[1].flip(3)) / 2
+        slope = self._slope(images, climb.loss)
+        if climb.mirror and not self._mirrored:
+            other = self._slope(images.flip(3), climb.loss)
+            gradient = (slope.gradient + other.gradient.flip(3)) / 2
+            slope = Slope(slope.margin, (slope.value + other.value) / 2, gradient)
         # Values that are not finite must not stay in Adam's moments.
-        return margin, self.covered(gradient).nan_to_num_(0, 0, 0)
+        return replace(slope, gradient=self.covered(slope.gradient).nan_to_num_(0, 0, 0))
 
-    def _gradient(self, images: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
-        """Return the margin (B,) of images (B, C, H, W), and the gradient (B, C, H, W) to ascend."""
+    def level(self, values: Tensor, climb: Climb) -> Slope:
+        """Return the same as ``uphill``, without a direction and so without a backward pass."""
+        images = self.with_patch(values)
+        with torch.no_grad():
+            outputs = self.model(images)
+            value = self._value(outputs, climb.loss)
+            if climb.mirror and not self._mirrored:
+                value = (value + self._value(self.model(images.flip(3)), climb.loss)) / 2
+        return Slope(self.objective.margin(outputs), value, torch.empty(0))
+
+    @property
+    def _mirrored(self) -> bool:
+        """Tell whether the model itself looks at mirror images."""
+        return isinstance(self.pursued, VerificationObjective) and self.pursued.each is not None
+
+    def _slope(self, images: Tensor, loss: Loss) -> Slope:
+        """Return the slope at images (B, C, H, W), with a gradient (B, C, H, W)."""
         margin = torch.empty(len(images), device=images.device)
 
         def value(outputs: Tensor) -> Tensor:  # (B,)
-            own = self.objective.margin(outputs)
-            margin.copy_(own.detach())
-            if loss == "margin" or self.model.head != "embedding":
-                return own
-            squared = self.objective.loss(outputs).square()
-            return torch.where(self.objective.ascend, squared, -squared)
+            margin.copy_(self.objective.margin(outputs.detach()))
+            return self._value(outputs, loss)
 
-        return margin, self.model.gradient(images, value)[1]
+        return Slope(margin, *self.model.gradient(images, value))
+
+    def _value(self, outputs: Tensor, loss: Loss) -> Tensor:
+        """Return (B,) what is to be ascended, of a model's outputs."""
+        if loss == "margin" or not isinstance(self.pursued, VerificationObjective):
+            return self.pursued.margin(outputs)
+        squared = self.pursued.views(outputs).square().mean(1)
+        return torch.where(self.pursued.ascend, squared, -squared)
 
     def stored(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the margin (B,) of the rounded images, and whether they reach the goal (B,)."""
@@ -110,10 +166,11 @@ class PatchedImages:
             if not len(rows):
                 return found
             values = from_tanh(position)
-            margin, gradient = work.uphill(values, climb)
+            slope = work.uphill(values, climb)
+            margin = slope.margin
             higher = found.keep(rows, values, margin, torch.zeros_like(rows, dtype=torch.bool))
             work.model.found(torch.nonzero(higher & (margin > floor[rows])).flatten())
-            position = position + climb.learning_rate * adam.step(gradient * steepness(values))
+            position = position + climb.learning_rate * adam.step(slope.gradient * steepness(values))
             if climb.early_stop:
                 likely = torch.nonzero((margin > 0) & tests.due(rows, step)).flatten()
                 work.confirm(found, rows, likely, values)
@@ -189,4 +246,4 @@ def without_spots(model: Handle, x: Tensor, objective: Objective, threat: Threat
     if threat.eps is not None:
         raise AttackError(f"eps = {threat.eps:g} does not bound a patch, which replaces pixels; leave it out")
     nowhere = torch.empty(len(x), 0, dtype=torch.int64, device=x.device)
-    return PatchedImages(model.focus(objective), x, objective, replace(threat, mask=None), nowhere)
+    return PatchedImages(model.focus(objective), x, objective, replace(threat, mask=None), nowhere, objective)

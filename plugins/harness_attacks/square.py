@@ -15,7 +15,7 @@ from harness.randomness import CaseRandom
 from harness.threat import Threat
 from harness_attacks.best_images import Best
 from harness_attacks.patch import NOISE_SCALE, refine
-from harness_attacks.patched_images import Climb, Loss, PatchedImages, spots, without_spots
+from harness_attacks.patched_images import Anchor, Climb, Loss, PatchedImages, spots, without_spots
 from harness_attacks.tanh_space import to_tanh
 
 
@@ -34,6 +34,7 @@ def square(
     mirror: bool = False,
     loss: Loss = "margin",
     early_stop: bool = True,
+    anchor: Anchor = "direct",
 ) -> Tensor:
     """Return images (B, C, H, W), each changed inside one of the region's places.
 
@@ -44,17 +45,19 @@ def square(
     Args:
         search_iterations: the number of Adam's steps per place.
         search_learning_rate: the learning rate of the search, in tanh space.
-        iterations, learning_rate, restarts, mirror, loss, early_stop: the settings of the attack at the
-            chosen place, as for ``harness_attacks.patch.patch``.
+        iterations, learning_rate, restarts, mirror, loss, early_stop, anchor: the settings of the attack at
+            the chosen place, as for ``harness_attacks.patch.patch``.
 
     Raises:
-        AttackError: there is no region, it offers no places, or one of them is empty.
+        AttackError: there is no region, it offers no places, or one of them is empty; or there is no
+            indirect anchor.
     """
     patched = without_spots(model, x, objective, threat)
     if threat.mask is None or not threat.places:
         raise AttackError("the square needs places to choose from: a mask of shape (P, H, W)")
     if not len(x):
         return x.clone()
+    patched = patched.towards(anchor)
     places = spots(threat.mask.to(x.device), x.shape[1])  # (P, N)
     search = Climb(search_iterations, search_learning_rate, loss, False, early_stop)
     chosen, found = searched(patched, places, rng, search)

@@ -6,7 +6,7 @@ import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ from harness.goals import ClassObjective, Objective
 from harness.handle import AttackFunction, Handle
 from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
-from harness_art.problem import Problem, answers_in_classes, shares
+from harness_art.problem import Problem, answers_in_classes, enrolled_start, negative_start, shares
 from harness_foolbox.models import drawn_on_the_cpu, foolbox_itself, model_of
 from harness_foolbox.table import ATTACKS, GIVEN, KINDS, Bridged
 
 ROWS = {row.name: row for row in ATTACKS}
+STARTED = ("BoundaryAttack", "HopSkipJumpAttack")
+"""These attacks start from an image that reaches the goal."""
 
 
 def __getattr__(name: str) -> AttackFunction:
@@ -92,23 +94,25 @@ def attacked(
     x_adv = x.clone()
     made = attack(**values)
     for share in shares(objective, left, alone=row.alone, together=in_classes):
-        problem = Problem(
-            model.take(share), objective.take(share), x[share], access=row.access, in_classes=in_classes
-        )
+        case = model.take(share), objective.take(share), x[share]
+        problem = Problem(*case, access=row.access, in_classes=in_classes)
+        start = enrolled_start(*case, threat) if row.name in STARTED else None
         seed_torch(int(rng.take(share[:1].cpu()).integers(2**31 - 1)))
-        budget = {"epsilon": threat.eps} if row.budget == "fixed" else {}
+        given: dict[str, Any] = {"epsilon": threat.eps} if row.budget == "fixed" else {}
+        run = partial(
+            made.run, model_of(problem, x.device), x[share], criterion(objective, share, in_classes)
+        )
         with explained(row.name), drawn_on_the_cpu():
             try:
-                found = made.run(
-                    model_of(problem, x.device),
-                    x[share],
-                    criterion(objective, share, in_classes),
-                    **budget,
-                )
+                found = run(**given, **({} if start is None else {"starting_points": start}))
             except ValueError as error:
-                if row.alone and "failed" in str(error):  # it found no image to start from
+                if not (row.alone and "failed" in str(error)):
+                    raise
+                # it found no image to start from
+                start = negative_start(*case, threat) if row.name in STARTED else None
+                if start is None:
                     continue
-                raise
+                found = run(**given, starting_points=start)
         x_adv[share] = found.detach().to(x)
     return x_adv
 

@@ -92,6 +92,7 @@ def _both(
     )
 
 
+_START_NOTE = "impersonates from the target's own image"
 _RELATIVE = "`rel_stepsize` is relative to `eps`"
 
 _minimum_l2 = partial(Bridged, norms=("l2",), budget="minimal")
@@ -105,6 +106,7 @@ ATTACKS: tuple[Bridged, ...] = (
         name="BoundaryAttack",
         summary="a random walk along the decision boundary towards the original",
         source="Brendel et al. 2018",
+        note=_START_NOTE,
     ),
     _minimum_l2(
         name="DDNAttack",
@@ -130,6 +132,7 @@ ATTACKS: tuple[Bridged, ...] = (
         norms=("l2", "linf"),
         budget="minimal",
         given=("constraint",),
+        note=_START_NOTE,
     ),
     _minimum_l2(
         name="L2CarliniWagnerAttack",

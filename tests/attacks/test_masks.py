@@ -59,6 +59,16 @@ def test_the_share_of_the_crop_stays(size: tuple[int, int]) -> None:
     assert (squares(*size).sum((1, 2)) == squares(*size)[0].sum()).all()
 
 
+@pytest.mark.parametrize("size", [(64, 64), (112, 112), (218, 178)])
+def test_shares_are_the_published_ones_within_half_a_point(size: tuple[int, int]) -> None:
+    area = crop_area(*size)
+    masks = {107: [eyeglasses(*size)], 384: [eye_patch(*size)], 100: list(squares(*size))}
+    assert [len(places) for places in masks.values()] == [1, 1, 25]
+    for pixels, places in masks.items():
+        for place in places:
+            assert abs(int(place.sum()) / area - pixels / 4096) < 0.005
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_symmetry(size: tuple[int, int]) -> None:
     assert torch.equal(eye_patch(*size), eye_patch(*size).flip(1))
@@ -141,19 +151,26 @@ def test_eyes_of_drawn_faces_are_covered() -> None:
 
 
 @pytest.mark.real_data
-def test_eyes_of_real_faces_are_behind_the_lenses() -> None:
-    """Pupils are dark: the darkest spot of each half of the eye region lies inside a lens."""
+@pytest.mark.parametrize("size", [(218, 178), (112, 112)])
+def test_eyes_of_real_faces_are_behind_the_lenses(size: tuple[int, int]) -> None:
+    """Pupils are dark: the darkest spot of each half of the eye region is in a lens, under the patch."""
     root = os.environ.get("CELEBA_ROOT")
     if not root:
         pytest.skip("CELEBA_ROOT is unset")
     files = sorted((Path(root) / "img_align_celeba").iterdir())[:400]
-    grey = np.stack([cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in files])
-    eyes = torch.from_numpy(grey.mean(0))  # the mean face, whose eyes are its darkest parts there
-    lenses = inside_lenses(218, 178)
-    for half in (slice(45, 89), slice(89, 133)):
-        region = eyes[95:130, half]
-        row, column = divmod(int(region.argmin()), region.shape[1])
-        assert lenses[95 + row, half.start + column]
+    grey = np.stack([cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in files]).mean(0)
+    (top, left), scale = (0, 0), 1.0
+    if size == (112, 112):
+        (top, left), scale = (45, 25), 112 / 128
+        grey = cv2.resize(grey[45:173, 25:153], size, interpolation=cv2.INTER_AREA)
+    eyes = torch.from_numpy(grey)  # the mean face, whose eyes are its darkest parts there
+    lenses, patch = inside_lenses(*size), eye_patch(*size)
+    rows = slice(round((95 - top) * scale), round((130 - top) * scale))
+    for first, last in ((45, 89), (89, 133)):
+        columns = slice(round((first - left) * scale), round((last - left) * scale))
+        row, column = divmod(int(eyes[rows, columns].argmin()), columns.stop - columns.start)
+        assert lenses[rows.start + row, columns.start + column]
+        assert patch[rows.start + row, columns.start + column]
 
 
 def covers_eyes(dataset: Any) -> None:

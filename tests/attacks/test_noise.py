@@ -137,3 +137,25 @@ def test_impossible_requests_are_refused(joint: Any) -> None:
         harness.attack(noise, joint.model, joint.x, goal=joint.goal, threat=Linf(0.1), draws=0)
     with pytest.raises(AttackError, match="needs a budget"):
         harness.attack(noise, joint.model, joint.x, goal=joint.goal, threat=Minimal("l2"))
+
+
+def test_uniform_noise_is_anywhere_in_its_box() -> None:
+    drawn = sample(streams(50), torch.zeros(50, 3, 16, 16), Linf(10 / 255), "uniform") * 255
+    assert drawn.abs().max() <= 10
+    shares = torch.histc(drawn, 10, -10, 10) / drawn.numel()
+    assert torch.allclose(shares, torch.full((10,), 0.1), atol=0.01)
+
+
+def test_uniform_noise_is_none_in_l2() -> None:
+    with pytest.raises(AttackError, match="in L-infinity; leave it out in L2"):
+        sample(streams(2), torch.zeros(2, 3, 4, 4), L2(0.5), "uniform")
+
+
+def test_the_papers_noise_is_drawn_once(joint: Any) -> None:
+    preset = harness.catalog().attacks["noise"].spec.presets["paper"]
+    threat = Linf(10 / 255)
+    outcome = harness.attack("noise", joint.model, joint.x, goal=joint.goal, threat=threat, **preset)
+    changes = ((outcome.adversarials - joint.x) * 255).round()
+    assert changes.abs().max() == 10
+    assert len(changes.unique()) == 21
+    assert (outcome.forwards == 1).all()

@@ -189,8 +189,9 @@ def test_mini_batches_pass_through_all_rows() -> None:
 
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("mini_batch", [8, 64])
+@pytest.mark.parametrize("report", ["last", "best"])
 def test_the_model_is_asked_in_parts_and_no_more_than_foretold(
-    joint: Any, mini_batch: int, mirror: bool
+    joint: Any, mini_batch: int, mirror: bool, report: str
 ) -> None:
     sizes = []
 
@@ -199,7 +200,8 @@ def test_the_model_is_asked_in_parts_and_no_more_than_foretold(
             sizes.append(len(x))
             return joint.module(x)
 
-    goal, params = FlipAttribute(torch.tensor(0)), {"iterations": 30, "mini_batch": mini_batch}
+    goal = FlipAttribute(torch.tensor(0))
+    params = {"iterations": 30, "mini_batch": mini_batch, "report": report}
     model = harness.wrap_model(Watched(), "attributes")
     fit, names = halves(40), [str(case) for case in range(40)]
     trial = attempt(
