@@ -21,7 +21,7 @@ from harness.model import Model
 from harness.plan.models import ModelChoice
 from harness.zoo.build import build, ready
 from harness.zoo.cache import Report, learned
-from harness.zoo.cards import folder_of
+from harness.zoo.cards import folder_of, preprocessing_of
 from harness.zoo.train import train_model
 from harness.zoo.weights import digest_of_module, load_state, load_weights, put_weights
 
@@ -57,7 +57,8 @@ def obtain(
             for name, value in module.state_dict().items()
         }
         model = ready(choice, module, dataset, device)
-        return TrainedModel(model, digest_of_module(module), {}, lambda: load_state(model, state))
+        card = preprocessing_of(model)
+        return TrainedModel(model, digest_of_module(module), card, lambda: load_state(model, state))
     else:
         folder = folder_of(choice, dataset, seed)
         found = learned(
@@ -78,6 +79,6 @@ def obtain(
     return TrainedModel(
         model,
         digest_of_file(source),
-        card,
+        {**card, **preprocessing_of(model)},
         lambda: load_weights(model.module, source, choice.place),
     )
