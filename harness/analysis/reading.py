@@ -77,11 +77,11 @@ def _cell(row: Mapping[str, Any]) -> Cell:
     for part in ("dataset", "model", "attack"):
         told[part] = row[part]
         told[f"{part}_kind"] = kind_of(row.get(f"{part}_use"), row[part])
-        told[f"{part}_parameters"] = _json(row.get(f"{part}_parameters"))
+        told[f"{part}_parameters"] = parameters_of(row.get(f"{part}_parameters"))
     problem = f"{row['status']}: {row['error']}" if row.get("error") else str(row["status"])
     return Cell(
         id=row["cell"] or "",
-        dataset_source=_json(row.get("dataset_source")),
+        dataset_source=parameters_of(row.get("dataset_source")),
         threat=row["threat"],
         planned=int(row.get("cases") or 0),
         problem=None if row["status"] == "done" else problem,
@@ -94,7 +94,8 @@ def kind_of(use: str | None, label: str = "") -> str:
     return (use or label.partition("[")[0].partition(" from ")[0]).rpartition("/")[2]
 
 
-def _json(text: str | None) -> dict[str, Any]:
+def parameters_of(text: str | None) -> dict[str, Any]:
+    """Return the parameters that a column of cells.parquet holds as JSON; none where there are none."""
     found = json.loads(text) if text else {}
     return found if isinstance(found, dict) else {}
 

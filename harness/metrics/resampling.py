@@ -16,7 +16,7 @@ Memory depends on the ranges and the identities, and by little more than a numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -52,13 +52,19 @@ class Compared:
 
     def part(self, rows: Flags) -> Compared:
         """Return some of the comparisons."""
-        parts = {name: getattr(self, name)[rows] for name in ("distances", "same", "probes", "references")}
-        return replace(self, **parts)
+        sides = (self.distances, self.same, self.probes, self.references)
+        distances, same, probes, references = (side[rows] for side in sides)
+        return Compared(distances, same, probes, references, self.identities)
 
     def together(self, other: Compared) -> Compared:
         """Return these comparisons and others of the same persons."""
-        names = ("distances", "same", "probes", "references")
-        return replace(self, **{n: np.concatenate([getattr(self, n), getattr(other, n)]) for n in names})
+        return Compared(
+            np.concatenate([self.distances, other.distances]),
+            np.concatenate([self.same, other.same]),
+            np.concatenate([self.probes, other.probes]),
+            np.concatenate([self.references, other.references]),
+            self.identities,
+        )
 
 
 class Resampled:

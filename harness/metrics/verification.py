@@ -47,11 +47,15 @@ class Counts:
         """Return (K + 1, …) how many impostor comparisons the first 0, 1, … K distances hold."""
         return _running(self.impostor)
 
+    @cached_property
+    def thresholds(self) -> Floats:
+        """Return (K + 1,) the largest thresholds that accept just the first 0, 1, … K distances."""
+        end = np.nextafter(self.distances[-1], np.inf) if self.distances.size else np.nan
+        return np.append(self.distances, end)
+
     def threshold(self, place: int) -> float:
         """Return the largest threshold that accepts just the first ``place`` distances."""
-        if place < self.distances.size:
-            return float(self.distances[place])
-        return float(np.nextafter(self.distances[-1], np.inf)) if self.distances.size else float("nan")
+        return float(self.thresholds[place])
 
 
 def counted(distances: npt.ArrayLike, same: npt.ArrayLike) -> Counts:

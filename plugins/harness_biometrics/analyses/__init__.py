@@ -1,0 +1,1 @@
+"""The analyses of verification make tables and figures of comparisons and records alone."""
