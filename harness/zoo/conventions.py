@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -68,19 +68,20 @@ class BetterConvention:
         """Return what was found, and what to do."""
         return (
             f"clean comparisons of {self.persons} persons are told apart better with {self.name}: AU-ROC "
-            f"{self.auc_roc:.3f} in place of {self.given:.3f} (better by at least {self.low:.3f}); correct the "
-            "model's preprocessing"
+            f"{self.auc_roc:.3f} in place of {self.given:.3f} (better by at least {self.low:.3f}); correct "
+            "the model's preprocessing"
         )
 
 
 def better_convention(
     model: Model, images: Tensor, identities: npt.NDArray[np.int64]
 ) -> BetterConvention | None:
-    """Return the convention that is clearly better than a model's own; None where none is, or none can be told.
+    """Return the convention that is clearly better than a model's own; None where there is none.
 
     The order of channels, the range of pixels, and flips are varied. Of the alternative with the largest
-    AU-ROC, the difference to the model's own has an interval by resampling persons, at a level that holds for
-    all alternatives together; it must exclude 0, and the difference be at least 0.02.
+    AU-ROC, the difference to the model's own has an interval by resampling persons, at a level that holds
+    for all alternatives together; it must exclude 0, and the difference be at least 0.02. Fewer than five
+    persons tell nothing.
 
     Args:
         images: (B, C, H, W) in [0, 1].
@@ -89,23 +90,25 @@ def better_convention(
     persons, codes = np.unique(identities, return_inverse=True)
     if model.head != "embedding" or len(persons) < FEWEST or np.bincount(codes).max() < 2:
         return None
-    given = Resampled(_compared(model, model.scores, images, codes))
-    found: dict[str, Resampled] = {}
+    given = _compared(model, model.scores, images, codes)
+    found: dict[tuple[str, ...], Resampled] = {}
     for name, ask in _alternatives(model, images.shape[1]):
         with suppress(ModelError, ContractError):  # it refuses such images
-            found[name] = Resampled(_compared(model, ask, images, codes))
+            found[name] = _compared(model, ask, images, codes)
     if not found:
         return None
-    name = max(found, key=lambda one: float(auc_roc(found[one].counts)))
-    best, own = found[name].number(auc_roc), given.number(auc_roc)
-    difference = best.value - own.value
-    if best.replications is None or own.replications is None or not difference >= LEAST:
+    areas = {name: float(auc_roc(compared.counts)) for name, compared in found.items()}
+    top = max(areas.values())
+    # Of those that are as good, the one that changes least is likelier.
+    name = min(areas, key=lambda one: (areas[one] < top - LEAST, len(one), -areas[one]))
+    best, own = areas[name], float(auc_roc(given.counts))
+    if not best - own >= LEAST:
         return None
     from scipy.special import stdtrit
 
-    spread = float(np.nanstd(best.replications - own.replications, ddof=1))
-    low = difference - float(stdtrit(len(persons) - 1, 1 - ERROR / len(found))) * spread
-    return BetterConvention(name, best.value, own.value, low, len(persons)) if low > 0 else None
+    spread = float(np.nanstd(auc_roc(found[name].replications) - auc_roc(given.replications), ddof=1))
+    low = best - own - float(stdtrit(len(persons) - 1, 1 - ERROR / len(found))) * spread
+    return BetterConvention(", ".join(name), best, own, low, len(persons)) if low > 0 else None
 
 
 def convention_on_card(model: Model, dataset: Dataset, identity: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +125,7 @@ def convention_on_card(model: Model, dataset: Dataset, identity: dict[str, Any])
     with suppress(OSError, ValueError):
         kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return kept
-    found = better_convention(model, pixels_of(dataset, rows), _identities(dataset)[rows])
+    found = convention_of(model, dataset, rows)
     said = {} if found is None else {"better_convention": {**asdict(found), "line": found.line}}
     with suppress(UnwritableError):
         write_text(file, json.dumps(said))
@@ -130,7 +133,7 @@ def convention_on_card(model: Model, dataset: Dataset, identity: dict[str, Any])
 
 
 def compared_rows(dataset: Dataset) -> npt.NDArray[np.intp] | None:
-    """Return some images of some persons, of the test partition if there is one; None with too few persons."""
+    """Return some images of some persons, of the test partition if there is one; None of too few."""
     if dataset.identities is None:
         return None
     have = set() if dataset.partitions is None else set(dataset.partitions.tolist())
@@ -139,20 +142,17 @@ def compared_rows(dataset: Dataset) -> npt.NDArray[np.intp] | None:
     for row in rows.tolist():
         of.setdefault(int(dataset.identities[row]), []).append(row)
     chosen = [own[:IMAGES] for own in of.values() if len(own) > 1][:PERSONS]
-    return np.array(sum(chosen, []), np.intp) if len(chosen) >= FEWEST else None
+    return np.array(list(chain(*chosen)), np.intp) if len(chosen) >= FEWEST else None
 
 
-def pixels_of(dataset: Dataset, rows: npt.NDArray[np.intp]) -> Tensor:
-    """Return images (B, C, H, W) in [0, 1]."""
-    return torch.from_numpy(dataset.images(rows)).float() / 255
-
-
-def _identities(dataset: Dataset) -> npt.NDArray[np.int64]:
+def convention_of(model: Model, dataset: Dataset, rows: npt.NDArray[np.intp]) -> BetterConvention | None:
+    """Return the convention that is clearly better on some images of a data set with identities."""
     assert dataset.identities is not None
-    return dataset.identities
+    images = torch.from_numpy(dataset.images(rows)).float() / 255
+    return better_convention(model, images, dataset.identities[rows])
 
 
-def _compared(model: Model, ask: Ask, images: Tensor, codes: npt.NDArray[np.intp]) -> Compared:
+def _compared(model: Model, ask: Ask, images: Tensor, codes: npt.NDArray[np.intp]) -> Resampled:
     """Compare all pairs of images."""
     embeddings = ask(images).cpu()
     first, second = np.triu_indices(len(images), 1)
@@ -163,11 +163,11 @@ def _compared(model: Model, ask: Ask, images: Tensor, codes: npt.NDArray[np.intp
             parts.append(model.distance(*pair))
     distances = torch.cat(parts).double().numpy()
     a, b = codes[first], codes[second]
-    return Compared(distances, a == b, a, b, int(codes.max()) + 1)
+    return Resampled(Compared(distances, a == b, a, b, int(codes.max()) + 1))
 
 
-def _alternatives(model: Model, channels: int) -> Iterator[tuple[str, Ask]]:
-    """Yield other conventions by name, with what asks the model in them."""
+def _alternatives(model: Model, channels: int) -> Iterator[tuple[tuple[str, ...], Ask]]:
+    """Yield other conventions by what they change, with what asks the model in them."""
     module = model.module
     if isinstance(module, Preprocessed):
         for name, value in _other_values(module.preprocessing, channels):
@@ -178,27 +178,27 @@ def _alternatives(model: Model, channels: int) -> Iterator[tuple[str, Ask]]:
         for (order, swapped), (name, scale, shift) in product(orders.items(), ranges):
             if order or name:
                 ask = partial(_asked, model, swapped=swapped, scale=scale, shift=shift)
-                yield ", ".join(filter(None, (order, name))), ask
-    yield "images upside down", lambda x: model.scores(x.flip(2))
-    yield "mirrored images", lambda x: model.scores(x.flip(3))
+                yield tuple(filter(None, (order, name))), ask
+    yield ("images upside down",), lambda x: model.scores(x.flip(2))
+    yield ("mirrored images",), lambda x: model.scores(x.flip(3))
 
 
 def _asked(model: Model, x: Tensor, *, swapped: bool, scale: float, shift: float) -> Tensor:
     return model.scores((x.flip(1) if swapped else x) * scale + shift)
 
 
-def _other_values(given: Preprocessing, channels: int) -> Iterator[tuple[str, Preprocessing]]:
+def _other_values(given: Preprocessing, channels: int) -> Iterator[tuple[tuple[str, ...], Preprocessing]]:
     """Yield the values that differ in the order of channels, in the range of pixels, or in both."""
     other: Channels = "RGB" if given.channels == "BGR" else "BGR"
     turned = replace(given, channels=other, mean=_turned(given.mean), std=_turned(given.std))
     orders = {"": given} | ({f"channels in the order {other}": turned} if channels == 3 else {})
     for order, value in orders.items():
         if order:
-            yield order, value
+            yield (order,), value
         for name, of in RANGES.items():
             if not np.allclose(_ends(of), _ends(given), rtol=NEARLY, atol=NEARLY):
                 ranged = replace(value, scale=of.scale, mean=of.mean, std=of.std)
-                yield ", ".join(filter(None, (order, f"pixels {name}"))), ranged
+                yield tuple(filter(None, (order, f"pixels {name}"))), ranged
 
 
 def _other_ranges() -> Iterator[tuple[str, float, float]]:
@@ -207,7 +207,11 @@ def _other_ranges() -> Iterator[tuple[str, float, float]]:
         if own != name:
             (black, white), (other_black, other_white) = _ends(has)[0], _ends(wants)[0]
             scale = (other_white - other_black) / (white - black)
-            yield f"pixels {name} in place of {own}", scale, (other_black - black) / (white - black)
+            yield (
+                f"pixels {name} in place of {own.removeprefix('from ')}",
+                scale,
+                (other_black - black) / (white - black),
+            )
 
 
 def _ends(preprocessing: Preprocessing) -> tuple[tuple[float, float], ...]:

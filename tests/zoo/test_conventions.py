@@ -25,12 +25,12 @@ GIVEN = Preprocessing(channels="BGR", mean=0.5, std=0.5)
 
 
 def faces(persons: int, each: int, seed: int) -> tuple[Tensor, npt.NDArray[np.int64]]:
-    """Images (B, 3, 12, 12): red, at the top, shows who it is; blue and the lower half what changes."""
+    """Images (B, 3, 12, 12): red, in the upper half, shows who it is; all else differs between images."""
     random = torch.Generator().manual_seed(seed)
-    who = torch.rand(persons, 1, SIZE // 2, SIZE, generator=random).repeat_interleave(each, 0)
-    x = torch.rand(persons * each, 3, SIZE, SIZE, generator=random)
-    x[:, :1, : SIZE // 2] = 0.35 * who + 0.1 + 0.1 * x[:, :1, : SIZE // 2]
-    return x, np.repeat(np.arange(persons), each)
+    x = torch.rand(persons * each, 3, 4, 4, generator=random)
+    who = torch.rand(persons, 2, 4, generator=random).repeat_interleave(each, 0)
+    x[:, 0, :2] = 0.7 * who + 0.3 * x[:, 0, :2]
+    return nn.functional.interpolate(x, size=(SIZE, SIZE)), np.repeat(np.arange(persons), each)
 
 
 class Network(nn.Module):
@@ -38,26 +38,23 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Linear(3 * SIZE * SIZE, 64)
-        self.last = nn.Linear(64, 16)
+        self.body = nn.Sequential(nn.AvgPool2d(3), nn.Flatten(), nn.Linear(48, 8), nn.Tanh(), nn.Linear(8, 8))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(torch.tanh(self.first(x.flatten(1))))  # type: ignore[no-any-return]
+        return self.body(x)  # type: ignore[no-any-return]
 
 
 @cache
 def trained() -> Network:
-    """A network that was trained on BGR and pixels from -1 to 1."""
-    x, who = faces(60, 6, seed=1)
-    x, labels = GIVEN(x), torch.from_numpy(who)
+    """A network that was trained on BGR and pixels from -1 to 1, to tell two images of a person from others."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Network()
-        head = nn.Linear(16, 60)
-        optimiser = torch.optim.Adam([*network.parameters(), *head.parameters()], 3e-3, weight_decay=1e-3)
-        for _ in range(150):
+        optimiser = torch.optim.Adam(network.parameters(), 3e-3)
+        for step in range(200):
+            a, b = network(GIVEN(faces(48, 2, seed=100 + step)[0])).view(48, 2, -1).unbind(1)
             optimiser.zero_grad()
-            nn.functional.cross_entropy(head(network(x)), labels).backward()
+            nn.functional.cross_entropy(-torch.cdist(a, b), torch.arange(48)).backward()
             optimiser.step()
     return network.eval()
 
@@ -113,14 +110,14 @@ def test_the_right_convention_is_not_doubted(given: Preprocessing) -> None:
         (Preprocessing(channels="BGR", scale=255), "pixels from -1 to 1 in place of 0 to 255"),
         (
             Preprocessing(channels="RGB", scale=255),
-            "channels in the other order, pixels from -1 to 1 in place of from 0 to 255",
+            "channels in the other order, pixels from -1 to 1 in place of 0 to 255",
         ),
     ],
 )
 def test_modules_that_scale_themselves_are_examined_too(own: Preprocessing, name: str) -> None:
     found = told(Inside(own))
     assert found is not None
-    assert found.name.replace("of from", "of") == name.replace("of from", "of")
+    assert found.name == name
 
 
 def test_images_that_lie_upside_down_are_found() -> None:
@@ -158,9 +155,8 @@ def test_alternatives_that_a_model_refuses_are_left_out() -> None:
 def dataset(persons: int = 20, each: int = 6, **more: Any) -> Dataset:
     x, who = faces(persons, each, seed=4)
     levels = torch.round(x * 255).to(torch.uint8).numpy()
-    return Dataset(
-        "faces", [f"{row}" for row in range(len(x))], (3, SIZE, SIZE), lambda rows: levels[rows], "x", identities=who, **more
-    )  # fmt: skip
+    ids = [str(row) for row in range(len(x))]
+    return Dataset("faces", ids, (3, SIZE, SIZE), lambda rows: levels[rows], "x", identities=who, **more)
 
 
 def test_some_images_of_some_persons_are_compared() -> None:
