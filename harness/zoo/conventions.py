@@ -170,8 +170,8 @@ def _alternatives(model: Model, channels: int) -> Iterator[tuple[tuple[str, ...]
     """Yield other conventions by what they change, with what asks the model in them."""
     module = model.module
     if isinstance(module, Preprocessed):
-        for name, value in _other_values(module.preprocessing, channels):
-            yield name, replace(model, module=value.wrap(module.network)).scores
+        for names, value in _other_values(module.preprocessing, channels):
+            yield names, replace(model, module=value.wrap(module.network)).scores
     else:
         orders = {"": False} | ({"channels in the other order": True} if channels == 3 else {})
         ranges = (("", 1.0, 0.0), *_other_ranges())

@@ -257,3 +257,15 @@ def test_the_contract_kit_passes() -> None:
     for checked in model_checks(spec, function=build, params={"crop": None}):
         result = checked.result()
         assert result.status != "failed", result.line
+
+
+def test_the_page_shows_these_conventions() -> None:
+    page = (Path(__file__).parents[2] / "docs/own-faces.md").read_text(encoding="utf-8")
+    values, wrapped, plugin = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    shown: dict[str, Any] = {"harness": harness, "network": nn.Flatten()}
+    exec(values + wrapped + plugin, shown)
+    for name in ("insightface", "adaface", "robfr"):
+        assert shown[name] == CONVENTIONS[name][0]
+    assert shown["facenet_pytorch"] == CONVENTIONS["facenet-pytorch"][0]
+    assert shown["model"].preprocessing == shown["adaface"]
+    assert list(keyword_parameters(shown["build"]))[:2] == ["crop", "size"]

@@ -23,9 +23,13 @@ def checked(build: Any, head: str = "attributes", only: tuple[str, ...] = (), **
 @pytest.mark.parametrize(
     ("build", "head", "skipped"),
     [
-        (models.sound, "attributes", {"distance"}),
-        (models.classes, "classes", {"select", "logits", "distance"}),
-        (models.embedding, "embedding", {"names", "scores", "select", "logits", "training-loss"}),
+        (models.sound, "attributes", {"distance", "conventions"}),
+        (models.classes, "classes", {"select", "logits", "distance", "conventions"}),
+        (
+            models.embedding,
+            "embedding",
+            {"names", "scores", "select", "logits", "training-loss", "conventions"},
+        ),
     ],
 )
 def test_sound_models_pass(build: Any, head: str, skipped: set[str]) -> None:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import Preprocessing, wrap_model
+import harness
+from harness import Preprocessing, files, wrap_model
+from harness.catalog import catalog
+from harness.cli import main
 from harness.dataset import Dataset
 from harness.model import Model
-from harness.zoo import conventions
+from harness.plan.models import ModelChoice
+from harness.testing import model_checks
+from harness.testing.contract import Result, entry_of
+from harness.zoo import conventions, obtain
 from harness.zoo.conventions import better_convention, compared_rows, convention_on_card
+from tests.installing import install
 
 SIZE = 12
 GIVEN = Preprocessing(channels="BGR", mean=0.5, std=0.5)
@@ -46,7 +55,7 @@ class Network(nn.Module):
 
 @cache
 def trained() -> Network:
-    """A network that was trained on BGR and pixels from -1 to 1, to tell two images of a person from others."""
+    """A network that was trained on BGR and pixels from -1 to 1, to tell a person's images from others."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Network()
@@ -149,7 +158,7 @@ def test_alternatives_that_a_model_refuses_are_left_out() -> None:
     assert found.name == "channels in the other order"
 
 
-# --- on the card ------------------------------------------------------------------------------------------
+# --- on the card and in the contract kit ------------------------------------------------------------------
 
 
 def dataset(persons: int = 20, each: int = 6, **more: Any) -> Dataset:
@@ -189,3 +198,86 @@ def test_the_card_keeps_what_was_found(tmp_path: Path, monkeypatch: pytest.Monke
     right = wrap_model(GIVEN.wrap(trained()), "embedding")
     assert convention_on_card(right, dataset(), {"weights": "b"}) == {}
     assert convention_on_card(wrap_model(nn.Flatten(), "classes"), dataset(), {}) == {}
+
+
+def wrong(task: Any) -> nn.Module:
+    """Builds the network as if it had been trained on RGB."""
+    return Preprocessing(channels="RGB", mean=0.5, std=0.5).wrap(trained())
+
+
+def right(task: Any) -> nn.Module:
+    """Builds the network in its own convention."""
+    return GIVEN.wrap(trained())
+
+
+SPEC = harness.ModelSpec(name="brought", summary="", head="embedding", build="tests:build")
+
+
+def test_models_that_come_with_weights_are_examined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    monkeypatch.setattr(files, "_said", set())
+    cards = []
+    for build in (right, wrong):
+        entry = entry_of(SPEC, catalog().models, "build", build)
+        choice = ModelChoice("mine", entry, {}, "suite: model", None)
+        cards.append(dict(obtain(choice, dataset(), 0, torch.device("cpu")).card))
+    assert cards[0] == {"preprocessing": GIVEN.as_dict()}
+    assert cards[1]["preprocessing"]["channels"] == "RGB"
+    assert cards[1]["better_convention"]["name"] == "channels in the order BGR"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"mine on faces: {cards[1]['better_convention']['line']}"
+    ]
+
+
+def checked(build: Any, data: Dataset | None = None, **said: Any) -> Result:
+    spec = harness.ModelSpec(name="brought", summary="", head="embedding", build="tests:build", **said)
+    (check,) = model_checks(spec, function=build, only=["conventions"], data=data)
+    return check.result()
+
+
+def test_the_contract_kit_compares_persons() -> None:
+    assert checked(right, dataset()).status == "passed"
+    failed = checked(wrong, dataset())
+    assert failed.status == "failed"
+    assert "told apart better with channels in the order BGR" in failed.line
+    assert checked(wrong, example="tests.zoo.test_conventions:dataset").line == failed.line
+    needs = "it needs images of at least 5 persons: --data DATASET, or an example in its spec"
+    for data in (None, dataset(4)):
+        assert (checked(wrong, data).status, checked(wrong, data).line) == ("skipped", needs)
+    drawn = checked(lambda task: nn.Sequential(nn.Flatten(), nn.Linear(432, 4)), dataset())
+    assert (drawn.status, drawn.line) == (
+        "skipped",
+        "it has no weights yet, or is trained on images as they are",
+    )
+
+
+def test_harness_check_compares_persons_of_a_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = (
+        "import harness\n\n@harness.hookimpl\ndef harness_models():\n"
+        '    return [harness.ModelSpec(name="brought", summary="", head="embedding", '
+        'build="tests.zoo.test_conventions:wrong")]\n'
+    )
+    install(tmp_path / "site", "site-brought", "1.0", {"bringing": "site_brought"}, {"site_brought": source})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    catalog.cache_clear()
+    people = dataset(10, 4)
+    for row, pixels in enumerate(people.images(people.rows())):
+        (tmp_path / f"faces/{row // 4}").mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / f"faces/{row // 4}/{row}.png"), pixels[::-1].transpose(1, 2, 0))
+    command = ["check", "bringing", "--only", "conventions", "--data", "image-folder"]
+    try:
+        status = main([*command, "--set", f"image-folder.root={tmp_path / 'faces'}"])
+        told = capsys.readouterr()
+        unknown = main([*command, "--set", "image-folder.rot=x"])
+        fault = capsys.readouterr()
+    finally:
+        catalog.cache_clear()
+        sys.modules.pop("site_brought", None)
+    assert (status, told.err) == (1, "")
+    assert "✗ conventions        embedding: clean comparisons of 10 persons are told apart better" in told.out
+    assert (unknown, fault.err.count("\n")) == (2, 1)
+    assert 'dataset "image-folder": "rot" is unknown; did you mean "root"?' in fault.err

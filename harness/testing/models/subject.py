@@ -37,6 +37,8 @@ class ModelSubject:
     entry: Entry[ModelSpec]
     parameters: Mapping[str, Any]
     """The resolved parameters of ``build`` and of ``train``."""
+    data: Dataset | None = None
+    """Images of persons, on which the embeddings are compared."""
 
     @classmethod
     def of(
@@ -46,6 +48,7 @@ class ModelSubject:
         *,
         preset: str | None = None,
         function: Callable[..., Any] | None = None,
+        data: Dataset | None = None,
     ) -> ModelSubject:
         """Return a model of the catalogue by name, or one that a spec describes.
 
@@ -53,6 +56,7 @@ class ModelSubject:
             params: parameters as in a manifest; the others have the values of the preset, or defaults.
             preset: the name of a preset; the first one by default.
             function: the function that builds it, if the spec's ``build`` cannot be imported.
+            data: images of persons, on which the embeddings are compared; by default the spec's example.
 
         Raises:
             HarnessError: the model, the preset or a parameter is unknown or wrong.
@@ -60,7 +64,7 @@ class ModelSubject:
         entry = entry_of(model, catalog().models, "build", function)
         place = f"model {entry.spec.name}"
         values = {**preset_values(place, entry.spec.presets, preset), **(params or {})}
-        return cls(entry, check(place, values, entry.parameters(), ModelError))
+        return cls(entry, check(place, values, entry.parameters(), ModelError), data)
 
     @property
     def spec(self) -> ModelSpec:
