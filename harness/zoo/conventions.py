@@ -40,6 +40,7 @@ NEARLY = 0.02
 """Ranges as near as this are the same: (x - 127.5) / 128 is from -1 to 1."""
 AT_ONCE = 8192
 """Pairs whose distances are computed at once."""
+BATCH = 16
 RANGES = {
     "from 0 to 1": Preprocessing(),
     "from 0 to 255": Preprocessing(scale=255),
@@ -90,7 +91,7 @@ def better_convention(
     persons, codes = np.unique(identities, return_inverse=True)
     if model.head != "embedding" or len(persons) < FEWEST or np.bincount(codes).max() < 2:
         return None
-    given = _compared(model, model.scores, images, codes)
+    given = _compared(model, partial(model.scores, batch_size=BATCH), images, codes)
     found: dict[tuple[str, ...], Resampled] = {}
     for name, ask in _alternatives(model, images.shape[1]):
         with suppress(ModelError, ContractError):  # it refuses such images
@@ -125,7 +126,10 @@ def convention_on_card(model: Model, dataset: Dataset, identity: dict[str, Any])
     with suppress(OSError, ValueError):
         kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return kept
-    found = convention_of(model, dataset, rows)
+    try:
+        found = convention_of(model, dataset, rows)
+    except Exception:  # whatever fails here fails again, and is reported, where the model is attacked
+        return {}
     said = {} if found is None else {"better_convention": {**asdict(found), "line": found.line}}
     with suppress(UnwritableError):
         write_text(file, json.dumps(said))
@@ -171,7 +175,8 @@ def _alternatives(model: Model, channels: int) -> Iterator[tuple[tuple[str, ...]
     module = model.module
     if isinstance(module, Preprocessed):
         for names, value in _other_values(module.preprocessing, channels):
-            yield names, replace(model, module=value.wrap(module.network)).scores
+            other = replace(model, module=value.wrap(module.network))
+            yield names, partial(other.scores, batch_size=BATCH)
     else:
         orders = {"": False} | ({"channels in the other order": True} if channels == 3 else {})
         ranges = (("", 1.0, 0.0), *_other_ranges())
@@ -179,12 +184,12 @@ def _alternatives(model: Model, channels: int) -> Iterator[tuple[tuple[str, ...]
             if order or name:
                 ask = partial(_asked, model, swapped=swapped, scale=scale, shift=shift)
                 yield tuple(filter(None, (order, name))), ask
-    yield ("images upside down",), lambda x: model.scores(x.flip(2))
-    yield ("mirrored images",), lambda x: model.scores(x.flip(3))
+    yield ("images upside down",), lambda x: model.scores(x.flip(2), batch_size=BATCH)
+    yield ("mirrored images",), lambda x: model.scores(x.flip(3), batch_size=BATCH)
 
 
 def _asked(model: Model, x: Tensor, *, swapped: bool, scale: float, shift: float) -> Tensor:
-    return model.scores((x.flip(1) if swapped else x) * scale + shift)
+    return model.scores((x.flip(1) if swapped else x) * scale + shift, batch_size=BATCH)
 
 
 def _other_values(given: Preprocessing, channels: int) -> Iterator[tuple[tuple[str, ...], Preprocessing]]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from harness.dataset import Dataset
 from harness.files import digest_of_file, say
 from harness.model import Model
+from harness.parameters import jsonable
 from harness.plan.models import ModelChoice
 from harness.zoo.build import build, ready
 from harness.zoo.cache import Report, learned
@@ -87,7 +88,8 @@ def _card_of_others(choice: ModelChoice, model: Model, dataset: Dataset, digest:
     """Return the card of a model that was not trained here, whose images may be other than in training."""
     _, version, parameters = choice.entry.identity(choice.parameters)
     known = {"model": choice.entry.qualified, "version": version, "parameters": parameters, "weights": digest}
-    card = {**preprocessing_of(model), **convention_on_card(model, dataset, known)}
+    told = preprocessing_of(model)
+    card = {**told, **convention_on_card(model, dataset, {**known, **jsonable(told)})}
     if "better_convention" in card:
         say(f"{choice.label} on {dataset.name}: {card['better_convention']['line']}")
     return card

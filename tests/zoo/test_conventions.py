@@ -281,3 +281,10 @@ def test_harness_check_compares_persons_of_a_data_set(
     assert "✗ conventions        embedding: clean comparisons of 10 persons are told apart better" in told.out
     assert (unknown, fault.err.count("\n")) == (2, 1)
     assert 'dataset "image-folder": "rot" is unknown; did you mean "root"?' in fault.err
+
+
+def test_a_model_that_fails_is_reported_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    failing = wrap_model(nn.Sequential(nn.Flatten(), nn.Linear(7, 4)), "embedding")
+    assert convention_on_card(failing, dataset(), {}) == {}
+    assert not list(tmp_path.rglob("*.json"))

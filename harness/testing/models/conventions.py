@@ -19,7 +19,7 @@ def conventions(subject: ModelSubject, head: str) -> None:
     rows = None if data is None else compared_rows(data)
     if data is None or rows is None:
         raise Inapplicable("it needs images of at least 5 persons: --data DATASET, or an example in its spec")
-    if not subject.loaded:
+    if not subject.loads(Task.of(data)):
         raise Inapplicable("it has no weights yet, or is trained on images as they are")
     found = convention_of(wrap_model(subject.build(Task.of(data)), "embedding"), data, rows)
     require(found is None, found.line if found else "")

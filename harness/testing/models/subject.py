@@ -136,9 +136,13 @@ class ModelSubject:
     @cached_property
     def loaded(self) -> bool:
         """Tell whether its weights do not come from the seed: they are loaded when it is built."""
+        return self.loads(self.task)
+
+    def loads(self, task: Task) -> bool:
+        """Tell the same of a task."""
         if self.spec.train:
             return False
-        first, other = (self.build(self.task, seed).state_dict() for seed in (0, 1))
+        first, other = (self.build(task, seed).state_dict() for seed in (0, 1))
         return first.keys() == other.keys() and all(torch.equal(first[name], other[name]) for name in first)
 
     @cached_property
