@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.dataset import Dataset
     from harness.hookspecs import hookimpl
     from harness.judge.outcome import Outcome, attack
-    from harness.model import Model, wrap_model
+    from harness.model import Model, Preprocessing, wrap_model
     from harness.results import Results, read_results
 
 __version__ = "0.1.0"
@@ -42,6 +42,7 @@ __all__ = [
     "Model",
     "ModelSpec",
     "Outcome",
+    "Preprocessing",
     "Results",
     "attack",
     "catalog",
@@ -59,6 +60,7 @@ _LAZY = {
     "Dataset": "harness.dataset:Dataset",
     "Model": "harness.model:Model",
     "Outcome": "harness.judge.outcome:Outcome",
+    "Preprocessing": "harness.model:Preprocessing",
     "Results": "harness.results:Results",
     "attack": "harness.judge.outcome:attack",
     "goals": "harness.goals:",

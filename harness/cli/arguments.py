@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.process import is_unicode
 from harness.errors import ManifestError
 
 if TYPE_CHECKING:
+    from harness.dataset import Dataset
     from harness.options import Options
+    from harness.plan.datasets import DatasetChoice
 
 
 def add_suite(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +71,31 @@ def assignments(texts: list[str]) -> dict[str, Any]:
             raise ManifestError(f"--set {text}: write KEY=VALUE")
         pairs[key] = parse_value(value)
     return pairs
+
+
+def open_named(name: str, values: Mapping[str, Any], **more: Any) -> tuple[DatasetChoice, Dataset]:
+    """Open a data set of the catalogue outside of a suite.
+
+    Args:
+        name: a name of `harness ls datasets`.
+        values: its parameters as in a manifest; its name may stand before a key, as in other verbs.
+        more: further keys of a [[dataset]] table.
+
+    Raises:
+        HarnessError: a name or a value is wrong, or it cannot be opened.
+    """
+    from harness.cases.datasets import open_dataset
+    from harness.catalog import catalog
+    from harness.manifest import Suite, Table
+    from harness.plan.datasets import datasets_of
+
+    plain = {key.removeprefix("dataset.").removeprefix(f"{name}."): value for key, value in values.items()}
+    table = Table("dataset", f'dataset "{name}"', {**more, **plain, "use": name})
+    choice, *others = datasets_of(Suite(name, name, 0, (table,), (), ()), catalog(), {})
+    if others:
+        made = 1 + len(others)
+        raise ManifestError(f"{table.place}: lists make {made} data sets of it; give one value each")
+    return choice, open_dataset(choice)
 
 
 def print_json(value: Any) -> None:

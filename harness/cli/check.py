@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.arguments import add_json, assignments, print_json
+from harness.cli.arguments import add_json, assignments, open_named, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +44,11 @@ def add(verbs: Any) -> None:
         metavar="NAME.KEY=VALUE",
         help="a parameter of an attack, a model, …: pgd.steps=10",
     )
+    parser.add_argument(
+        "--data",
+        metavar="DATASET",
+        help="images of persons, on which embeddings are compared; --set works on it",
+    )
     add_json(parser)
     parser.set_defaults(handle=handle)
 
@@ -55,13 +60,19 @@ def handle(given: argparse.Namespace) -> int:
     from harness.catalog import catalog
     from harness.testing import plugin_checks
 
+    overrides = assignments(given.overrides)
+    data = None
+    if given.data is not None:
+        own = {key: overrides.pop(key) for key in [*overrides] if key.startswith(f"{given.data}.")}
+        _, data = open_named(given.data, own)
     cases = plugin_checks(
         catalog(),
         given.plugin,
         given.names,
         only=given.only,
         skip=given.skip,
-        overrides=assignments(given.overrides),
+        overrides=overrides,
+        data=data,
     )
     # Batches are so small that threads would only wait for each other.
     torch.set_num_threads(1)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.cli.arguments import assignments
+from harness.cli.arguments import assignments, open_named
 from harness.errors import ManifestError
 
 
@@ -39,35 +39,18 @@ def add(verbs: Any) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     """Draw the pairs and write them."""
-    from harness.cases.datasets import draw, open_dataset
+    from harness.cases.datasets import draw
     from harness.cases.pair_files import as_csv, draw_pairs
-    from harness.catalog import catalog
     from harness.files import write_text
-    from harness.manifest import Suite, Table
-    from harness.plan.datasets import datasets_of
 
     counts = {name: _whole(name, getattr(given, name)) for name in ("genuine", "impostor", "folds", "seed")}
-    table = {"partition": given.partition, **_values(given), "use": given.dataset}
-    suite = Suite("pairs", "pairs", 0, (Table("dataset", f'dataset "{given.dataset}"', table),), (), ())
-    choice, *others = datasets_of(suite, catalog(), {})
-    if others:
-        made = 1 + len(others)
-        raise ManifestError(f"{given.dataset}: lists make {made} data sets of it; give one value each")
-    dataset = open_dataset(choice)
+    choice, dataset = open_named(given.dataset, assignments(given.overrides), partition=given.partition)
     text = as_csv(draw_pairs(dataset, draw(choice, dataset, counts["seed"], None), **counts))
     if given.output is None:
         print(text, end="")
     else:
         write_text(Path(given.output), text)
     return 0
-
-
-def _values(given: argparse.Namespace) -> dict[str, Any]:
-    """Return the values of --set; the name of the data set may stand before a key, as in other verbs."""
-    return {
-        key.removeprefix("dataset.").removeprefix(f"{given.dataset}."): value
-        for key, value in assignments(given.overrides).items()
-    }
 
 
 def _whole(name: str, text: str) -> int:

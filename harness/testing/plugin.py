@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from harness.catalog import Catalog, Entry
+from harness.dataset import Dataset
 from harness.errors import CatalogError, HarnessError, nearest
 from harness.testing.analysis_contract import ANALYSIS_CHECKS, analysis_checks
 from harness.testing.attacks.contract import ATTACK_CHECKS, attack_checks
@@ -36,6 +37,7 @@ def plugin_checks(
     only: Collection[str] = (),
     skip: Collection[str] = (),
     overrides: Mapping[str, Any] | None = None,
+    data: Dataset | None = None,
 ) -> list[Case]:
     """Return the cases of everything that a plugin provides.
 
@@ -45,6 +47,7 @@ def plugin_checks(
         only: names of checks to run; all if empty.
         skip: names of checks to leave out.
         overrides: parameters by "name.parameter".
+        data: images of persons, on which models of embeddings are compared.
 
     Raises:
         HarnessError: the plugin or a name is unknown, or the plugin cannot be loaded or provides nothing.
@@ -69,8 +72,10 @@ def plugin_checks(
         its = {check.name for check in checks}
         if only and not its & set(only):
             continue
+        more = {"data": data} if kind == "models" else {}
+        chosen = {"only": its & set(only), "skip": its & set(skip), **more}
         try:
-            cases += contract(entry, params=settings.get(name), only=its & set(only), skip=its & set(skip))
+            cases += contract(entry, params=settings.get(name), **chosen)
         except HarnessError as error:
             raise HarnessError(f"{error}; set a parameter with --set {name}.PARAMETER=VALUE") from error
     return cases

@@ -95,6 +95,11 @@ def score(model: Model, dataset: Dataset, *, batch_size: int = 256) -> dict[str,
     return result
 
 
+def preprocessing_of(model: Model) -> dict[str, Any]:
+    """Return what a card says of a model's preprocessing; nothing where it is not known as a value."""
+    return {} if model.preprocessing is None else {"preprocessing": model.preprocessing.as_dict()}
+
+
 def _by_name(names: Sequence[str], shares: npt.NDArray[np.float64]) -> dict[str, float]:
     return {name: round(float(share), 4) for name, share in zip(names, shares, strict=True)}
 

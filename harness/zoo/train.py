@@ -14,7 +14,7 @@ from harness.plan.models import ModelChoice
 from harness.training import StateDict
 from harness.zoo.build import ready
 from harness.zoo.cache import Report, learning_context
-from harness.zoo.cards import identity, score, speed
+from harness.zoo.cards import identity, preprocessing_of, score, speed
 from harness.zoo.weights import one_line
 
 
@@ -62,6 +62,7 @@ def train_model(
         "training_seconds": round(seconds, 1),
         "device": str(device),
         "torch": torch.__version__,
+        **preprocessing_of(model),
         **measured,
     }
     return module.state_dict(), card

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from harness.dataset import Dataset
-from harness.files import digest_of_file
+from harness.files import digest_of_file, say
 from harness.model import Model
+from harness.parameters import jsonable
 from harness.plan.models import ModelChoice
 from harness.zoo.build import build, ready
 from harness.zoo.cache import Report, learned
-from harness.zoo.cards import folder_of
+from harness.zoo.cards import folder_of, preprocessing_of
+from harness.zoo.conventions import convention_on_card
 from harness.zoo.train import train_model
 from harness.zoo.weights import digest_of_module, load_state, load_weights, put_weights
 
@@ -57,7 +59,9 @@ def obtain(
             for name, value in module.state_dict().items()
         }
         model = ready(choice, module, dataset, device)
-        return TrainedModel(model, digest_of_module(module), {}, lambda: load_state(model, state))
+        digest = digest_of_module(module)
+        card = _card_of_others(choice, model, dataset, digest)
+        return TrainedModel(model, digest, card, lambda: load_state(model, state))
     else:
         folder = folder_of(choice, dataset, seed)
         found = learned(
@@ -75,9 +79,17 @@ def obtain(
             restore = partial(load_weights, model.module, found.file, choice.place)
         return TrainedModel(model, found.digest, found.card, restore)
     model = ready(choice, module, dataset, device)
-    return TrainedModel(
-        model,
-        digest_of_file(source),
-        card,
-        lambda: load_weights(model.module, source, choice.place),
-    )
+    digest = digest_of_file(source)
+    card |= _card_of_others(choice, model, dataset, digest)
+    return TrainedModel(model, digest, card, lambda: load_weights(model.module, source, choice.place))
+
+
+def _card_of_others(choice: ModelChoice, model: Model, dataset: Dataset, digest: str) -> dict[str, Any]:
+    """Return the card of a model that was not trained here, whose images may be other than in training."""
+    _, version, parameters = choice.entry.identity(choice.parameters)
+    known = {"model": choice.entry.qualified, "version": version, "parameters": parameters, "weights": digest}
+    told = preprocessing_of(model)
+    card = {**told, **convention_on_card(model, dataset, {**known, **jsonable(told)})}
+    if "better_convention" in card:
+        say(f"{choice.label} on {dataset.name}: {card['better_convention']['line']}")
+    return card

@@ -57,7 +57,7 @@ def test_only_a_partition_is_drawn_from(harness: Command) -> None:
         (("--genuine", "x"), "--genuine x: write a whole number"),
         (("--genuine", "99999"), "genuine pairs, not 24999; ask for fewer genuine pairs or folds"),
         (("--set", "cuont=3"), '"cuont" is unknown; did you mean "count"?'),
-        (("--set", "size=[[20,20],[24,20]]"), "synthetic-faces: lists make 2 data sets of it"),
+        (("--set", "size=[[20,20],[24,20]]"), 'dataset "synthetic-faces": lists make 2 data sets of it'),
         (("--partition", "tset"), "partition"),
     ],
 )  # fmt: skip

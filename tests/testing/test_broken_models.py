@@ -23,9 +23,13 @@ def checked(build: Any, head: str = "attributes", only: tuple[str, ...] = (), **
 @pytest.mark.parametrize(
     ("build", "head", "skipped"),
     [
-        (models.sound, "attributes", {"distance", "truth"}),
-        (models.classes, "classes", {"select", "logits", "distance", "truth"}),
-        (models.embedding, "embedding", {"names", "scores", "truth", "select", "logits", "training-loss"}),
+        (models.sound, "attributes", {"distance", "truth", "conventions"}),
+        (models.classes, "classes", {"select", "logits", "distance", "truth", "conventions"}),
+        (
+            models.embedding,
+            "embedding",
+            {"names", "scores", "truth", "select", "logits", "training-loss", "conventions"},
+        ),
     ],
 )
 def test_sound_models_pass(build: Any, head: str, skipped: set[str]) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from harness.catalog import Entry
+from harness.dataset import Dataset
 from harness.specs import ModelSpec
 from harness.testing.contract import Case, Check, cases
-from harness.testing.models import answers, outputs, weights
+from harness.testing.models import answers, conventions, outputs, weights
 from harness.testing.models.subject import ModelSubject
 
 _BASIC = ("outputs", "inputs", "repeatable")
@@ -28,6 +29,7 @@ MODEL_CHECKS = (
     Check(weights.gradients, after=(*_STEADY, "pixel-scale")),
     Check(weights.precision, after=("outputs", "inputs", "pixel-scale", "gradients")),
     Check(weights.distance, after=_STEADY),
+    Check(conventions.conventions, after=(*_STEADY, "distance")),
     Check(weights.seeds, after=("outputs",)),
     Check(weights.weights, after=(*_BASIC, "seeds")),
     Check(weights.devices, after=("outputs", "seeds", "weights")),
@@ -43,6 +45,7 @@ def model_checks(
     only: Collection[str] = (),
     skip: Collection[str] = (),
     function: Callable[..., Any] | None = None,
+    data: Dataset | None = None,
 ) -> list[Case]:
     """Return the checks of a model, one per promise, as functions without arguments.
 
@@ -53,8 +56,10 @@ def model_checks(
         only: names of checks to run; all if empty.
         skip: names of checks to leave out.
         function: the function that builds it, if the spec's ``build`` cannot be imported.
+        data: images of persons, on which the embeddings are compared; by default the spec's example.
 
     Raises:
         HarnessError: a name is unknown, or a parameter is wrong.
     """
-    return cases(ModelSubject.of(model, params, preset=preset, function=function), MODEL_CHECKS, only, skip)
+    subject = ModelSubject.of(model, params, preset=preset, function=function, data=data)
+    return cases(subject, MODEL_CHECKS, only, skip)

@@ -38,6 +38,8 @@ class ModelSubject:
     entry: Entry[ModelSpec]
     parameters: Mapping[str, Any]
     """The resolved parameters of ``build`` and of ``train``."""
+    data: Dataset | None = None
+    """Images of persons, on which the embeddings are compared."""
 
     @classmethod
     def of(
@@ -47,6 +49,7 @@ class ModelSubject:
         *,
         preset: str | None = None,
         function: Callable[..., Any] | None = None,
+        data: Dataset | None = None,
     ) -> ModelSubject:
         """Return a model of the catalogue by name, or one that a spec describes.
 
@@ -54,6 +57,7 @@ class ModelSubject:
             params: parameters as in a manifest; the others have the values of the preset, or defaults.
             preset: the name of a preset; the first one by default.
             function: the function that builds it, if the spec's ``build`` cannot be imported.
+            data: images of persons, on which the embeddings are compared; by default the spec's example.
 
         Raises:
             HarnessError: the model, the preset or a parameter is unknown or wrong.
@@ -61,7 +65,7 @@ class ModelSubject:
         entry = entry_of(model, catalog().models, "build", function)
         place = f"model {entry.spec.name}"
         values = {**preset_values(place, entry.spec.presets, preset), **(params or {})}
-        return cls(entry, check(place, values, entry.parameters(), ModelError))
+        return cls(entry, check(place, values, entry.parameters(), ModelError), data)
 
     @property
     def spec(self) -> ModelSpec:
@@ -131,9 +135,13 @@ class ModelSubject:
     @cached_property
     def loaded(self) -> bool:
         """Tell whether its weights do not come from the seed: they are loaded when it is built."""
+        return self.loads(self.task)
+
+    def loads(self, task: Task) -> bool:
+        """Tell the same of a task."""
         if self.spec.train:
             return False
-        first, other = (self.build(self.task, seed).state_dict() for seed in (0, 1))
+        first, other = (self.build(task, seed).state_dict() for seed in (0, 1))
         return first.keys() == other.keys() and all(torch.equal(first[name], other[name]) for name in first)
 
     @cached_property

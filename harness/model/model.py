@@ -17,7 +17,8 @@ A module may also have, and the harness then uses,
 - ``class_names``: its classes, if they are others than the data set's, or in another order;
 - ``threshold``: the threshold of an embedding, calibrated on a disjoint split;
 - ``indirect_anchor(references) -> (B, D)``: the embeddings of images (B, C, H, W) that a generator draws of
-  the persons in reference images, as which attackers may try to pass as well.
+  the persons in reference images, as which attackers may try to pass as well;
+- ``preprocessing``: what it does to images before its network sees them, where that is told as a value.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
 from harness.errors import ContractError, HarnessError, ModelError, nearest
-from harness.precision import exact as exact
+from harness.model.preprocessing import Preprocessing
+from harness.precision import exact
 from harness.specs import ACCESS_ORDER, Access, HeadKind
 
 
@@ -53,6 +55,8 @@ class Model:
     access: Access = "gradients"
     order: tuple[int, ...] | None = None
     """Which output of the module each of ``names`` is, where a data set has the classes in another order."""
+    preprocessing: Preprocessing | None = None
+    """What the module does to images first, if that is known; it is part of the module."""
 
     def in_order_of(self, classes: Sequence[str]) -> Model:
         """Return the model with the classes of a data set first, in their order, and then its others.
@@ -131,11 +135,12 @@ def wrap_model(
     distance: Callable[[Tensor, Tensor], Tensor] | None = None,
     training_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
     access: Access = "gradients",
+    preprocessing: Preprocessing | None = None,
 ) -> Model:
     """Wrap a ``torch.nn.Module`` as a model of the harness; the module is not copied.
 
     Args:
-        module: takes images (B, C, H, W) in [0, 1], and normalises them itself.
+        module: takes images (B, C, H, W) in [0, 1], and normalises them itself or by ``preprocessing``.
         head: "classes" (B, K), "attributes" (B, M) or "embedding" (B, D).
         names: the names of the outputs; by default the module's ``attribute_names``, or of classes its
             ``class_names``.
@@ -145,9 +150,11 @@ def wrap_model(
         training_loss: an elementwise loss; by default the module's own, else logistic loss for attributes
             (labels -1 or +1) and cross-entropy for classes.
         access: the most that an attacker may see.
+        preprocessing: what the network ``module`` expects of its images, if it does not do that itself.
 
     Raises:
-        ModelError: the head or the access is unknown, or ``module`` is not a module.
+        ModelError: the head or the access is unknown, ``module`` is not a module, or has a preprocessing
+            already, or a preprocessing does not fit the head.
     """
     if not isinstance(module, nn.Module):
         raise ModelError(f"wrap_model needs a torch.nn.Module, got {type(module).__name__}")
@@ -159,9 +166,17 @@ def wrap_model(
         with torch.inference_mode(False):  # what was made in inference mode has no gradients; a copy has
             module = copy.deepcopy(module)
     own = module.module if isinstance(module, nn.DataParallel) else module
+    known = getattr(own, "preprocessing", None)
+    if preprocessing is not None and isinstance(known, Preprocessing):
+        raise ModelError(
+            "the module has a preprocessing already; leave preprocessing out, or wrap its network"
+        )
+    told = preprocessing or (known if isinstance(known, Preprocessing) else None)
+    if told is not None and told.normalise_embedding and head != "embedding":
+        raise ModelError(f"normalise_embedding is for embeddings, and the head is {head}; leave it out")
     named = {"attributes": "attribute_names", "classes": "class_names"}.get(head)
     return Model(
-        module,
+        module if preprocessing is None else preprocessing.wrap(module),
         head,
         tuple(names or (getattr(own, named, None) if named else None) or ()),
         threshold if threshold is not None else getattr(own, "threshold", None),
@@ -170,6 +185,7 @@ def wrap_model(
         or getattr(own, "training_loss", None)
         or (_cross_entropy if head == "classes" else _logistic),
         access,
+        preprocessing=told,
     )
 
 

@@ -1,0 +1,14 @@
+"""Models are modules with their output types; what comes before and after a network is a value of its own."""
+
+from __future__ import annotations
+
+from harness.model.model import (
+    Model as Model,
+    can_be_followed as can_be_followed,
+    frozen as frozen,
+    ordinary as ordinary,
+    out_of_memory as out_of_memory,
+    wrap_model as wrap_model,
+)
+from harness.model.preprocessing import Preprocessed as Preprocessed, Preprocessing as Preprocessing
+from harness.precision import exact as exact
