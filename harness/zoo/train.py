@@ -10,12 +10,12 @@ from torch import nn
 
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ModelError
+from harness.parameters import jsonable
 from harness.plan.models import ModelChoice
-from harness.training import StateDict
+from harness.training import StateDict, one_line
 from harness.zoo.build import ready
 from harness.zoo.cache import Report, learning_context
 from harness.zoo.cards import identity, score, speed
-from harness.zoo.weights import one_line
 
 
 def train_model(
@@ -64,4 +64,7 @@ def train_model(
         "torch": torch.__version__,
         **measured,
     }
+    notes = getattr(module, "training_notes", None)
+    if notes:  # what a recipe measured on the way, for analyses
+        card["training"] = jsonable(notes)
     return module.state_dict(), card
