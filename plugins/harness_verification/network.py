@@ -20,7 +20,7 @@ class Verifier(nn.Module):
     """A Verifier maps images (B, C, H, W) in [0, 1] to embeddings (B, 128), which are not normalised.
 
     One that learned from generated images keeps their generator, as buffers: it is no part of F. So
-    ``reconstruct`` draws an image again, and ``virtual_anchors`` embeds that, for attacks.
+    ``reconstruct`` draws an image again, and ``indirect_anchor`` embeds that, for attacks.
     """
 
     generator: Lord | None
@@ -69,7 +69,7 @@ class Verifier(nn.Module):
         drawn: Tensor = self.generator(face_crop(x))
         return drawn
 
-    def virtual_anchors(self, x: Tensor) -> Tensor:
+    def indirect_anchor(self, x: Tensor) -> Tensor:
         """Return the embeddings (B, 128) of the reconstructions of images (B, C, H, W) (section 4.4)."""
         return self.embed(self.reconstruct(x))
 
