@@ -12,10 +12,11 @@ from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ModelError
 from harness.parameters import jsonable
 from harness.plan.models import ModelChoice
-from harness.training import StateDict, one_line
+from harness.training import StateDict
 from harness.zoo.build import ready
 from harness.zoo.cache import Report, learning_context
 from harness.zoo.cards import identity, score, speed
+from harness.zoo.weights import one_line
 
 
 def train_model(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harness.errors import ModelError
 from harness.model import Model
-from harness.training import StateDict, one_line, read_weights
+from harness.training import StateDict, one_line as one_line, read_weights
 
 
 def load_state(model: Model, state: StateDict) -> None:

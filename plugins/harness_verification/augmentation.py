@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
+from math import exp, log
 
 import numpy as np
 import torch
@@ -28,8 +28,10 @@ class Eraser:
         masks = torch.zeros((count, 1, EDGE, EDGE), dtype=torch.bool)
         for place in np.flatnonzero(random.random(count) < self.share):
             area = random.uniform(*self.area) * EDGE * EDGE
-            ratio = np.exp(random.uniform(*map(log, self.aspect)))
-            height, width = (min(max(round(edge), 1), EDGE) for edge in ((area * ratio) ** 0.5, (area / ratio) ** 0.5))
+            ratio = exp(random.uniform(log(self.aspect[0]), log(self.aspect[1])))
+            height, width = (
+                min(max(round(edge), 1), EDGE) for edge in ((area * ratio) ** 0.5, (area / ratio) ** 0.5)
+            )
             top, left = random.integers(0, EDGE + 1 - height), random.integers(0, EDGE + 1 - width)
             masks[place, :, top : top + height, left : left + width] = True
         return masks

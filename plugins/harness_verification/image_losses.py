@@ -1,4 +1,4 @@
-"""Generated images are compared with real ones by features of VGG-16, or without its weights by SSIM and L1."""
+"""Generated images are compared with real ones by VGG-16, or without its weights by SSIM and L1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The attack of a training step changes pixels inside masks, to move embeddings away from or towards others."""
+"""The attack of a training step changes pixels inside masks, to move embeddings."""
 
 from __future__ import annotations
 

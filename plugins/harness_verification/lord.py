@@ -42,7 +42,7 @@ class Design:
 
 
 class Generator(nn.Module):
-    """A Generator makes images (B, 3, 64, 64) in [0, 1] of content codes (B, 128) and class codes (B, 256)."""
+    """A Generator makes images (B, 3, 64, 64) in [0, 1] of content (B, 128) and class codes (B, 256)."""
 
     def __init__(self, design: Design) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class Encoder(nn.Module):
 
 
 class Lord(nn.Module):
-    """A Lord has a generator, an encoder of content, an encoder of the class, and the codes of known persons."""
+    """A Lord has a generator, encoders of content and class, and the class codes of known persons."""
 
     persons: Tensor  # (P, 256)
 

@@ -1,4 +1,4 @@
-"""The verifier F maps faces to embeddings, whose distance says whether two show one person (Arvinte et al.)."""
+"""The verifier F maps faces to embeddings, whose distance says whether two show one person."""
 
 from __future__ import annotations
 

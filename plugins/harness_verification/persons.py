@@ -1,4 +1,4 @@
-"""Persons are the people in a data set's training partition: their crops, and how pairs of these are drawn."""
+"""Persons are the people of a training partition: their crops, and how pairs of these are drawn."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ class Persons:
         people = len(self.rows_of)
         steps = random.integers(1, people, (each, len(rows)))
         chosen = (self.who[rows] + steps) % people
-        return np.array([[random.choice(self.rows_of[one]) for one in line] for line in chosen], dtype=np.intp)
+        return np.array(
+            [[random.choice(self.rows_of[one]) for one in line] for line in chosen], dtype=np.intp
+        )
 
 
 def split_persons(

@@ -51,7 +51,7 @@ class Recipe:
     erased_share: Annotated[float, Ge(0), Le(1)] | None = None
     """The share of images with a rectangle; None: 0.5, and with "weak" 1."""
     erased_area: tuple[float, float] | None = None
-    """The smallest and largest area of a rectangle; None: 0.02 to 0.2 of the image, and with "weak" to 0.1."""
+    """The smallest and largest area of a rectangle; None: 0.02 to 0.2, and with "weak" to 0.1."""
     attack_steps: Annotated[int, Ge(0)] = 5
     attack_step_size: Annotated[float, Gt(0)] = 32 / 255
     """The size of an attack's step; published: 10 steps of 16/255."""
@@ -62,9 +62,9 @@ class Recipe:
     """The highest learning rate of these steps."""
     validate_every: Annotated[int, Ge(1)] = 20
     held_out: Annotated[int, Ge(1)] = 12
-    """The number of training persons to validate on, whom neither F nor the generator sees; published: 100."""
+    """The number of training persons to validate on, whom nothing else sees; published: 100."""
     people: Annotated[int, Ge(2)] | None = None
-    """The largest number of persons to learn from; published: 2000. The generator sees all that are left."""
+    """The largest number of persons whom F learns from; published: 2000. The generator sees all."""
     keep: Kept = "auc"
     """The weights to keep: those of the best AU-ROC or the smallest loss in validation, or the last."""
     generated_pairs: bool = False
@@ -115,7 +115,7 @@ class GeneratorRecipe:
     content_decay: Annotated[float, Ge(0)] = 1e-3
     """λ, the weight of the squared length of content codes."""
     code_weight: Annotated[float, Ge(0)] = 10.0
-    """The weight of the codes' squared errors in the second stage; 1e4 in one published code, 10 in the other."""
+    """The weight of the codes' squared errors in the second stage; published: 1e4 in one code, else 10."""
     perceptual_weights: str | None = None
     """A file of VGG-16's convolutions, whose features compare images; None: SSIM and L1 do."""
     perceptual_scale: Scale = "imagenet"

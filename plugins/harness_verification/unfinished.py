@@ -45,8 +45,8 @@ class Unfinished:
         found: StateDict = {f"best.{name}": tensor for name, tensor in self.best.items()}
         for name, module in self.modules.items():
             found |= {f"module.{name}.{key}": tensor for key, tensor in module.state_dict().items()}
-        for number, values in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{number}.{key}": value for key, value in values.items()}
+        for place, values in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{place}.{key}": value for key, value in values.items()}
         found["curves"] = torch.tensor(self.curves, dtype=torch.float64)
         found["counts"] = torch.tensor([self.step, self.best_value], dtype=torch.float64)
         return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in found.items()}
@@ -62,9 +62,9 @@ class Unfinished:
             number, _, key = path.partition(".")
             state.setdefault(int(number), {})[key] = tensor
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        for number, values in state.items():
-            if any(value.shape not in ((), parameters[number].shape) for value in values.values()):
-                raise ValueError(f"another shape in the optimiser's parameter {number}")
+        for place, values in state.items():
+            if any(value.shape not in ((), parameters[place].shape) for value in values.values()):
+                raise ValueError(f"another shape in the optimiser's parameter {place}")
         given = {name: part(tensors, f"module.{name}.") for name in self.modules}
         for name, module in self.modules.items():
             own = {key: tensor.shape for key, tensor in module.state_dict().items()}

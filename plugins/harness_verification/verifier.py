@@ -58,7 +58,9 @@ def train(
     module.to(context.device)
     if recipe.body_weights is not None:
         if module.batch_norm:
-            raise ModelError("body_weights are of networks without batch normalisation; set batch_norm = false")
+            raise ModelError(
+                "body_weights are of networks without batch normalisation; set batch_norm = false"
+            )
         load_body(module.body, Path(recipe.body_weights))
     found = fit(module, dataset, recipe, module.lord_design, generator, context)
     if found.lord is not None and recipe.generates:

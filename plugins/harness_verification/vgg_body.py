@@ -60,6 +60,8 @@ class NormalizedConvolution(nn.Module):
             normed: Tensor = norm(self.convolution(x))
             return normed
         # Attacks make thousands of passes: merging the fixed statistics into the weights is a quarter faster.
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         weight, bias = fuse_conv_bn_weights(
             own, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
@@ -81,9 +83,12 @@ def load_body(body: nn.Sequential, path: Path) -> None:
     for name, tensor in own.items():
         if name not in given:
             raise ModelError(
-                f"body weights {path} lack features.{name}; give VGG-16's convolutions under torchvision's names"
+                f"body weights {path} lack features.{name}; "
+                "give VGG-16's convolutions under torchvision's names"
             )
         if given[name].shape != tensor.shape:
             there, here = tuple(given[name].shape), tuple(tensor.shape)
-            raise ModelError(f"body weights {path} have features.{name} of shape {there}, but it needs {here}")
+            raise ModelError(
+                f"body weights {path} have features.{name} of shape {there}, but it needs {here}"
+            )
     body.load_state_dict({name: given[name] for name in own})

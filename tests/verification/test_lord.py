@@ -33,7 +33,9 @@ def test_modulation_is_adaptive_instance_normalisation() -> None:
 def test_the_published_generator_has_the_tabulated_layers() -> None:
     with torch.device("meta"):
         generator, encoder = Generator(PAPER), Encoder(CONTENT, PAPER)
-    linear = [(part.in_features, part.out_features) for part in generator.content if hasattr(part, "in_features")]
+    linear = [
+        (part.in_features, part.out_features) for part in generator.content if hasattr(part, "in_features")
+    ]
     assert linear == [(128, 512), (512, 1024), (1024, 4096)]
     assert [(part.in_features, part.out_features) for part in generator.modulation] == [(256, 512)] * 4
     convolutions = [*generator.layers, generator.last[0], generator.last[2]]
@@ -83,5 +85,5 @@ def test_both_stages_learn(dataset: Dataset, surroundings: Surroundings) -> None
 def test_a_generator_that_diverges_says_so(dataset: Dataset, surroundings: Surroundings) -> None:
     persons, _ = split_persons(dataset, held_out=2, people=None, seed=0)
     recipe = replace(GENERATOR, generator_epochs=30, generator_rate=1e30, code_factor=1e8)
-    with pytest.raises(ModelError, match="diverged: the loss is .*give a lower generator_rate"):
+    with pytest.raises(ModelError, match=r"diverged: the loss is .*give a lower generator_rate"):
         trained_lord(persons, DESIGN, recipe, surroundings.context(), "float32", {}, (0.0, 1.0))

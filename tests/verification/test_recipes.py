@@ -1,10 +1,11 @@
-"""The four recipes on made-up persons: what they share, what they pair, and that they learn the same twice."""
+"""The four recipes on made-up persons: what they share, what they pair, and that they learn it twice."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -230,8 +231,6 @@ def test_attacks_are_made_as_the_recipe_says(persons: Persons, lord: Lord, recip
 
 
 def test_too_few_persons_are_a_clear_error(dataset: Dataset, surroundings: Surroundings) -> None:
-    from dataclasses import replace
-
     with pytest.raises(ModelError, match="colours has no identities"):
         trained(replace(dataset, identities=None), surroundings, "weak")
     with pytest.raises(ModelError, match="0 persons have two training images or more"):
@@ -239,10 +238,9 @@ def test_too_few_persons_are_a_clear_error(dataset: Dataset, surroundings: Surro
 
 
 def test_the_contract_is_kept_by_each_recipe() -> None:
-    small = {
-        **{name: TINY[name] for name in ("steps", "batch_size", "start_steps", "attack_steps", "held_out")},
-        **{"width": 4, "generator_width": 4, "generator_hidden": 8, "generator_epochs": 1, "encoder_epochs": 1},
-    }
+    names = ("steps", "batch_size", "start_steps", "attack_steps", "held_out")
+    small = {name: TINY[name] for name in names} | {"width": 4, "generator_width": 4, "generator_hidden": 8}
+    small |= {"generator_epochs": 1, "encoder_epochs": 1}
     for recipe in ("proposed", "doa"):
         results = [case.result() for case in model_checks("verifier", params={**small, "recipe": recipe})]
         assert [(result.check, result.line) for result in results if result.status == "failed"] == []

@@ -22,7 +22,8 @@ def edges(mask: Tensor) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "share", "areas"), [("proposed", 0.5, (0.02, 0.2)), ("none", 0.5, (0.02, 0.2)), ("weak", 1.0, (0.02, 0.1))]
+    ("recipe", "share", "areas"),
+    [("proposed", 0.5, (0.02, 0.2)), ("none", 0.5, (0.02, 0.2)), ("weak", 1.0, (0.02, 0.1))],
 )
 def test_rectangles_have_the_published_areas_and_aspects(
     recipe: str, share: float, areas: tuple[float, float]

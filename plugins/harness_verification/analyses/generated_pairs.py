@@ -1,4 +1,4 @@
-"""Generated pairs of two persons are nearer than real ones, as a verifier sees them (Arvinte et al., figure 3)."""
+"""Distances of real and of generated pairs of two persons are compared (Arvinte et al., figure 3)."""
 
 from __future__ import annotations
 

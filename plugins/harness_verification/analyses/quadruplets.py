@@ -47,7 +47,8 @@ def _pixels(picture: str) -> npt.NDArray[np.uint8]:
     import cv2
 
     octets = np.frombuffer(base64.b64decode(picture), np.uint8)
-    return np.asarray(cv2.imdecode(octets, cv2.IMREAD_COLOR)[:, :, ::-1], np.uint8)
+    picture_bgr = np.asarray(cv2.imdecode(octets, cv2.IMREAD_COLOR), np.uint8)
+    return picture_bgr[:, :, ::-1]
 
 
 def _figure(shown: list[tuple[Trained, str, npt.NDArray[np.uint8]]]) -> Figure:

@@ -1,4 +1,4 @@
-"""Training curves show loss and AU-ROC of verifiers while they were trained (Arvinte et al., figures 2, 5)."""
+"""Training curves show loss and AU-ROC of verifiers in training (Arvinte et al., figures 2 and 5)."""
 
 from __future__ import annotations
 
@@ -34,16 +34,14 @@ def run(results: Results) -> Analysis:
     table = pd.concat(
         [pd.DataFrame(one.note).assign(**one.columns) for one in found], ignore_index=True
     ).astype({"step": "int64", **{name: "float64" for name, _ in PANELS}})
-    return Analysis(table[["dataset", "model", "recipe", "step", *(name for name, _ in PANELS)]], _figure(table))
+    return Analysis(
+        table[["dataset", "model", "recipe", "step", *(name for name, _ in PANELS)]], _figure(table)
+    )
 
 
 def _figure(table: pd.DataFrame) -> Figure:
     figure = drawing.figure(12.5, 3.2 * table["dataset"].nunique() + 0.5)
-    groups = [
-        (own, name, label)
-        for _, own in table.groupby("dataset", sort=False)
-        for name, label in PANELS
-    ]
+    groups = [(own, name, label) for _, own in table.groupby("dataset", sort=False) for name, label in PANELS]
     models = list(table["model"].unique())
     looks = {model: drawing.style(place) | {"markersize": 3} for place, model in enumerate(models)}
     for axes, (own, name, label) in drawing.panels(figure, groups, across=len(PANELS)):

@@ -45,5 +45,7 @@ def trained(results: Results, note: str, remedy: str) -> list[Trained]:
             parameters = row["parameters"] if isinstance(row["parameters"], Mapping) else {}
             found.append(Trained(str(row["dataset"]), str(row["model"]), parameters, own))
     if not found:
-        raise HarnessError(f"{results.path}: no model's card has the {note} of a verifier's training; {remedy}")
+        raise HarnessError(
+            f"{results.path}: no model's card has the {note} of a verifier's training; {remedy}"
+        )
     return found
