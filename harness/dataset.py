@@ -41,6 +41,11 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     identities: npt.NDArray[np.int64] | None = None
     """(N,): the person in each image."""
+    identity_names: tuple[str, ...] = ()
+    """The name of each person, where persons are numbered from 0 and have names."""
+    numbered: Callable[[str, int], str | None] | None = None
+    """A function of a person's name and of a number, as files of pairs write images ("Name 4"), that returns
+    the sample id, or None where there is no such image."""
     partitions: npt.NDArray[np.str_] | None = None
     """(N,): one of "train", "validation", "test"."""
     landmarks: npt.NDArray[np.float32] | None = None

@@ -1,4 +1,4 @@
-"""This plugin brings CelebA and MNIST, and a synthetic substitute for each that needs no files."""
+"""This plugin brings CelebA, MNIST, a substitute for each that needs no files, and trees of images."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def harness_datasets() -> list[DatasetSpec]:
             summary="drawn faces with CelebA's attributes, rates and partitions; needs no files",
             source="this project",
             load="harness_faces.synthetic:load",
+        ),
+        DatasetSpec(
+            name="image-folder",
+            summary="image files of your own, or LFW's: a folder per person, one size for all",
+            source="this project",
+            load="harness_faces.image_folder:load",
         ),
         DatasetSpec(
             name="mnist",

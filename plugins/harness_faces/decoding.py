@@ -70,24 +70,14 @@ def decode(
         path: a JPEG or PNG file.
         origin: the place where the file is listed, for error messages.
         source: the height and width in pixels that the file must have.
-        size: the height and width in pixels of the result; pixels are averaged over their area to shrink an
-            image, and interpolated linearly to enlarge it.
+        size: the height and width in pixels of the result, as of ``resized``.
         crop: the part of ``source`` to use; pixels outside of it have no effect.
 
     Raises:
         DatasetError: the file cannot be read, is damaged, or is of another size than ``source``.
     """
     place = f"{path} ({origin})"
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{place} cannot be read: {error.strerror}; restore it") from error
-    fault = fault_in(data)
-    if fault is not None:
-        raise DatasetError(f"{place} {fault}; fetch or unpack it again")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)  # (H, W, 3), BGR
-    if image is None:
-        raise DatasetError(f"{place} cannot be decoded; fetch or unpack it again")
+    image = read_pixels(path, place)
     height, width = image.shape[:2]
     if (height, width) != source:
         raise DatasetError(
@@ -96,10 +86,43 @@ def decode(
         )
     if crop is not None:
         image = image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
-        height, width = crop.size
-    if size != (height, width):
-        shrinks = size[0] <= height and size[1] <= width
-        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return planes(resized(image, size))
+
+
+def read_pixels(path: Path, place: str) -> UInt8Images:
+    """Return the pixels (H, W, 3) of a JPEG or PNG file in 8-bit BGR.
+
+    Args:
+        place: begins the message of an error.
+
+    Raises:
+        DatasetError: the file cannot be read, or is damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{place} cannot be read: {error.strerror}; restore it") from error
+    fault = fault_in(data)
+    if fault is not None:
+        raise DatasetError(f"{place} {fault}; fetch or unpack it again")
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
+    if image is None:
+        raise DatasetError(f"{place} cannot be decoded; fetch or unpack it again")
+    return np.asarray(image)
+
+
+def resized(image: UInt8Images, size: tuple[int, int]) -> UInt8Images:
+    """Resize pixels (H, W, C): averaged over their area to shrink, and else interpolated linearly."""
+    height, width = image.shape[:2]
+    if size == (height, width):
+        return image
+    shrinks = size[0] <= height and size[1] <= width
+    kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=kind))
+
+
+def planes(image: UInt8Images) -> UInt8Images:
+    """Return pixels (H, W, 3) in BGR as RGB (3, H, W)."""
     # cv2 splits the planes without holding the interpreter's lock; NumPy's transposed copy would hold it.
     blue, green, red = cv2.split(image)
     return np.stack((red, green, blue))
