@@ -34,7 +34,6 @@ PUBLISHED: Mapping[str, Any] = {
     "encoder_epochs": 200,
     "generator_batch": 64,
     "generator_rate": 3e-4,
-    "code_factor": 10.0,
     "encoder_rate": 1e-4,
     "content_noise": 1.0,
     "content_decay": 1e-3,

@@ -33,7 +33,7 @@ class Recipe:
     "proposed" without attacks."""
     places: Annotated[int, Ge(1), Le(PLACES**2)] = 4
     """C, the number of squares that "doa" tries; published: 4 and 10."""
-    steps: Annotated[int, Ge(1)] = 120
+    steps: Annotated[int, Ge(1)] = 400
     batch_size: Annotated[int, Ge(2)] = 32
     """The number of positive pairs of a step, which has as many negative ones."""
     learning_rate: Annotated[float, Gt(0)] = 1e-3
@@ -55,18 +55,19 @@ class Recipe:
     attack_steps: Annotated[int, Ge(0)] = 5
     attack_step_size: Annotated[float, Gt(0)] = 32 / 255
     """The size of an attack's step; published: 10 steps of 16/255."""
-    start_steps: Annotated[int, Ge(0)] = 700
+    start_steps: Annotated[int, Ge(0)] = 1200
     """The number of steps, before all others, on clean real pairs: all those of a batch of 16 persons with
     four images each. All recipes share them; published: 0."""
     start_rate: Annotated[float, Gt(0)] = 3e-3
     """The highest learning rate of these steps."""
-    validate_every: Annotated[int, Ge(1)] = 20
+    validate_every: Annotated[int, Ge(1)] = 25
     held_out: Annotated[int, Ge(1)] = 12
     """The number of training persons to validate on, whom nothing else sees; published: 100."""
     people: Annotated[int, Ge(2)] | None = None
     """The largest number of persons whom F learns from; published: 2000. The generator sees all."""
-    keep: Kept = "auc"
-    """The weights to keep: those of the best AU-ROC or the smallest loss in validation, or the last."""
+    keep: Kept = "last"
+    """The weights to keep: those of the best AU-ROC or the smallest loss of clean pairs in validation, or the
+    last. After a start on clean pairs the best clean ones are those that attacks have changed least."""
     generated_pairs: bool = False
     """Whether distances of real and of generated pairs are measured at the end (figure 3), for which recipes
     without a generator train one too."""
@@ -97,24 +98,24 @@ class Recipe:
 class GeneratorRecipe:
     """A GeneratorRecipe trains LORD; the defaults are those of the quick preset."""
 
-    generator_epochs: Annotated[int, Ge(1)] = 30
+    generator_epochs: Annotated[int, Ge(1)] = 24
     """The epochs of the first stage, which finds codes; published: 200."""
     encoder_epochs: Annotated[int, Ge(1)] = 10
     """The epochs of the second stage, which teaches the encoders; published: 200."""
-    generator_batch: Annotated[int, Ge(2)] = 64
-    generator_rate: Annotated[float, Gt(0)] = 2e-3
+    generator_batch: Annotated[int, Ge(2)] = 32
+    generator_rate: Annotated[float, Gt(0)] = 4e-3
     """The first stage's highest learning rate of the generator; published: 3e-4."""
     lowest_rate: Annotated[float, Gt(0)] = 1e-5
     """The first stage's last learning rate."""
-    code_factor: Annotated[float, Gt(0)] = 20.0
-    """How much larger the codes' learning rate is; published: 10."""
+    code_factor: Annotated[float, Gt(0)] = 10.0
+    """How much larger the codes' learning rate is."""
     encoder_rate: Annotated[float, Gt(0)] = 1e-3
     """The second stage's learning rate; published: 1e-4."""
-    content_noise: Annotated[float, Ge(0)] = 0.3
+    content_noise: Annotated[float, Ge(0)] = 0.1
     """σ of the noise on content codes; published: 1."""
-    content_decay: Annotated[float, Ge(0)] = 1e-3
-    """λ, the weight of the squared length of content codes."""
-    code_weight: Annotated[float, Ge(0)] = 10.0
+    content_decay: Annotated[float, Ge(0)] = 3e-4
+    """λ, the weight of the squared length of content codes; published: 1e-3."""
+    code_weight: Annotated[float, Ge(0)] = 1.0
     """The weight of the codes' squared errors in the second stage; published: 1e4 in one code, else 10."""
     perceptual_weights: str | None = None
     """A file of VGG-16's convolutions, whose features compare images; None: SSIM and L1 do."""

@@ -64,7 +64,7 @@ def test_codes_become_images_and_images_codes(edge: int) -> None:
 
 def test_both_stages_learn(dataset: Dataset, surroundings: Surroundings) -> None:
     persons, unseen = split_persons(dataset, held_out=2, people=None, seed=0)
-    recipe = replace(GENERATOR, generator_epochs=12, encoder_epochs=12, content_noise=0.0)
+    recipe = replace(GENERATOR, generator_epochs=8, encoder_epochs=8, content_noise=0.0)
     lord = trained_lord(
         persons, DESIGN, recipe, surroundings.context(), "float32", {"held_out": 2}, (0.0, 1.0)
     )
