@@ -78,7 +78,8 @@ class ModelSpec(Spec):
     ``(module, dataset, context, **params) -> None``. The manifest's keys are the keyword parameters of
     both. A module may have ``attribute_names`` (where it answers fewer than all attributes; then ``build``
     takes ``attributes``), ``training_loss(scores, labels)``, ``logits(x)`` and ``select(x, columns)``:
-    see ``harness.model``.
+    see ``harness.model``. What training leaves in its ``training_notes``, a dict as JSON has them, stands in
+    the card of the weights under "training", where analyses read it.
     """
 
     functions: ClassVar[tuple[str, ...]] = ("build", "train")

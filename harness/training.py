@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from harness.dataset import Dataset
+from harness.errors import ModelError
 
 StateDict = dict[str, Tensor]
 
@@ -47,3 +50,32 @@ class Context:
     """Return the file in the cache where a recipe may keep the state of an unfinished part. Its identity is
     that of ``unit`` without the parameters that say when training stops. The file outlives this process: the
     recipe writes it whole, checks what it finds there, and removes it once the part is cached."""
+
+
+def read_weights(path: Path, what: str) -> StateDict:
+    """Return the tensors of a .safetensors file, or of a .pt or .pth state dict; nothing is unpickled.
+
+    Args:
+        what: begins the message of an error, and ends with the word for the file, such as "weights".
+
+    Raises:
+        ModelError: the file is missing, or is something else.
+    """
+    if not path.is_file():
+        raise ModelError(f"{what} {path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, ValueError, RuntimeError, EOFError) as error:
+        raise ModelError(f"{what} {path} are no readable weights: {one_line(error)}") from error
+    except Exception as error:  # torch's unpickler has errors of its own kinds
+        raise ModelError(f"{what} {path} are refused: {one_line(error)}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{what} {path} hold no state dict of tensors")
+    return dict(state)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception in one line of at most about 160 characters."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

@@ -8,6 +8,9 @@ from harness.model.model import (
     frozen as frozen,
     ordinary as ordinary,
     out_of_memory as out_of_memory,
+    plain as plain,
+    put_to_eval as put_to_eval,
+    torch_unchanged as torch_unchanged,
     wrap_model as wrap_model,
 )
 from harness.model.preprocessing import Preprocessed as Preprocessed, Preprocessing as Preprocessing

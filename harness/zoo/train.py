@@ -10,6 +10,7 @@ from torch import nn
 
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ModelError
+from harness.parameters import jsonable
 from harness.plan.models import ModelChoice
 from harness.training import StateDict
 from harness.zoo.build import ready
@@ -65,4 +66,7 @@ def train_model(
         **preprocessing_of(model),
         **measured,
     }
+    notes = getattr(module, "training_notes", None)
+    if notes:  # what a recipe measured on the way, for analyses
+        card["training"] = jsonable(notes)
     return module.state_dict(), card

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from harness.errors import ModelError
 from harness.model import Model
-from harness.training import StateDict
+from harness.training import StateDict, one_line as one_line, read_weights
 
 
 def load_state(model: Model, state: StateDict) -> None:
@@ -26,19 +24,7 @@ def load_weights(module: nn.Module, path: Path, place: str) -> None:
     Raises:
         ModelError: the file is missing, is something else, or does not fit the module.
     """
-    if not path.is_file():
-        raise ModelError(f"{place}: weights {path}: no such file")
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, ValueError, RuntimeError, EOFError) as error:
-        raise ModelError(f"{place}: weights {path} are no readable weights: {one_line(error)}") from error
-    except Exception as error:  # torch's unpickler has errors of its own kinds
-        raise ModelError(f"{place}: weights {path} are refused: {one_line(error)}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"{place}: weights {path} hold no state dict of tensors")
+    state = read_weights(path, f"{place}: weights")
     put_weights(module, state, f"{place}: weights {path}")
 
 
@@ -89,7 +75,3 @@ def octets_of(value: object) -> bytes:
     plain = value.detach().dequantize() if value.is_quantized else value.detach()
     octets: bytes = plain.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
     return octets
-
-
-def one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

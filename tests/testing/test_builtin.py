@@ -36,6 +36,8 @@ SMALLER: dict[str, dict[str, Any]] = {
     "mfa-asymmetric": {"attribute": "first", "components": 1, "latent": 2, "steps": 2, "train": 40},
     "two-classes": {"pair": ["one", "two"]},
     "mfa": {"components": 1, "latent": 2, "steps": 2},
+    "verifier": {"width": 4, "generator_width": 4, "generator_hidden": 8}
+    | dict.fromkeys(("steps", "start_steps", "attack_steps", "generator_epochs", "encoder_epochs"), 1),
 }
 """Parameters of what would take long."""
 CONTRACTS = {
