@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's own abbreviatio
 from harness.errors import ContractError, ModelError
 from harness.goals import Objective
 from harness.goals.rules import Rules
-from harness.model import can_be_followed, exact
+from harness.model import NO_GRADIENT, can_be_followed, exact
 from harness.specs import Access, Compute, HeadKind
 
 if TYPE_CHECKING:
@@ -293,10 +293,6 @@ class Handle:
         return ask(x.contiguous())
 
 
-NO_GRADIENT = (
-    "the model's output has no gradient at the image, as after no_grad, detach or NumPy inside it, or with "
-    'quantised layers; mend it, or declare access = "scores"'
-)
 _FOLLOWED: WeakSet[nn.Module] = WeakSet()
 """Modules through which gradients were seen to pass."""
 _NEEDS_ROWS: WeakSet[nn.Module] = WeakSet()

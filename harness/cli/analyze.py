@@ -53,7 +53,7 @@ def _choices(folder: Path, names: list[str]) -> list[Any]:
     from harness.catalog import catalog
     from harness.errors import ResultsError
     from harness.manifest import read_suite
-    from harness.plan.analyses import analyses_of
+    from harness.plan.planner import analyses_of
     from harness.results import read_results
 
     document = read_results(folder).suite.get("suite")

@@ -230,6 +230,12 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
+NO_GRADIENT = (
+    "the model's output has no gradient at the image, as after no_grad, detach or NumPy inside it, or with "
+    'quantised layers; mend it, or declare access = "scores"'
+)
+
+
 def can_be_followed(outputs: Tensor, start: Tensor) -> bool:
     """Say whether gradients reach a tensor, and every operation on their way to it and others has one.
 

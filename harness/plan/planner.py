@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from harness.catalog import Catalog, Entry
+from harness.catalog import Catalog, Choice, Entry
 from harness.errors import CatalogError, ManifestError, nearest
-from harness.manifest import Suite, Table
+from harness.manifest import FILE_NAME, Suite, Table
 from harness.parameters import check, optional
-from harness.plan.analyses import analyses_of
 from harness.plan.attacks import AttackChoice, Resolve, attacks_of, resolve
 from harness.plan.cells import Cell, Plan, Skipped
 from harness.plan.comparisons import KEY as COMPARISONS
@@ -18,8 +17,9 @@ from harness.plan.datasets import DatasetChoice, datasets_of, sources_of
 from harness.plan.labels import labelled, meant
 from harness.plan.measures import measures_of
 from harness.plan.models import ModelChoice, models_of
+from harness.plan.tables import checked, entries_of
 from harness.plan.transfers import with_transfers
-from harness.specs import ACCESS_ORDER, AttackSpec, ModelSpec
+from harness.specs import ACCESS_ORDER, AnalysisSpec, AttackSpec, ModelSpec
 
 _EXCLUDE_KEYS = optional(dataset=str | list[str], model=str | list[str], attack=str | list[str])
 
@@ -132,3 +132,18 @@ def _refused(entry: Entry[AttackSpec], model: ModelSpec, parameters: Mapping[str
             f'"{entry.qualified}" of {entry.plugin.distribution} {entry.plugin.version} cannot say whether '
             f"it refuses {model.name}: {type(error).__name__}: {error}"
         ) from error
+
+
+def analyses_of(suite: Suite, catalog: Catalog) -> Iterator[Choice[AnalysisSpec]]:
+    """Yield the analyses of a suite."""
+    taken: set[str] = set()
+    for table, entry, _, values in entries_of(suite.analyses, catalog.analyses, {}):
+        label = table.id or entry.spec.name
+        if not FILE_NAME.fullmatch(label):
+            raise ManifestError(
+                f'{table.place}: "{label}" names files: use letters, digits, ".", "_" and "-"'
+            )
+        if label in taken:
+            raise ManifestError(f"{table.place} stands there twice; give each an id")
+        taken.add(label)
+        yield Choice(label, entry, checked(table, entry, values), table.place)
