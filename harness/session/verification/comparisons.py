@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.session.comparisons import COMPARISONS, THRESHOLDS, comparisons_of, thresholds_of
+from harness.session.comparisons import comparisons_of, thresholds_of
 from harness.session.verification.again import ANSWER
 from harness.session.verification.cells import same
 from harness.session.verification.report import Report, shown
 from harness.shards.context import ReadyModel
 from harness.store.parquet import read_parquet
 from harness.store.schema import COMPARISON_SCHEMA
+from harness.store.scores import COMPARISONS, THRESHOLDS
 
 _EXACT = tuple(name for name in COMPARISON_SCHEMA.names if name != "distance")
 _CHUNK = 1 << 16
