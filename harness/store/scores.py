@@ -49,7 +49,7 @@ def compared_models(folder: Path) -> list[tuple[str, str]]:
 def read_comparisons(folder: Path, dataset: str, model: str, columns: Sequence[str] = COLUMNS) -> pa.Table:
     """Return the comparisons of a model on a data set; strings are codes, with a dictionary per column."""
     wanted = (pc.field("dataset") == dataset) & (pc.field("model") == model)
-    return _read(comparisons_file(folder), columns, wanted).unify_dictionaries().combine_chunks()
+    return _read(comparisons_file(folder), columns, wanted).combine_chunks()
 
 
 def comparison_batches(folder: Path, dataset: str, model: str, split: str) -> Iterator[dict[str, list[Any]]]:
@@ -63,9 +63,9 @@ def comparison_batches(folder: Path, dataset: str, model: str, split: str) -> It
 
 def _read(file: Path, columns: Sequence[str], wanted: Any) -> pa.Table:
     try:
-        return pq.read_table(
-            file, columns=list(columns), filters=wanted, read_dictionary=[n for n in columns if n in STRINGS]
-        )
+        coded = [name for name in columns if name in STRINGS]
+        table = pq.read_table(file, columns=list(columns), filters=wanted, read_dictionary=coded)
+        return table.unify_dictionaries()  # each row group has its own
     except (OSError, pa.ArrowException) as error:
         raise ResultsError(f"{file} cannot be read: {error}; run the suite again") from error
 

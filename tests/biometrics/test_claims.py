@@ -131,7 +131,7 @@ def test_attacks_that_stop_at_their_goal_are_named(tmp_path: Path) -> None:
     found = paper_tables.run(results)
     told = found.table[found.table["condition"] == "eyeglasses"].set_index("model")["stops_early"]
     assert told.to_dict() == {"proposed": True, "weak": False}
-    assert "stop at their goal" in found.figure.get_suptitle()
+    assert "stop at their goal" in found.figure.get_suptitle().replace("\n", " ")
 
 
 def test_tables_have_the_published_areas_beside_ours(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def write(
     pq.write_table(
         pa.Table.from_pandas(pd.concat(comparisons), COMPARISON_SCHEMA, preserve_index=False),
         folder / "comparisons.parquet",
+        row_group_size=150,  # row groups have dictionaries of their own
     )
     pq.write_table(pa.Table.from_pylist(thresholds, THRESHOLD_SCHEMA), folder / "thresholds.parquet")
     store.write_cells(cells)
