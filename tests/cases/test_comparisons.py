@@ -25,10 +25,10 @@ from harness.plan.comparisons import Comparisons
 PEOPLE, EACH = 12, 10
 
 
-def faces(*, partitions: bool = True, people: int = PEOPLE, offset: int = 0, **more: Any) -> Dataset:
+def faces(*, partitions: bool = True, each: int = EACH, **more: Any) -> Dataset:
     """Random images of some persons, who take turns."""
-    count = people * EACH
-    who = np.arange(count) % people + offset
+    count = PEOPLE * each
+    who = np.arange(count) % PEOPLE
     names = np.array(["train", "validation", "test"])[who % 3] if partitions else None
     pixels = np.random.default_rng(3).integers(0, 256, (count, 3, 4, 4)).astype(np.uint8)
     return Dataset(
@@ -138,12 +138,15 @@ def test_fewer_cases_are_part_of_more(same: bool) -> None:
 
 def test_more_images_in_a_data_set_keep_the_order_of_the_others() -> None:
     """The order in which images are drawn for a person does not depend on what else there is."""
-    small, large = drawn(faces(people=6)), drawn(faces(people=6))
-    person = small.attacked.targets[0]
-    rows = small.others(small.attacked, person)
-    assert small.order(person, rows).tolist() == [
-        row for row in large.order(person, large.rows) if row in set(rows)
-    ]
+    orders = []
+    for one in (drawn(faces(each=6), genuine=4), drawn(faces())):
+        person = next(person for person in one.attacked.targets if person.name == "2")
+        order = one.order(person, one.others(one.attacked, person))
+        orders.append([one.dataset.ids[row] for row in order])
+    small, large = orders
+    assert small == [name for name in large if name in small]
+    assert small != sorted(small)
+    assert len(small) < len(large)
 
 
 def test_cases_are_pairs_of_the_goal() -> None:

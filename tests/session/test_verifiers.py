@@ -210,8 +210,11 @@ def test_a_run_that_ended_has_nothing_left_to_do(
     shutil.copytree(ran.path, tmp_path / "again")
     for name in ("comparisons_of", "thresholds_of"):
         monkeypatch.setattr(f"harness.session.comparisons.{name}", refuse)
+    files = [tmp_path / "again" / name for name in ("comparisons.parquet", "thresholds.parquet")]
+    before = [file.stat().st_ino for file in files]
     summary = run_suite(ran.suite["suite"], Options(out=tmp_path / "again"))
     assert (summary.cases_done, summary.failed) == (0, False)
+    assert [file.stat().st_ino for file in files] == before
     pd.testing.assert_frame_equal(comparisons(harness.read_results(tmp_path / "again")), comparisons(ran))
 
 
