@@ -19,6 +19,8 @@ SCHEMA = 1
 RESERVED = ("clean", "worst-case")
 """Names of rows that leaderboards add to those of the attacks."""
 TABLES = ("source", "dataset", "model", "attack", "transfer", "measure", "exclude", "analysis")
+INNER = ("comparisons",)
+"""Tables inside tables, whose keys --set names as KIND.NAME.INNER.KEY."""
 NAMELESS = ("transfer", "exclude")
 """Tables that refer to other tables, and have neither `use` nor `id`."""
 
@@ -52,12 +54,17 @@ class Table:
     """The file and the table, with which every error begins: `suites/celeba.toml: attack "pgd"`."""
     values: Mapping[str, Any]
     unset: Mapping[str, str] = field(default_factory=dict)
-    """For each key whose environment variable is unset, the name of that variable."""
+    """For each key whose environment variable is unset, the name of that variable; "key.inner" of a table."""
 
     @property
     def use(self) -> str:
         """Return the name in the catalogue."""
         return str(self.values["use"])
+
+    def value(self, key: str) -> Any:
+        """Return the value of a key, or of "key.inner"."""
+        outer, _, inner = key.partition(".")
+        return self.values[outer][inner] if inner else self.values[outer]
 
     @property
     def id(self) -> str | None:
@@ -219,6 +226,8 @@ def _table(
 def _expand(key: str, value: Any, variables: Mapping[str, str], unset: dict[str, str]) -> Any:
     if isinstance(value, list):
         return [_expand(key, item, variables, unset) for item in value]
+    if isinstance(value, Mapping):
+        return {inner: _expand(f"{key}.{inner}", item, variables, unset) for inner, item in value.items()}
     if not isinstance(value, str):
         return value
 
@@ -239,7 +248,8 @@ def _override(place: str, document: dict[str, Any], path: str, value: Any) -> No
             raise ManifestError(f'--set {path}: "{path}" is unknown; {nearest(path, _TOP)}, or KIND.NAME.KEY')
         document[path] = value
         return
-    kind, name, key = parts[0], ".".join(parts[1:-1]), parts[-1]
+    inner = parts[-2] if len(parts) > 3 and parts[-2] in INNER else None
+    kind, name, key = parts[0], ".".join(parts[1 : -2 if inner else -1]), parts[-1]
     if kind not in TABLES or not name:
         remedy = f"; {nearest(kind, TABLES)}" if kind not in TABLES else ""
         raise ManifestError(f"--set {path}: write KIND.NAME.KEY=VALUE{remedy}")
@@ -255,4 +265,7 @@ def _override(place: str, document: dict[str, Any], path: str, value: Any) -> No
         names = [str(table.get("id", table.get("use"))) for table in tables if isinstance(table, dict)]
         raise ManifestError(f'--set {path}: {place} has no {kind} "{name}"; {nearest(name, names)}')
     for table in meant:
-        table[key] = value
+        held = table.setdefault(inner, {}) if inner else table
+        if not isinstance(held, dict):
+            raise ManifestError(f"--set {path}: {place}: {inner} is no table; write [{kind}.{inner}]")
+        held[key] = value

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.cases import classes, flip
+from harness.cases import classes, evade, flip, impersonate
 from harness.cases.cases import SuiteGoal
 
 __all__ = ["GOALS"]
 
-GOALS: Mapping[str, SuiteGoal] = {"flip": flip, "untargeted": classes}
+GOALS: Mapping[str, SuiteGoal] = {
+    "flip": flip,
+    "untargeted": classes,
+    "impersonate": impersonate,
+    "evade": evade,
+}
 """The goals of suites by name; ``harness.plan.attacks.GOALS`` says which a suite pursues by output type."""

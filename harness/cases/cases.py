@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.cases.comparisons import Drawn, References, Verifier
 from harness.dataset import Dataset
 from harness.errors import DatasetError
 from harness.goals import Goal
@@ -25,13 +27,15 @@ class Cases:
     rows: npt.NDArray[np.intp]
     """(N,): rows of the data set."""
     targets: tuple[str | None, ...]
-    """(N,): the attribute to flip; None where the goal names nothing."""
+    """(N,): the attribute to flip, or the person of the reference; None where the goal names nothing."""
     columns: npt.NDArray[np.int64]
     """(N,): the model's output of that attribute; -1 where there is none."""
     labels: npt.NDArray[np.int64]
-    """(N,): the truth: whether the attribute is present, or the class."""
+    """(N,): the truth: whether the attribute is present, the class, or whether it is the same person."""
     keys: tuple[str, ...]
     """(N,): with the seed, what each case's random numbers depend on."""
+    references: npt.NDArray[np.intp] | None = None
+    """(N,): of embeddings, the rows of the images that the cases are compared with."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,6 +53,7 @@ class Cases:
             np.concatenate([self.columns, others.columns]),
             np.concatenate([self.labels, others.labels]),
             self.keys + others.keys,
+            _joined(self.references, others.references),
         )
 
     def select(self, chosen: npt.NDArray[np.intp]) -> Cases:
@@ -64,28 +69,54 @@ class Cases:
             columns[chosen],
             self.labels[chosen],
             tuple(self.keys[case] for case in chosen),
+            None if self.references is None else self.references[chosen],
         )
+
+    @property
+    def digest(self) -> str:
+        """Return a digest of the keys, which name images, goal and references."""
+        return hashlib.sha256("\n".join(self.keys).encode()).hexdigest()[:16]
+
+
+def _joined(one: Rows | None, other: Rows | None) -> Rows | None:
+    return None if one is None or other is None else np.concatenate([one, other])
 
 
 class SuiteGoal(Protocol):
     """A goal that a suite can pursue is a module of ``harness.cases`` with these four functions."""
 
-    def enumerate(self, cell: Cell, dataset: Dataset, rows: Rows, names: tuple[str, ...]) -> Cases:
+    def enumerate(
+        self,
+        cell: Cell,
+        dataset: Dataset,
+        rows: Rows,
+        names: tuple[str, ...],
+        verifier: Verifier | None = None,
+    ) -> Cases:
         """Return all cases of a cell.
 
         Args:
             rows: the attacked rows of the data set.
             names: of the model's outputs, or of the data set's attributes.
+            verifier: of embeddings, the model on the comparisons of the data set.
 
         Raises:
             DatasetError: the data set lacks what the goal needs.
         """
 
-    def count(self, cell: Cell, dataset: Dataset, images: int) -> int:
-        """Return how many cases a cell will have, for the forecast, without the model."""
+    def count(self, cell: Cell, dataset: Dataset, images: int, drawn: Drawn | None = None) -> int:
+        """Return how many cases a cell will have, for the forecast, without the model.
 
-    def as_goal(self, cases: Cases) -> Goal:
-        """Return the goal of some cases, as attacks and the judge see it."""
+        Args:
+            drawn: of embeddings, the comparisons of the data set.
+        """
+
+    def as_goal(self, cases: Cases, references: References | None = None) -> Goal:
+        """Return the goal of some cases, as attacks and the judge see it.
+
+        Args:
+            references: of embeddings, what the model says of the cases' references.
+        """
 
     def for_victim(self, cases: Cases, names: tuple[str, ...]) -> Cases:
         """Return those of the cases that a model with these outputs can judge, with its output columns."""

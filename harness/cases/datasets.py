@@ -6,11 +6,13 @@ import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.cases.comparisons import Drawn, draw_comparisons, read_comparisons
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ManifestError, nearest
 from harness.plan.attacks import AttackChoice
@@ -19,6 +21,8 @@ from harness.plan.datasets import DatasetChoice
 from harness.randomness import derived_seed
 from harness.training import StateDict
 
+VERIFIER = "embedding"
+"""The head of models that compare faces."""
 Learn = Callable[[DatasetChoice, Dataset | None], StateDict | None]
 """Returns what a data set's ``fit`` learns from the data set that it is made from."""
 
@@ -30,16 +34,37 @@ class OpenedDataset:
     choice: DatasetChoice
     dataset: Dataset
     rows: npt.NDArray[np.intp]
+    """The sample."""
+    comparisons: Drawn | None = None
+    """What verifiers compare; None where none is attacked on it."""
+    sampled: bool = True
+    """Whether the sample is attacked: it is not where all models are verifiers."""
 
     def read(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
         """Return the pixels (B, C, H, W) of some rows; raise what ``pixels`` raises."""
         return pixels(self.dataset, rows)
 
+    @cached_property
+    def attacked(self) -> npt.NDArray[np.intp]:
+        """Return the rows of all images that some model may be attacked on."""
+        if self.comparisons is None:
+            return self.rows
+        return np.union1d(self.rows, self.comparisons.probes) if self.sampled else self.comparisons.probes
+
     @property
     def sample_digest(self) -> str:
-        """Return a digest of the attacked sample ids."""
-        ids = "\n".join(self.dataset.ids[row] for row in self.rows)
-        return hashlib.sha256(ids.encode()).hexdigest()[:16]
+        """Return a digest of the sample's ids."""
+        return _digest(self.dataset, self.rows)
+
+    @property
+    def attacked_digest(self) -> str:
+        """Return a digest of the ids of all attacked images."""
+        return _digest(self.dataset, self.attacked)
+
+
+def _digest(dataset: Dataset, rows: npt.NDArray[np.intp]) -> str:
+    ids = "\n".join(dataset.ids[row] for row in rows)
+    return hashlib.sha256(ids.encode()).hexdigest()[:16]
 
 
 def pixels(dataset: Dataset, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
@@ -114,9 +139,17 @@ def open_datasets(
     """
     loaded = {}
     opened: dict[DatasetChoice, Dataset] = {}
+    heads: dict[DatasetChoice, set[str]] = {}
+    for cell in planned.cells:
+        heads.setdefault(cell.dataset, set()).add(cell.model.entry.spec.head)
     for choice in planned.datasets:
-        dataset = open_dataset(choice, learn, opened)
-        loaded[choice] = OpenedDataset(choice, dataset, draw(choice, dataset, planned.suite.seed, limit))
+        dataset, seed = open_dataset(choice, learn, opened), planned.suite.seed
+        found, drawn = heads.get(choice, set()), None
+        if VERIFIER in found and choice.comparisons is not None:
+            make = draw_comparisons if choice.comparisons.file is None else read_comparisons
+            drawn = make(choice.comparisons, dataset, seed, limit, choice.place)
+        rows = draw(choice, dataset, seed, limit)
+        loaded[choice] = OpenedDataset(choice, dataset, rows, drawn, found != {VERIFIER})
     for choice, attack in dict.fromkeys((cell.dataset, cell.attack) for cell in planned.cells):
         check_attributes(attack, loaded[choice].dataset)
     return loaded

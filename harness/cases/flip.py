@@ -6,13 +6,16 @@ import numpy as np
 import torch
 
 from harness.cases.cases import Cases, Rows, make_cases
+from harness.cases.comparisons import Drawn, References, Verifier
 from harness.dataset import Dataset
 from harness.errors import DatasetError
 from harness.goals import FlipAttribute
 from harness.plan.cells import Cell
 
 
-def enumerate(cell: Cell, dataset: Dataset, rows: Rows, names: tuple[str, ...]) -> Cases:
+def enumerate(
+    cell: Cell, dataset: Dataset, rows: Rows, names: tuple[str, ...], verifier: Verifier | None = None
+) -> Cases:
     """Return all cases, attribute by attribute, so that a batch mostly asks about one attribute."""
     if dataset.attributes is None:
         raise DatasetError(f"{cell.dataset.label} has no attributes to flip")
@@ -32,14 +35,14 @@ def enumerate(cell: Cell, dataset: Dataset, rows: Rows, names: tuple[str, ...]) 
     )
 
 
-def count(cell: Cell, dataset: Dataset, images: int) -> int:
+def count(cell: Cell, dataset: Dataset, images: int, drawn: Drawn | None = None) -> int:
     """Return one case per image and attribute that attack, model and, in a transfer, surrogate all know."""
     names = cell.model.attributes or dataset.attribute_names
     known = (cell.attack.attributes, cell.source.model.attributes if cell.source else None)
     return images * sum(all(chosen is None or name in chosen for chosen in known) for name in names)
 
 
-def as_goal(cases: Cases) -> FlipAttribute:
+def as_goal(cases: Cases, references: References | None = None) -> FlipAttribute:
     """Return the flip of each case's attribute."""
     return FlipAttribute(torch.from_numpy(cases.columns), torch.from_numpy(cases.labels) > 0)
 

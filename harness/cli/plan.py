@@ -56,11 +56,12 @@ def _print(expected: Forecast) -> None:
     if not console.is_terminal:  # a pipe has no width of its own
         console = Console(width=150)
     table = Table(box=None, pad_edge=False)
+    named = ["model", "attack", "threat"]
+    if len({cell["goal"] for cell in expected.cells}) > 1:
+        named.append("goal")
     for column, justify in (
         ("dataset", "left"),
-        ("model", "left"),
-        ("attack", "left"),
-        ("threat", "left"),
+        *((column, "left") for column in named),
         ("cases", "right"),
         ("forwards", "right"),
         ("backwards", "right"),
@@ -68,7 +69,7 @@ def _print(expected: Forecast) -> None:
     ):
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for cell in expected.cells[:SHOWN]:
-        names = (Text(dataset(cell)), *(Text(cell[column]) for column in ("model", "attack", "threat")))
+        names = (Text(dataset(cell)), *(Text(cell[column]) for column in named))
         costs = (cell[column] for column in ("forwards", "backwards", "seconds"))
         table.add_row(*names, str(cell["cases"]), *("?" if cost is None else f"{cost:.0f}" for cost in costs))
     console.print(table)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.leaderboard.board import columns, plugin_metrics
 from harness.leaderboard.flags import FLAGS, OF_MODELS
+from harness.leaderboard.operating import COLUMNS as OPERATING
 from harness.leaderboard.rows import column_name
 from harness.metrics import SPECS
 from harness.specs import MetricSpec
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NULL = "–"
 PERCENT = 100.0
+FEW_FALSE_MATCHES = "few-false-matches"
 IMPORTANCE_OF_N = 10
 """What matters more than the number of cases is shortened in a narrow terminal, and never leaves it."""
 Row = Mapping[Any, Any]
@@ -97,6 +99,14 @@ def metric(column: str, spec: MetricSpec) -> Column:
     return replace(plain, heading=f"{heading} [low–high]", text=with_interval, short=short)
 
 
+_POINTS = (
+    Column("threshold", "threshold", number("threshold", digits=4), always=False, importance=1),
+    Column("FMR %", "threshold_fmr", number("threshold_fmr", 2, 100.0), always=False, importance=3),
+    Column("FNMR %", "threshold_fnmr", number("threshold_fnmr", 2, 100.0), always=False, importance=3),
+)
+"""Of verifiers: the operating point."""
+
+
 def columns_of(board: pd.DataFrame) -> list[Column]:
     """Return the columns to show of a board, in order: those with values, the metrics of plugins last."""
     core = [metric(column_name(name), spec) for name, spec in SPECS.items() if spec.shown != "never"]
@@ -108,6 +118,7 @@ def columns_of(board: pd.DataFrame) -> list[Column]:
         Column("coverage %", "coverage", number("coverage", digits=1, scale=100.0), importance=12),
         *(column for column in core if column.always),
         Column("flags", "flags", lambda row: ", ".join(flags_of(row)), is_number=False, always=False),
+        *_POINTS,
         *(column for column in core if not column.always),
         *(metric(column, spec) for column, spec in _added(board).items() if spec.shown != "never"),
     ]
@@ -132,6 +143,15 @@ def explanations(board: pd.DataFrame) -> dict[str, str]:
             for column, spec in metrics.items()
             if spec.explanation and spec.shown != "never"
         },
+        **(
+            {
+                "threshold, FMR, FNMR": "a verifier accepts distances below its threshold; of the clean "
+                "comparisons of the attacked persons, the shares of those with others that it then accepts "
+                "(false matches) and of those with themselves that it rejects."
+            }
+            if _has_values(board, "threshold")
+            else {}
+        ),
         "flags": "signs that a row tells more of the attack, or of masked gradients, than of a robust model.",
         "[low–high]": ". ".join(
             [
@@ -155,7 +175,7 @@ def clusters_of(board: pd.DataFrame) -> list[str]:
 
 def _added(board: pd.DataFrame) -> dict[str, MetricSpec]:
     """Return the metrics of plugins on a board, by column; an interval tells those that are not installed."""
-    own = set(columns())
+    own = {*columns(), *OPERATING}
     added = [name for name in board.columns if name not in own]
     if not added:
         return {}
@@ -186,16 +206,29 @@ def flags_on(board: pd.DataFrame) -> list[str]:
 
 
 def warnings_of(board: pd.DataFrame) -> list[str]:
-    """Return one line for each model whose clean answers say that its numbers cannot be believed."""
-    told: dict[tuple[str, str], list[str]] = {}
+    """Return one line for each model that has no rank, or whose threshold rests on little."""
+    told: dict[str, list[str]] = {}
     for row in rows_of(board):
-        own = [flag for flag in flags_of(row) if flag in OF_MODELS]
+        place, flags = f"{name('model')(row)} on {dataset(row)}", flags_of(row)
+        own = [flag for flag in flags if flag in OF_MODELS]
         if own:
-            told.setdefault((name("model")(row), dataset(row)), own)
+            told.setdefault(f"{place} has no rank", own)
+        if FEW_FALSE_MATCHES in flags:
+            told.setdefault(place, [FEW_FALSE_MATCHES])
     return [
-        f"{model} on {data} has no rank: " + "; ".join(f"{flag_sign(flag)} ({flag})" for flag in flags)
-        for (model, data), flags in told.items()
+        f"{place}: " + "; ".join(f"{flag_sign(flag)} ({flag})" for flag in flags)
+        for place, flags in told.items()
     ]
+
+
+def thresholds_on(board: pd.DataFrame) -> list[str]:
+    """Return one line for each verifier: its threshold, and its rates on the clean images of the attacked."""
+    told = {}
+    for row in rows_of(board):
+        if not is_null(row.get("threshold")):
+            threshold, fmr, fnmr = (column.text(row) for column in _POINTS)
+            told[name("model")(row), dataset(row)] = f"{threshold}, with FMR {fmr} % and FNMR {fnmr} % here"
+    return [f"{model} on {data} accepts below {rates}" for (model, data), rates in told.items()]
 
 
 def flag_sign(name: str) -> str:

@@ -16,6 +16,7 @@ from harness.export.columns import (
     notes,
     provenance,
     rows_of,
+    thresholds_on,
     warnings_of,
 )
 from harness.leaderboard.ranking import CLEAN, WORST_CASE
@@ -53,6 +54,8 @@ dd { margin: 0 0 .3rem 0; }
 <body>
 <h1>{{ name }}</h1>
 {% for line in warnings %}<p><strong>⚑ {{ line }}</strong></p>
+{% endfor -%}
+{% for line in thresholds %}<p>{{ line }}</p>
 {% endfor -%}
 <div class="wide">
 <table>
@@ -115,6 +118,7 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
         columns=columns_of(board),
         models=list(models.values()),
         warnings=warnings_of(board),
+        thresholds=thresholds_on(board),
         flags={name: flag_text(name) for name in flags_on(board)},
         flags_of=flags_of,
         errors=notes(board),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.export.columns import columns_of, flag_text, flags_on, notes, provenance, rows_of
+from harness.export.columns import columns_of, flag_text, flags_on, notes, provenance, rows_of, thresholds_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +39,7 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
     alignment = "".join("r" if column.is_number else "l" for column in columns)
     lines = [
         r"% needs \usepackage{booktabs} and \usepackage{graphicx}",
+        *(f"% {line}" for line in thresholds_on(board)),
         *(f"% {name}: {flag_text(name)}" for name in flags_on(board)),
         *(f"% {note}" for note in notes(board)),
         r"\begin{table}",

@@ -14,6 +14,7 @@ from harness.export.columns import (
     notes,
     provenance,
     rows_of,
+    thresholds_on,
     warnings_of,
 )
 
@@ -30,6 +31,7 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
         f"{_escaped(provenance(suite))}",
         "",
         *(f"> **{_escaped(line)}**\n" for line in warnings_of(board)),
+        *(f"> {_escaped(line)}\n" for line in thresholds_on(board)),
         _line(_escaped(column.heading) for column in columns),
         _line("---:" if column.is_number else ":---" for column in columns),
     ]

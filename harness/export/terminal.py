@@ -22,6 +22,7 @@ from harness.export.columns import (
     flags_on,
     notes,
     rows_of,
+    thresholds_on,
     warnings_of,
 )
 from harness.leaderboard.ranking import CLEAN, WORST_CASE
@@ -57,6 +58,8 @@ def table(board: pd.DataFrame, suite: Mapping[str, Any], width: int | None = Non
     drawn.title = Text(" · ".join([str(suite.get("name") or "leaderboard"), *_only(places)]), style="bold")
     for line in warnings_of(board):
         drawn.title.append(f"\n{FLAG} {line}", style="bold red")
+    for line in thresholds_on(board):
+        drawn.title.append(f"\n{line}", style="not bold")
     drawn.caption = _caption(board)
     return drawn
 

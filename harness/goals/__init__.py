@@ -14,4 +14,5 @@ from harness.goals.embeddings import (
     VerificationObjective as VerificationObjective,
 )
 from harness.goals.lent import lent_objective as lent_objective
+from harness.goals.mirrored import mirrored as mirrored, twice as twice
 from harness.goals.objective import Goal as Goal, Loss as Loss, Objective as Objective

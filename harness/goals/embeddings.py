@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,37 +22,44 @@ class Impersonate:
     """Impersonate asks for a distance to the anchor below the threshold: to be accepted as that person.
 
     ``anchors`` (B, D) are embeddings of the reference (enrolled template) images; one anchor (1, D) serves
-    every case. If ``threshold`` is None, the model's calibrated threshold is used.
+    every case. If ``threshold`` is None, the model's calibrated threshold is used. ``references``
+    (B, C, H, W), or (1, C, H, W) for all, are the reference images themselves, where they are known: attacks
+    that need a start which reaches the goal begin there.
     """
 
     anchors: Tensor
     threshold: float | None = None
+    references: Tensor | None = None
     kind: ClassVar[str] = "impersonate"
 
     def objective(self, model: Model, outputs: Tensor) -> VerificationObjective:
         """Return the objective for the clean embeddings (B, D) of a model."""
-        return _verification(model, outputs, self.anchors, self.threshold, self.kind)
+        return _verification(model, outputs, self)
 
     def part(self, rows: slice) -> Impersonate:
         """Return the goal of some of the images."""
-        return replace(self, anchors=self.anchors if len(self.anchors) == 1 else self.anchors[rows])
+        return replace(self, anchors=_some(self.anchors, rows), references=_some(self.references, rows))
 
 
 @dataclass(frozen=True, eq=False)
 class Evade:
-    """Evade asks for a distance to the anchor at or above the threshold: no longer to be accepted."""
+    """Evade asks for a distance to the anchor at or above the threshold: no longer to be accepted.
+
+    The fields are those of ``Impersonate``.
+    """
 
     anchors: Tensor
     threshold: float | None = None
+    references: Tensor | None = None
     kind: ClassVar[str] = "evade"
 
     def objective(self, model: Model, outputs: Tensor) -> VerificationObjective:
         """Return the objective for the clean embeddings (B, D) of a model."""
-        return _verification(model, outputs, self.anchors, self.threshold, self.kind)
+        return _verification(model, outputs, self)
 
     def part(self, rows: slice) -> Evade:
         """Return the goal of some of the images."""
-        return replace(self, anchors=self.anchors if len(self.anchors) == 1 else self.anchors[rows])
+        return replace(self, anchors=_some(self.anchors, rows), references=_some(self.references, rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +71,7 @@ class VerificationObjective:
     correct: Tensor  # (B,)
     towards: bool
     distance: Callable[[Tensor, Tensor], Tensor]
+    references: Tensor | None = None  # (B, C, H, W) the images of the anchors, where they are known
 
     def __len__(self) -> int:
         return len(self.anchors)
@@ -82,37 +90,53 @@ class VerificationObjective:
         return groups
 
     def margin(self, outputs: Tensor) -> Tensor:
-        gap = self.threshold - self._distances(outputs)
+        gap = self.threshold - self.distances(outputs)
         return gap if self.towards else -gap
 
     def loss(self, outputs: Tensor) -> Tensor:
-        return self._distances(outputs)
+        return self.distances(outputs)
 
     def reached(self, outputs: Tensor) -> Tensor:
-        return (self._distances(outputs) < self.threshold) == self.towards
+        return (self.distances(outputs) < self.threshold) == self.towards
 
     def take(self, cases: Tensor) -> VerificationObjective:
-        return replace(self, anchors=self.anchors[cases], correct=self.correct[cases])
+        references = None if self.references is None else self.references[cases]
+        return replace(self, anchors=self.anchors[cases], correct=self.correct[cases], references=references)
 
-    def _distances(self, outputs: Tensor) -> Tensor:
+    def distances(self, outputs: Tensor) -> Tensor:
+        """Return (B,) the distance of each embedding to the anchor of its case."""
         with exact(outputs.device):  # a distance may be a product, such as the cosine
             return self.distance(outputs, self.anchors)
 
 
-def _verification(
-    model: Model, outputs: Tensor, anchors: Tensor, threshold: float | None, kind: str
-) -> VerificationObjective:
-    check_head(model, "embedding", kind)
-    bound = model.threshold if threshold is None else threshold
+def _verification(model: Model, outputs: Tensor, goal: Impersonate | Evade) -> VerificationObjective:
+    check_head(model, "embedding", goal.kind)
+    anchors = goal.anchors
+    bound = model.threshold if goal.threshold is None else goal.threshold
     if bound is None:
-        raise AttackError(f'goal "{kind}" needs a threshold: give one, or a model that has a calibrated one')
+        raise AttackError(
+            f'goal "{goal.kind}" needs a threshold: give one, or a model that has a calibrated one'
+        )
     if anchors.ndim != 2 or anchors.shape[1] != outputs.shape[1] or anchors.shape[0] not in (1, len(outputs)):
         raise AttackError(f"anchors have shape {tuple(anchors.shape)}; expected {tuple(outputs.shape)}")
     anchors = anchors.to(outputs).expand(len(outputs), -1)
+    references = goal.references
+    if references is not None:
+        if references.ndim != 4 or len(references) not in (1, len(outputs)):
+            raise AttackError(
+                f"references have shape {tuple(references.shape)}; expected (B, C, H, W) with {len(outputs)} "
+                "or one image"
+            )
+        references = references.to(outputs).expand(len(outputs), -1, -1, -1)
     with exact(outputs.device):
         accepted = _distances(model, outputs, anchors) < bound
-    towards = kind == "impersonate"
-    return VerificationObjective(anchors, bound, accepted != towards, towards, model.distance)
+    towards = goal.kind == "impersonate"
+    return VerificationObjective(anchors, bound, accepted != towards, towards, model.distance, references)
+
+
+def _some(values: Any, rows: slice) -> Any:
+    """Return the entries of some images; None, and a single entry for all images, stay."""
+    return values if values is None or len(values) == 1 else values[rows]
 
 
 def _distances(model: Model, outputs: Tensor, anchors: Tensor) -> Tensor:

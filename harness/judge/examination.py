@@ -68,6 +68,12 @@ def signs_of(model: Model, outputs: Tensor, wrong: int) -> set[str]:
     return found
 
 
+def are_alike(model: Model, outputs: Tensor) -> bool:
+    """Say whether the embeddings (N, D) of different images are one and the same, to rounding errors."""
+    bound = _tolerance(model, outputs, 0.0)
+    return len(outputs) >= FEWEST and bool(((outputs - outputs[0]).abs() <= bound).all())
+
+
 def is_guessing(right: float, images: int, chance: float) -> bool:
     """Say whether a model is right on no more of its images than chance, and too rarely for an accident.
 

@@ -21,6 +21,7 @@ from harness.errors import ResultsError
 from harness.files import write_whole
 from harness.leaderboard.flags import of_models
 from harness.leaderboard.model_rows import Entries, Source, placed, rows_of_model
+from harness.leaderboard.operating import COLUMNS, columns_of_point, flags_of_point, read_points
 from harness.leaderboard.ranking import Scores, ordered, ranked
 from harness.leaderboard.rows import Row, count_columns, metric_columns
 from harness.leaderboard.threats import OVERALL, threats_of
@@ -79,10 +80,13 @@ def build(folder: Path, metric_entries: Entries | None = None) -> pd.DataFrame:
         threats.sort(key=lambda label: label != options["order_by"])
     cells.sort(key=lambda cell: [cell[name] for name in ORDER])
     source = Source(folder, entries, bool(options.get("overall_worst_case")))
-    people, flagged = read_people(folder), of_models(cells)
+    people, flagged, points = read_people(folder), of_models(cells), read_points(folder)
+    for place, told in flagged.items():
+        told |= flags_of_point(points.get(place))
     rows: list[Row] = []
     for name, group in groupby(cells, key=lambda cell: cell["dataset"]):
         rows += _rows_of_dataset(source, list(group), people.get(name, {}), flagged)
+    rows = [row | columns_of_point(points.get((row["dataset"], row["model"]))) for row in rows]
     return ordered(_typed(rows, entries), [*threats, OVERALL.label])
 
 
@@ -138,7 +142,8 @@ def _typed(rows: list[Row], entries: Entries) -> pd.DataFrame:
     """Return a frame of the rows whose column types do not depend on what they hold."""
     own = [column for name, entry in entries.items() for column in metric_columns(name, entry.spec)]
     data: dict[str, Any] = {}
-    for name in dict.fromkeys([*columns(), *own]):
+    pointed = [name for name in COLUMNS if any(name in row for row in rows)]
+    for name in dict.fromkeys([*columns(), *own, *pointed]):
         values = [row.get(name) for row in rows]
         if name in TEXT:
             data[name] = pa.array(values, pa.string()).to_pandas()

@@ -77,6 +77,10 @@ FLAGS: Mapping[str, Flag] = {
         "images that reached the goal lost it when they were rounded to 8 bits",
         "let the attack check rounded images or go further past the boundary; the model is weaker than shown",
     ),
+    "few-false-matches": Flag(
+        "the verifier's threshold rests on fewer than 30 false matches",
+        "its false match rate is not known to a third of it; calibrate on more persons, or at a larger rate",
+    ),
 }
 """All flags by name, in the order in which boards name them."""
 

@@ -140,7 +140,8 @@ def wrap_model(
         names: the names of the outputs; by default the module's ``attribute_names``, or of classes its
             ``class_names``.
         threshold: the threshold of an embedding's distance; by default the module's ``threshold``.
-        distance: the distance of two embeddings; by default the module's own, else the Euclidean distance.
+        distance: the distance of two embeddings; by default the module's own, else the Euclidean distance. Of
+            this one, ``squared_euclidean`` and ``cosine_distance`` many are computed in one matrix product.
         training_loss: an elementwise loss; by default the module's own, else logistic loss for attributes
             (labels -1 or +1) and cross-entropy for classes.
         access: the most that an attacker may see.
@@ -174,7 +175,7 @@ def wrap_model(
         head,
         tuple(names or (getattr(own, named, None) if named else None) or ()),
         threshold if threshold is not None else getattr(own, "threshold", None),
-        distance or getattr(own, "distance", None) or _euclidean,
+        distance or getattr(own, "distance", None) or euclidean,
         training_loss
         or getattr(own, "training_loss", None)
         or (_cross_entropy if head == "classes" else _logistic),
@@ -183,9 +184,20 @@ def wrap_model(
     )
 
 
-def _euclidean(a: Tensor, b: Tensor) -> Tensor:
+def euclidean(a: Tensor, b: Tensor) -> Tensor:
+    """Return the Euclidean distances (B,) of embeddings (B, D), the default of models."""
     # The small constant keeps the gradient finite where two embeddings are equal.
     return ((a - b).square().sum(1) + 1e-12).sqrt()
+
+
+def squared_euclidean(a: Tensor, b: Tensor) -> Tensor:
+    """Return the squared Euclidean distances (B,) of embeddings (B, D)."""
+    return (a - b).square().sum(1)
+
+
+def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Return 1 - the cosine (B,) of the angle between embeddings (B, D)."""
+    return 1 - F.cosine_similarity(a, b)
 
 
 def _logistic(scores: Tensor, labels: Tensor) -> Tensor:

@@ -23,10 +23,21 @@ from harness.plan.tables import (
 from harness.specs import AttackSpec, Compute, HeadKind
 from harness.threat import LARGEST_EPS, Threat
 
-GOALS: Mapping[HeadKind, str] = {"attributes": "flip", "classes": "untargeted"}
-"""The goal that a suite pursues, by the type of a model's outputs; each is a module of ``harness.cases``."""
+GOALS: Mapping[HeadKind, tuple[str, ...]] = {
+    "attributes": ("flip",),
+    "classes": ("untargeted",),
+    "embedding": ("impersonate", "evade"),
+}
+"""The goals that a suite pursues, by the type of a model's outputs; each is a module of ``harness.cases``."""
 _ATTACK_KEYS = optional(
-    preset=str, norm=str, eps=float, attributes=list[str], compute=Compute, keep=bool, fit=float
+    preset=str,
+    norm=str,
+    eps=float,
+    attributes=list[str],
+    goals=list[str],
+    compute=Compute,
+    keep=bool,
+    fit=float,
 )
 _LISTS = ("preset", "norm", "eps")
 """Keys whose lists are crossed."""
@@ -42,6 +53,14 @@ class AttackChoice(Choice[AttackSpec]):
     keep: bool
     fit: float | None = None
     """The share of images on which an attack learns one change for all; None for other attacks."""
+    goals: tuple[str, ...] | None = None
+    """The goals that it is to pursue; None: all that it can."""
+
+    def goals_of(self, head: HeadKind) -> tuple[str, ...]:
+        """Return the goals that it pursues on models with this head."""
+        able = self.entry.spec.goals
+        wanted = [name for name in GOALS[head] if self.goals is None or name in self.goals]
+        return tuple(name for name in wanted if head != "embedding" or able is None or name in able)
 
 
 Resolve = Callable[[Table, Entry[AttackSpec], Mapping[str, Any]], Sequence[Mapping[str, Any]]]
@@ -84,6 +103,7 @@ def attacks_of(suite: Suite, catalog: Catalog, resolve: Resolve = resolve) -> It
                     own["compute"] or suite.compute,
                     suite.keep if own["keep"] is None else own["keep"],
                     _fit(table.place, entry.spec, own["fit"]),
+                    _goals(table.place, own["goals"]),
                 )
 
 
@@ -98,6 +118,17 @@ def _threat(place: str, spec: AttackSpec, norm: str | None, eps: float | None) -
     if eps is not None and not 0 < eps <= LARGEST_EPS:
         raise ManifestError(f"{place}: eps = {eps} must be above zero, and at most {LARGEST_EPS:g}")
     return Threat(chosen, eps, access=spec.access, region=spec.name if spec.region else "")
+
+
+def _goals(place: str, names: list[str] | None) -> tuple[str, ...] | None:
+    """Return the goals that a table names, each of them one that suites have."""
+    known = [name for goals in GOALS.values() for name in goals]
+    for name in names or ():
+        if name not in known:
+            raise ManifestError(f'{place}.goals: "{name}" is unknown; {nearest(name, known)}')
+    if names == []:
+        raise ManifestError(f"{place}.goals = [] is empty; leave it out to mean all")
+    return None if names is None else tuple(dict.fromkeys(names))
 
 
 def _fit(place: str, spec: AttackSpec, share: float | None) -> float | None:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from harness.catalog import Catalog, Choice, Entry
 from harness.errors import ManifestError, nearest
 from harness.manifest import Suite, Table
 from harness.parameters import Parameter, optional
+from harness.plan.comparisons import KEY as COMPARISONS, Comparisons, comparisons_of
 from harness.plan.tables import combinations, entry_of, split
 from harness.specs import DatasetSpec
 
 Partition = Literal["train", "validation", "test", "all"]
 _SOURCE_KEYS = optional(stand_in=str, source=str)
-_DATASET_KEYS = _SOURCE_KEYS | optional(sample=int) | {"partition": Parameter("partition", Partition, "all")}
+_DATASET_KEYS = (
+    _SOURCE_KEYS
+    | optional(sample=int)
+    | {
+        "partition": Parameter("partition", Partition, "all"),
+        COMPARISONS: Parameter(COMPARISONS, Any, None),
+    }
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +35,8 @@ class DatasetChoice(Choice[DatasetSpec]):
     stand_in_for: str | None
     source: DatasetChoice | None = None
     """The data set that it is made from."""
+    comparisons: Comparisons | None = None
+    """What verifiers compare; None: no verifier is attacked on it."""
 
 
 def sources_of(suite: Suite, catalog: Catalog) -> dict[str, DatasetChoice]:
@@ -61,7 +71,7 @@ def _datasets(
         key, variable = next(iter(table.unset.items()))
         if not own["stand_in"]:
             raise ManifestError(
-                f'{table.place}: {key} = "{table.values[key]}": the environment variable {variable} is '
+                f'{table.place}: {key} = "{table.value(key)}": the environment variable {variable} is '
                 f"unset; set it, or --set {table.kind}.{table.use}.{key}=PATH"
             )
         # A source's id is the part that it plays, such as "faces".
@@ -76,6 +86,7 @@ def _datasets(
     source = _source(table, entry, own["source"], sources)
     if source is not None and source.stand_in_for:
         stand_in_for = source.stand_in_for
+    comparisons = comparisons_of(table, without_file=stand_in_for is not None)
     for parameters in combinations(table, entry, values):
         yield DatasetChoice(
             label,
@@ -86,6 +97,7 @@ def _datasets(
             own.get("sample"),
             stand_in_for,
             source,
+            comparisons,
         )
 
 

@@ -28,6 +28,7 @@ def labelled(choices: Iterable[C], extra: tuple[str, ...] = ()) -> tuple[C, ...]
         more = {name: getattr(choice, name) for name in extra}
         if isinstance(choice, AttackChoice):
             more |= {"attributes": choice.attributes, "compute": choice.compute, "fit": choice.fit}
+            more |= {"goals": choice.goals}
         if isinstance(choice, ModelChoice):
             more |= {"weights": choice.weights}
         if isinstance(choice, DatasetChoice):

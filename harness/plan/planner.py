@@ -11,8 +11,9 @@ from harness.errors import CatalogError, ManifestError, nearest
 from harness.manifest import Suite, Table
 from harness.parameters import check, optional
 from harness.plan.analyses import analyses_of
-from harness.plan.attacks import GOALS, AttackChoice, Resolve, attacks_of, resolve
+from harness.plan.attacks import AttackChoice, Resolve, attacks_of, resolve
 from harness.plan.cells import Cell, Plan, Skipped
+from harness.plan.comparisons import KEY as COMPARISONS
 from harness.plan.datasets import DatasetChoice, datasets_of, sources_of
 from harness.plan.labels import labelled, meant
 from harness.plan.measures import measures_of
@@ -45,10 +46,14 @@ def plan(suite: Suite, catalog: Catalog, resolve: Resolve = resolve) -> Plan:
     reasons = {(model, attack): _unfit(model, attack) for model, attack in product(models, attacks)}
     for dataset, (pair, reason) in product(datasets, reasons.items()):
         model, attack = pair
+        reason = reason or _incomparable(dataset, model)
         if reason is None and any(dataset in d and model in m and attack in a for d, m, a in excluded):
             reason = f"excluded by {suite.place}"
         if reason is None:
-            cells.append(Cell(dataset, model, attack, GOALS[model.entry.spec.head], attack.keep))
+            cells += [
+                Cell(dataset, model, attack, goal, attack.keep)
+                for goal in attack.goals_of(model.entry.spec.head)
+            ]
         else:
             skipped.append(Skipped(dataset, model, attack, reason))
     if suite.transfers:
@@ -96,8 +101,9 @@ def _unfit(model: ModelChoice, attack: AttackChoice) -> str | None:
         return f'{spec.name} does not attack the head "{target.head}"'
     if ACCESS_ORDER.index(target.access) < ACCESS_ORDER.index(spec.access):
         return f"{spec.name} needs {spec.access}, and {target.name} shows no more than {target.access}"
-    if target.head not in GOALS:
-        return f'there is no goal yet for the head "{target.head}" in a suite'
+    if not attack.goals_of(target.head):
+        goals = " or ".join(attack.goals or sorted(spec.goals or ()))
+        return f'it is to {goals}, which asks nothing of the head "{target.head}"'
     if spec.refuses and (reason := _refused(attack.entry, target, attack.parameters)):
         return reason
     if attack.attributes is not None:
@@ -106,6 +112,16 @@ def _unfit(model: ModelChoice, attack: AttackChoice) -> str | None:
         if model.attributes is not None and not set(attack.attributes) & set(model.attributes):
             return f"{model.label} answers none of the attributes {', '.join(attack.attributes)}"
     return None
+
+
+def _incomparable(dataset: DatasetChoice, model: ModelChoice) -> str | None:
+    """Return why nothing is known that a verifier could compare on a data set, or None."""
+    if model.entry.spec.head != "embedding" or dataset.comparisons is not None:
+        return None
+    return (
+        f"{model.label} compares faces, and {dataset.label} has no comparisons; write a table "
+        f"[dataset.{COMPARISONS}] below it"
+    )
 
 
 def _refused(entry: Entry[AttackSpec], model: ModelSpec, parameters: Mapping[str, Any]) -> str | None:

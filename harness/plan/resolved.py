@@ -34,6 +34,7 @@ def resolved(planned: Plan) -> dict[str, Any]:
                 partition=choice.partition,
                 sample=choice.sample,
                 source=_label(choice.source),
+                comparisons=jsonable(choice.comparisons.table) if choice.comparisons else None,
             )
             for choice in planned.datasets
         ],
@@ -47,6 +48,7 @@ def resolved(planned: Plan) -> dict[str, Any]:
                 compute=choice.compute,
                 keep=choice.keep,
                 fit=choice.fit,
+                goals=jsonable(choice.goals),
             )
             for choice in planned.attacks
         ],

@@ -33,22 +33,26 @@ def with_transfers(
     for table in suite.transfers:
         wanted |= dict.fromkeys(_transfers_of(table, datasets, models, attacks))
     sources = {(dataset, surrogate, attack) for dataset, surrogate, _, attack in wanted}
-    made = {(cell.dataset, cell.model, cell.attack): cell for cell in cells}
-    kept = {key: replace(cell, keep=True) if key in sources else cell for key, cell in made.items()}
+    made: dict[tuple[DatasetChoice, ModelChoice, AttackChoice], list[Cell]] = {}
+    kept: list[Cell] = []
+    for cell in cells:
+        key = cell.dataset, cell.model, cell.attack
+        kept.append(replace(cell, keep=True) if key in sources else cell)
+        made.setdefault(key, []).append(kept[-1])
     reasons = {(item.dataset, item.model, item.attack): item.reason for item in skipped}
     found: list[Cell] = []
     left: list[Skipped] = []
     for dataset, surrogate, victim, attack in wanted:
-        source = kept.get((dataset, surrogate, attack))
-        if source is None:
+        own = made.get((dataset, surrogate, attack), [])
+        if not own:
             reason: str | None = f"not run on {surrogate.label}: {reasons[dataset, surrogate, attack]}"
         else:
             reason = _no_transfer(surrogate, victim, attack)
-        if reason is None and source is not None:
-            found.append(Cell(dataset, victim, attack, source.goal, source=source))
+        if reason is None:
+            found += [Cell(dataset, victim, attack, source.goal, source=source) for source in own]
         else:
-            left.append(Skipped(dataset, victim, attack, reason or "", surrogate))
-    return [*kept.values(), *found], left
+            left.append(Skipped(dataset, victim, attack, reason, surrogate))
+    return [*kept, *found], left
 
 
 def _transfers_of(

@@ -47,11 +47,12 @@ def _tables(data: OpenedDataset) -> Iterable[pa.Table]:
     name = data.dataset.name
     for what, numbers in _known(data).items():
         values = np.asarray(numbers, np.float64)
-        if values.shape != data.rows.shape:
-            raise DatasetError(f"{name}: annotation {what} has shape {values.shape}, not ({len(data.rows)},)")
+        if values.shape != data.attacked.shape:
+            count = len(data.attacked)
+            raise DatasetError(f"{name}: annotation {what} has shape {values.shape}, not ({count},)")
         columns: dict[str, Any] = {
             "dataset": [data.choice.label] * len(values),
-            "sample_id": [data.dataset.ids[row] for row in data.rows],
+            "sample_id": [data.dataset.ids[row] for row in data.attacked],
             "name": [what] * len(values),
             "value": values,
         }
@@ -61,11 +62,11 @@ def _tables(data: OpenedDataset) -> Iterable[pa.Table]:
 def _known(data: OpenedDataset) -> Mapping[str, Any]:
     """Return what a data set knows of the attacked images: numbers by name, and who they show."""
     dataset = data.dataset
-    who = {} if dataset.identities is None else {IDENTITY: dataset.identities[data.rows]}
+    who = {} if dataset.identities is None else {IDENTITY: dataset.identities[data.attacked]}
     if dataset.annotations is None:
         return who
     try:
-        return {**dataset.annotations(data.rows), **who}
+        return {**dataset.annotations(data.attacked), **who}
     except HarnessError:
         raise
     except Exception as error:

@@ -20,7 +20,7 @@ from harness.plan.cells import Cell, Plan
 from harness.plan.datasets import DatasetChoice
 from harness.plan.models import ModelChoice
 from harness.session.device import device_of
-from harness.shards.context import CleanAnswers, ReadyModel
+from harness.shards.preparation import made_ready
 from harness.training import StateDict
 from harness.zoo import obtain
 from harness.zoo.build import build
@@ -165,8 +165,7 @@ def _examined(
     """Return the flags of a model by its answers on a few images, or why it cannot be run."""
     try:
         trained = obtain(choice, data.dataset, planned.suite.seed, device)
-        clean = CleanAnswers(trained.model, data.dataset, data.rows)
-        ready = ReadyModel(choice, trained, data, clean, planned.suite.batch_size)
+        ready = made_ready(choice, trained, data, planned.suite.batch_size)
         return {"flags": sorted(ready.signs_on(EXAMINED) or ()), "error": None}
     except HarnessError as error:
         return {"flags": [], "error": str(error)}
@@ -186,7 +185,7 @@ def _forward_flops(choice: ModelChoice, dataset: Dataset, seed: int) -> float | 
 
 
 def _cell(cell: Cell, data: OpenedDataset, model: Mapping[str, Any]) -> dict[str, Any]:
-    cases = GOALS[cell.goal].count(cell, data.dataset, len(data.rows))
+    cases = GOALS[cell.goal].count(cell, data.dataset, len(data.rows), data.comparisons)
     forwards, backwards = _passes(cell)
     if cell.attack.fit is not None:
         # Those that it learns on have no records, and their passes are booked on the others.
@@ -199,8 +198,13 @@ def _cell(cell: Cell, data: OpenedDataset, model: Mapping[str, Any]) -> dict[str
     if cell.model.entry.spec.counted_per == "attribute":
         networks = len(cell.model.attributes or data.dataset.attribute_names)
 
+    compared = data.comparisons if cell.model.entry.spec.head == "embedding" else None
+    looks = (
+        2 if compared is not None and compared.settings.mirror else 1
+    )  # at the image, and at its mirror image
+
     def cost(forward: float, backward: float) -> float:
-        return cases * ((forwards * forward + backwards * backward) / networks + forward)
+        return looks * cases * ((forwards * forward + backwards * backward) / networks + forward)
 
     measured = known and card is not None and "forward_seconds" in card
     seconds = cost(card["forward_seconds"], card["backward_seconds"]) if measured else None

@@ -26,6 +26,7 @@ from harness.plan import Cell, Plan, plan
 from harness.plan.datasets import DatasetChoice
 from harness.plan.models import ModelChoice
 from harness.session.annotations import keep_annotations
+from harness.session.comparisons import keep_comparisons, verifiers_of
 from harness.session.device import device_of
 from harness.session.executor import Executor, Turn, Work, in_process
 from harness.session.originals import keep_originals
@@ -33,6 +34,7 @@ from harness.session.progress import Reporter
 from harness.session.provenance import describe
 from harness.session.rows import model_row, of_job, of_model, planned_row, skipped_row, state_of
 from harness.shards.apart import attackers
+from harness.shards.context import ReadyModel
 from harness.shards.jobs import Job
 from harness.shards.preparation import Obtain, Preparation
 from harness.store import Store
@@ -118,6 +120,8 @@ def _run_plan(
         keep_originals(
             store.folder, {cell.dataset: opened[cell.dataset] for cell in planned.cells if cell.keep}
         )
+        if not verifiers_of(planned):
+            keep_comparisons(store.folder, {}, ())  # those of an earlier suite
         prepared = Preparation(planned, opened, obtaining(planned, device, shown))
         run = _Run(prepared, options, store, shown)
         try:
@@ -182,6 +186,7 @@ class _Run:
         self.rows = {cell: planned_row(cell, planned.suite.seed) for cell in planned.cells}
         self.skipped = [skipped_row(item, planned.suite.seed) for item in planned.skipped]
         self.models: dict[tuple[DatasetChoice, ModelChoice], dict[str, Any]] = {}
+        self.verifiers: dict[tuple[str, str], ReadyModel] = {}
         self.jobs: dict[Cell, Job] = {}
         self.mine: dict[str, list[int]] = {}  # shards of each job that fall to this process
         self.turn = Turn(*options.shard)
@@ -237,6 +242,7 @@ class _Run:
             return None
         if place not in self.models:
             self.models[place] = model_row(*place, ready)
+            self._compare(place, ready)
         self.rows[cell] |= of_model(ready)
         try:
             job = self.prepared.job(cell)
@@ -248,6 +254,14 @@ class _Run:
         self.mine[job.id] = self.mine[job.source] if job.source else self.turn.mine(job.shards)
         self.rows[cell] |= of_job(job)
         return job
+
+    def _compare(self, place: tuple[DatasetChoice, ModelChoice], ready: ReadyModel) -> None:
+        """Store the clean comparisons of a verifier; where it fails, its cells will say so."""
+        if ready.verifier is None:
+            return
+        self.verifiers[place[0].label, place[1].label] = ready
+        with suppress(ModelError):
+            keep_comparisons(self.store.folder, self.verifiers, verifiers_of(self.prepared.planned))
 
     def _fail(self, cell: Cell, error: HarnessError) -> None:
         self.rows[cell] |= {"status": "failed", "error": str(error)}

@@ -116,7 +116,7 @@ class Attackers:
         channel.begin()
         if channel.fresh:
             self._tell_suite(channel, cell.attack.entry)
-        head = {
+        head: dict[str, Any] = {
             "do": "attack",
             "dataset": cell.dataset.label,
             "model": cell.model.label,
@@ -129,6 +129,10 @@ class Attackers:
             "learning": learning,
         }
         given = [x.cpu().numpy(), clean.cpu().numpy(), cases.rows, cases.columns, cases.labels]
+        references = context.references_of(cases)
+        if references is not None:
+            head["threshold"] = references.threshold
+            given += [references.anchors.cpu().numpy(), references.images.cpu().numpy()]
         told, arrays = channel.ask(head, given, x.numel() * 4 + len(x) * len(COUNTS) * 8)
         if "error" in told:
             if told.get("harm"):

@@ -12,11 +12,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from harness.cases import GOALS
+from harness.cases.cases import Cases
+from harness.cases.comparisons import References, Verifier
+from harness.cases.comparisons.distances import distances
+from harness.cases.comparisons.examined import separation, some_people
 from harness.cases.datasets import OpenedDataset, pixels
 from harness.dataset import Dataset
 from harness.errors import ModelError
+from harness.goals import Goal
 from harness.judge.batching import BatchSize, fitting
-from harness.judge.examination import GUESSING, is_guessing, signs_of, steadiness
+from harness.judge.examination import (
+    CONSTANT,
+    GUESSING,
+    are_alike,
+    is_guessing,
+    signs_of,
+    steadiness,
+)
 from harness.model import Model
 from harness.plan.cells import Cell
 from harness.plan.measures import MeasureChoice
@@ -62,6 +75,8 @@ class ReadyModel:
     clean: CleanAnswers
     wanted: int | Literal["auto"]
     """Cases of a batch, as the suite says."""
+    verifier: Verifier | None = None
+    """A model of embeddings on the comparisons of the data set; None for other models."""
 
     @cached_property
     def batch_size(self) -> BatchSize:
@@ -85,7 +100,11 @@ class ReadyModel:
             ModelError: it has another number of outputs than the data set has names for them.
         """
         model, dataset = self.trained.model, self.data.dataset
-        rows = self.data.rows[np.unique(np.linspace(0, len(self.data.rows) - 1, count).astype(int))]
+        people = None if self.verifier is None else some_people(self.verifier.drawn, count)
+        if people is not None:
+            rows = np.concatenate(people)
+        else:
+            rows = self.data.rows[np.unique(np.linspace(0, len(self.data.rows) - 1, count).astype(int))]
         x = images(dataset, rows, model.device)
         try:
             outputs = model.scores(x)
@@ -93,6 +112,8 @@ class ReadyModel:
             return None
         self._check_width(outputs.shape[1])
         found = steadiness(model, x, outputs)
+        if people is not None and self.verifier is not None and not self.is_baseline:
+            return frozenset(found | self._signs_of_embeddings(outputs, list(map(len, people))))
         right = right_answers(model, outputs, dataset, rows, self.names)
         if right is None or self.is_baseline:
             return frozenset(found)
@@ -101,6 +122,18 @@ class ReadyModel:
         if is_guessing(float(right.float().mean(1).sum()), len(rows), chance):
             found.add(GUESSING)
         return frozenset(found)
+
+    def _signs_of_embeddings(self, outputs: Tensor, images: list[int]) -> set[str]:
+        """Return the signs in embeddings (N, D) of so many images of each of some persons."""
+        assert self.verifier is not None
+        if not outputs.isfinite().all():
+            return set()
+        if are_alike(self.trained.model, outputs):
+            return {CONSTANT}
+        verifier = self.verifier
+        plain = outputs[:, : outputs.shape[1] // 2] if verifier.mirrored else outputs
+        right = separation(distances(verifier.distance, plain, plain), images)
+        return {GUESSING} if is_guessing(float(right.sum()), len(right), 0.5) else set()
 
     def examine(self) -> None:
         """Look for signs now, and raise what ``signs`` raises."""
@@ -148,6 +181,19 @@ class CellContext:
     """Puts the model's weights back after an attack wrote to them."""
     weights: str = ""
     """The digest of the model's weights."""
+    verifier: Verifier | None = None
+    """Of embeddings: the model on the comparisons of the data set."""
+
+    def references_of(self, cases: Cases) -> References | None:
+        """Return what the model says of the references of some cases; None where there are none."""
+        if cases.references is None or self.verifier is None:
+            return None
+        found = images(self.dataset, cases.references, self.model.device)
+        return References(self.verifier.anchors(cases.references), found, self.verifier.threshold)
+
+    def goal_of(self, cases: Cases) -> Goal:
+        """Return the goal of some cases for this model: of embeddings, with its own anchors and threshold."""
+        return GOALS[cases.goal].as_goal(cases, self.references_of(cases))
 
 
 def images(dataset: Dataset, rows: npt.NDArray[np.intp], device: torch.device) -> Tensor:

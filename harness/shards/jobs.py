@@ -48,7 +48,7 @@ def make_job(planned: Plan, cell: Cell, ready: ReadyModel) -> Job:
         DatasetError: the data set lacks what the goal needs.
     """
     data = ready.data
-    cases = GOALS[cell.goal].enumerate(cell, data.dataset, data.rows, ready.names)
+    cases = GOALS[cell.goal].enumerate(cell, data.dataset, data.rows, ready.names, ready.verifier)
     learning: tuple[Cases, ...] = ()
     if cell.attack.fit is None:
         size = shard_size(planned, len(cases))
@@ -58,7 +58,8 @@ def make_job(planned: Plan, cell: Cell, ready: ReadyModel) -> Job:
         halves = [divided(group, data.dataset, share, seed) for group in by_target(cases)]
         learning, parts = tuple(one for one, _ in halves), tuple(other for _, other in halves)
     context = _context(planned, cell, ready, ready.batch_size)
-    return Job(cell_id(planned, cell, data, ready.trained.digest), context, parts, learning=learning)
+    identity = cell_id(planned, cell, data, ready.trained.digest, cases)
+    return Job(identity, context, parts, learning=learning)
 
 
 def transfer_job(planned: Plan, cell: Cell, ready: ReadyModel, source: Job) -> Job:
@@ -77,11 +78,16 @@ def transfer_job(planned: Plan, cell: Cell, ready: ReadyModel, source: Job) -> J
     return Job(digest_of(identity), context, parts, source.id)
 
 
-def cell_id(planned: Plan, cell: Cell, data: OpenedDataset, weights: str) -> str:
-    """Return a digest of everything that a cell's records depend on, as 16 hexadecimal digits."""
+def cell_id(planned: Plan, cell: Cell, data: OpenedDataset, weights: str, cases: Cases | None = None) -> str:
+    """Return a digest of everything that a cell's records depend on, as 16 hexadecimal digits.
+
+    Args:
+        cases: those of the cell; of embeddings, they and the calibration stand in place of the sample.
+    """
     attack, threat = cell.attack, cell.attack.threat
     identity = {
         "dataset": [data.dataset.fingerprint, data.sample_digest],
+        **_compared(data, cases),
         "attack": attack.entry.identity(attack.parameters),
         "threat": [threat.norm, threat.eps, threat.access, threat.levels],
         "goal": [cell.goal, jsonable(attack.attributes)],
@@ -102,6 +108,20 @@ def shard_size(planned: Plan, cases: int) -> int:
     would spend its time on opening files.
     """
     return planned.suite.shard_size or max(256, -(-cases // 64))
+
+
+def _compared(data: OpenedDataset, cases: Cases | None) -> dict[str, Any]:
+    """Return what the cases of embeddings depend on: which they are, and how thresholds are chosen."""
+    if cases is None or cases.references is None or data.comparisons is None:
+        return {}
+    settings = data.comparisons.settings
+    given = settings.threshold
+    point = ["fmr", settings.fmr[0]] if given is None else ["threshold", given]
+    how = [settings.references, settings.selection, settings.mirror, *point]
+    return {
+        "dataset": [data.dataset.fingerprint, cases.digest],
+        "comparisons": [data.comparisons.digest, jsonable(how)],
+    }
 
 
 def _victim(planned: Plan, cell: Cell, weights: str) -> dict[str, Any]:
@@ -135,4 +155,5 @@ def _context(planned: Plan, cell: Cell, ready: ReadyModel, batch_size: BatchSize
         batch_size,
         trained.restore,
         trained.digest,
+        ready.verifier,
     )

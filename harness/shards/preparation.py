@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
+from harness.cases.comparisons import Verifier
 from harness.cases.datasets import Learn, OpenedDataset, open_datasets
 from harness.catalog import catalog
 from harness.dataset import Dataset
 from harness.errors import ContractError, HarnessError, ModelError, ResultsError
+from harness.goals import mirrored
 from harness.manifest import read_suite
 from harness.plan import Cell, Plan, plan
 from harness.plan.datasets import DatasetChoice
@@ -55,8 +58,7 @@ class Preparation:
                     raise  # an OSError is one of the cache
                 # Whatever else a plugin raises fails this model, and the next one runs.
                 raise ModelError(f"{model.place}: {type(error).__name__}: {error}") from error
-            clean = CleanAnswers(trained.model, data.dataset, data.rows)
-            ready = ReadyModel(model, trained, data, clean, self.planned.suite.batch_size)
+            ready = made_ready(model, trained, data, self.planned.suite.batch_size)
             ready.examine()
             return ready
 
@@ -91,6 +93,22 @@ class Preparation:
         if isinstance(made, HarnessError):
             raise made
         return made
+
+
+def made_ready(
+    choice: ModelChoice, trained: TrainedModel, data: OpenedDataset, batch_size: int | Literal["auto"]
+) -> ReadyModel:
+    """Return a trained model as it is attacked on a data set: a verifier with its comparisons."""
+    drawn = data.comparisons
+    if trained.model.head != "embedding" or drawn is None:
+        clean = CleanAnswers(trained.model, data.dataset, data.rows)
+        return ReadyModel(choice, trained, data, clean, batch_size)
+    plain = trained.model
+    if drawn.settings.mirror:
+        trained = replace(trained, model=mirrored(plain))
+    clean = CleanAnswers(trained.model, data.dataset, drawn.rows)
+    verifier = Verifier(trained.model, plain.distance, drawn, clean.at, choice.place)
+    return ReadyModel(choice, trained, data, clean, batch_size, verifier)
 
 
 def rebuilt(folder: Path, device: torch.device) -> Preparation:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from harness.cases.cases import Cases
+from harness.dataset import Dataset
+from harness.goals import VerificationObjective
 from harness.judge.trial import Trial
 from harness.judge.verdict import Verdict
 from harness.plan.measures import MeasureChoice
@@ -31,6 +33,31 @@ def failure(error: Exception) -> str:
     if isinstance(error, ToldError):
         return str(error)
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def case_of(record: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
+    """Return what tells a record from the others of its shard: image, target and reference."""
+    return record["sample_id"], record["target"], record.get("reference")
+
+
+def names_of(dataset: Dataset, cases: Cases) -> list[tuple[str, str | None, str | None]]:
+    """Return the same of cases that have no record yet."""
+    ids = [dataset.ids[row] for row in cases.rows]
+    if cases.references is None:
+        return [(name, target, None) for name, target in zip(ids, cases.targets, strict=True)]
+    compared = [dataset.ids[row] for row in cases.references]
+    return list(zip(ids, cases.targets, compared, strict=True))
+
+
+def pairs_of(context: CellContext, cases: Cases) -> dict[str, list[Any]]:
+    """Return the record columns that say what is compared, of embeddings; none of other cases."""
+    if cases.references is None or context.verifier is None:
+        return {}
+    return {
+        "reference": [context.dataset.ids[row] for row in cases.references],
+        "identity": [context.verifier.drawn.people[int(row)] for row in cases.rows],
+        "threshold": [context.verifier.threshold] * len(cases),
+    }
 
 
 def columns_of(context: CellContext, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
@@ -69,6 +96,9 @@ def columns_of(context: CellContext, batch: Cases, trial: Trial) -> dict[str, li
     if context.model.head == "attributes":
         columns["decisions_clean"] = context.model.decide(trial.clean).tolist()
         columns["decisions_adv"] = outcome(context.model.decide(verdict.outputs))
+    if isinstance(objective, VerificationObjective):
+        columns["distance_clean"] = objective.distances(trial.clean).tolist()
+        columns["distance_adv"] = outcome(objective.distances(verdict.outputs))
     if context.cell.keep:
         kept = [encode(image) for image in verdict.adversarials.cpu()]
         columns["adversarial"] = [None if bad else picture for bad, picture in zip(failed, kept, strict=True)]

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from harness.cases import GOALS
 from harness.cases.cases import Cases
 from harness.errors import ContractError, DatasetError
 from harness.judge.batching import BatchSize, in_batches
@@ -16,7 +15,7 @@ from harness.judge.region import with_region
 from harness.judge.trial import Elsewhere, attempt
 from harness.model import out_of_memory
 from harness.shards.context import CellContext, images
-from harness.shards.records import columns_of, failure
+from harness.shards.records import columns_of, failure, pairs_of
 from harness.store.schema import record_schema
 
 Remote = Callable[[CellContext, Cases, int | None], Elsewhere]
@@ -63,6 +62,7 @@ def run_shard(
             "sample_id": [context.dataset.ids[row] for row in batch.rows],
             "goal": [batch.goal] * len(batch),
             "target": list(batch.targets),
+            **pairs_of(context, batch),
         }
         empty = [None] * len(batch)
         return pa.table([columns.get(name, empty) for name in schema.names], schema=schema)
@@ -87,7 +87,7 @@ def _attacked(
         context.model,
         remote(context, every, learned) if remote else entry.load(entry.spec.run),
         images(context.dataset, every.rows, context.model.device),
-        GOALS[every.goal].as_goal(every),
+        context.goal_of(every),
         with_region(entry, attack.parameters, attack.threat, context.dataset.shape[1:]),
         seed=context.seed,
         keys=every.keys,

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from harness.cases import GOALS
 from harness.cases.cases import Cases
 from harness.errors import DatasetError
 from harness.handle import Meter
@@ -16,11 +15,11 @@ from harness.judge.region import with_region
 from harness.judge.trial import Trial
 from harness.judge.verdict import judge
 from harness.shards.context import CellContext, images
-from harness.shards.records import columns_of, decode, failure
+from harness.shards.records import case_of, columns_of, decode, failure, names_of, pairs_of
 from harness.store.parquet import read_parquet
 from harness.store.schema import record_schema
 
-_NEEDED = {"sample_id", "target", "adversarial", "success", "valid", "fault", "error"}
+_NEEDED = {"sample_id", "target", "reference", "adversarial", "success", "valid", "fault", "error"}
 
 
 def judge_shard(context: CellContext, cases: Cases, source: Path) -> pa.Table:
@@ -37,17 +36,14 @@ def judge_shard(context: CellContext, cases: Cases, source: Path) -> pa.Table:
         ResultsError: the file cannot be read.
         DatasetError: an image cannot be read.
     """
-    made = {
-        (record["sample_id"], record["target"]): record
-        for record in read_parquet(source, _NEEDED).to_pylist()
-    }
+    made = {case_of(record): record for record in read_parquet(source, _NEEDED).to_pylist()}
     schema = record_schema(tuple(measure.column for measure in context.measures))
     tables = []
     size = context.batch_size.cases
     for start in range(0, len(cases), size):
         batch = cases.part(start, start + size)
         ids = [context.dataset.ids[row] for row in batch.rows]
-        records = [made.get(key) for key in zip(ids, batch.targets, strict=True)]
+        records = [made.get(key) for key in names_of(context.dataset, batch)]
         try:
             columns = _judged(context, batch, records)
         except DatasetError:
@@ -58,6 +54,7 @@ def judge_shard(context: CellContext, cases: Cases, source: Path) -> pa.Table:
             "sample_id": ids,
             "goal": [batch.goal] * len(batch),
             "target": list(batch.targets),
+            **pairs_of(context, batch),
             "surrogate_success": [record["success"] if record else None for record in records],
         }
         empty = [None] * len(batch)
@@ -79,7 +76,7 @@ def _judged(context: CellContext, batch: Cases, records: list[dict[str, Any] | N
     clean = context.clean.at(batch.rows)
     attack = context.cell.attack
     threat = with_region(attack.entry, attack.parameters, attack.threat, context.dataset.shape[1:])
-    objective = GOALS[batch.goal].as_goal(batch).objective(context.model, clean)
+    objective = context.goal_of(batch).objective(context.model, clean)
     verdict = judge(context.model, objective, threat, x, x_adv, clean=clean)
     # What broke a bound was the image as it was returned; what is stored is its rounding.
     faults = [(record or {}).get("fault") or "" for record in records]

@@ -17,6 +17,7 @@ import torch
 
 from harness.cases import GOALS
 from harness.cases.cases import Cases
+from harness.cases.comparisons import References
 from harness.catalog import Entry, catalog
 from harness.errors import NO_IMAGES, ContractError, HarnessError, ManifestError, ModelError
 from harness.judge.region import with_region
@@ -126,13 +127,17 @@ class Worker:
         choice, ready = self._choice(head), self._model(head)
         entry, model = choice.entry, ready.trained.model
         x, clean = (torch.from_numpy(array).to(model.device) for array in arrays[:2])
-        rows, columns, labels = arrays[2:]
+        rows, columns, labels = arrays[2:5]
+        references = None
+        if "threshold" in head:
+            anchors, faces = (torch.from_numpy(array).to(model.device) for array in arrays[5:])
+            references = References(anchors, faces, head["threshold"])
         cases = Cases(head["goal"], rows, tuple(head["targets"]), columns, labels, tuple(head["keys"]))
         attacked = run_attack(
             model,
             entry.load(entry.spec.run),
             x,
-            GOALS[cases.goal].as_goal(cases).objective(model, clean),
+            GOALS[cases.goal].as_goal(cases, references).objective(model, clean),
             with_region(entry, choice.parameters, choice.threat, (x.shape[2], x.shape[3])),
             seed=self._prepared.planned.suite.seed,
             keys=cases.keys,

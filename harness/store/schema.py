@@ -33,6 +33,12 @@ RECORD_SCHEMA = pa.schema(
         pa.field("decisions_clean", pa.list_(pa.bool_())),
         pa.field("decisions_adv", pa.list_(pa.bool_())),
         pa.field("adversarial", pa.binary()),  # the judged image as PNG, where the suite keeps it
+        # Head "embedding": the image is compared with a reference of the person ``target``.
+        pa.field("reference", pa.string()),  # its sample id
+        pa.field("identity", pa.string()),  # the person in the attacked image
+        pa.field("distance_clean", pa.float32()),  # to the reference, in the model's own distance
+        pa.field("distance_adv", pa.float32()),
+        pa.field("threshold", pa.float32()),  # accepted is what lies below
     ]
 )
 """Every shard's columns; measures add float32 columns of their own ("pass", …)."""
@@ -103,6 +109,46 @@ ANNOTATION_SCHEMA = pa.schema(
     ]
 )
 """annotations.parquet: numbers that data sets know of the attacked images."""
+
+
+COMPARISON_SCHEMA = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("probe", pa.string(), nullable=False),  # sample ids
+        pa.field("reference", pa.string(), nullable=False),
+        pa.field("probe_identity", pa.string(), nullable=False),
+        pa.field("reference_identity", pa.string(), nullable=False),
+        pa.field("same", pa.bool_(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),  # "calibration", "attacked"
+        pa.field("fold", pa.int32()),  # null where there are none
+        pa.field("distance", pa.float32(), nullable=False),  # the model's own
+    ]
+)
+"""comparisons.parquet: a row per clean comparison of a model of embeddings."""
+
+THRESHOLD_SCHEMA = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("fmr", pa.float64()),  # the rate that was asked for; null for a given threshold
+        pa.field("threshold", pa.float64(), nullable=False),  # accepted is what lies below
+        pa.field("squared_euclidean", pa.float64(), nullable=False),  # of the same operating point
+        pa.field("cosine", pa.float64(), nullable=False),  # likewise; accepted is what lies above
+        # Of the calibration.
+        pa.field("false_matches", pa.int64(), nullable=False),
+        pa.field("impostors", pa.int64(), nullable=False),
+        pa.field("genuine", pa.int64(), nullable=False),
+        pa.field("identities", pa.int64(), nullable=False),
+        pa.field("empirical_fmr", pa.float64(), nullable=False),
+        pa.field("empirical_fnmr", pa.float64()),
+        # Of the attacked persons.
+        pa.field("fmr_here", pa.float64()),
+        pa.field("fnmr_here", pa.float64()),
+        pa.field("flag", pa.string(), nullable=False),
+    ]
+)
+"""thresholds.parquet: a row per operating point of a model of embeddings; attacks are run at the first."""
 
 
 _JUDGE = b"harness.judge"

@@ -425,3 +425,28 @@ def test_setting_a_value_in_a_malformed_suite(tables: Any) -> None:
 )
 def test_values_are_toml_where_they_are_toml(text: str, value: Any) -> None:
     assert parse_value(text) == value
+
+
+def test_keys_of_inner_tables_are_set_by_name() -> None:
+    tables = [{"use": "faces", "comparisons": {"targets": 3}}, {"use": "digits"}]
+    suite = read_suite(
+        document(dataset=tables),
+        overrides={"dataset.faces.comparisons.targets": 5, "dataset.digits.comparisons.mirror": True},
+    )
+    assert [table.values["comparisons"] for table in suite.datasets] == [{"targets": 5}, {"mirror": True}]
+    assert tables[0]["comparisons"] == {"targets": 3}
+    with pytest.raises(ManifestError, match=r"comparisons is no table; write \[dataset.comparisons\]"):
+        read_suite(
+            document(dataset={"use": "faces", "comparisons": 3}),
+            overrides={"dataset.faces.comparisons.targets": 5},
+        )
+
+
+def test_variables_of_inner_tables_are_named_by_both_keys() -> None:
+    inner = {"file": "$SOMEWHERE/pairs.txt", "mirror": True}
+    suite = document(dataset={"use": "faces", "comparisons": inner})
+    (table,) = read_suite(suite, environment={}).datasets
+    assert dict(table.unset) == {"comparisons.file": "SOMEWHERE"}
+    assert table.value("comparisons.file") == "$SOMEWHERE/pairs.txt"
+    (table,) = read_suite(suite, environment={"SOMEWHERE": "/here"}).datasets
+    assert table.value("comparisons.file") == "/here/pairs.txt"

@@ -119,6 +119,7 @@ def harness_attacks() -> list[AttackSpec]:
         _attack("joint-averse", plain, budget="either", refuses=not_on_joint_losses),
         _attack("noise", plain, access="decisions"),
         _attack("demanding", demanding),
+        _attack("intruding", plain, goals=frozenset({"impersonate"})),
     ]
 
 

@@ -186,7 +186,11 @@ def test_compute_and_keep_fall_to_the_suite(fakes: Catalog) -> None:
             'flipper does not attack the head "classes"',
         ),
         ({"model": {"use": "boxed"}}, "pgd needs gradients, and boxed shows no more than decisions"),
-        ({"model": {"use": "embedder"}}, 'there is no goal yet for the head "embedding" in a suite'),
+        (
+            {"model": {"use": "embedder"}},
+            "embedder compares faces, and drawn has no comparisons; write a table [dataset.comparisons] "
+            "below it",
+        ),
         (
             {"model": {"use": "joint"}, "attack": {"use": "joint-averse"}},
             "one loss over all attributes flips none of them",

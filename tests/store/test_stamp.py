@@ -38,7 +38,11 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def test_the_checksum_is_one_that_does_not_change_between_versions() -> None:
-    assert checksum(table(ROWS)) == "f0e0d856d743957c4174f84f951ebf987a7a6da279965c92c5d14227bd473bd6"
+    later = ("reference", "identity", "distance_clean", "distance_adv", "threshold")
+    assert (
+        checksum(table(ROWS).drop_columns(later))
+        == "f0e0d856d743957c4174f84f951ebf987a7a6da279965c92c5d14227bd473bd6"
+    )
 
 
 def test_the_layout_of_the_records_does_not_matter(tmp_path: Path) -> None:

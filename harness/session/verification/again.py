@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.cases import GOALS
 from harness.cases.cases import Cases
 from harness.errors import NO_CLEAN_ANSWER
+from harness.goals import Objective, VerificationObjective
 from harness.handle import Meter
 from harness.judge.region import with_region
 from harness.judge.trial import Trial
@@ -24,7 +24,7 @@ from harness.session.verification.contradictions import NO_SOURCE
 from harness.session.verification.report import Report
 from harness.shards.context import images
 from harness.shards.jobs import Job
-from harness.shards.records import decode, measured
+from harness.shards.records import case_of, decode, measured
 from harness.store.parquet import read_parquet
 from harness.threat import Threat
 
@@ -73,12 +73,10 @@ class Subject:
 
 def lend_pictures(subject: Subject, source: Path, faults: Faults) -> None:
     """Give the records of a transfer the images that they are of, and compare what both say of them."""
-    names = {"sample_id", "target", "adversarial", "success", "fault"}
-    made = {
-        (record["sample_id"], record["target"]): record for record in read_parquet(source, names).to_pylist()
-    }
+    names = {"sample_id", "target", "reference", "adversarial", "success", "fault"}
+    made = {case_of(record): record for record in read_parquet(source, names).to_pylist()}
     for row, record in enumerate(subject.records):
-        own = made.get((record["sample_id"], record["target"]))
+        own = made.get(case_of(record))
         picture = own["adversarial"] if own else None
         theirs = own["success"] if own else None
         if record["surrogate_success"] != theirs:
@@ -101,20 +99,24 @@ def compare_originals(subject: Subject, faults: Faults) -> None:
         return
     cases = subject.cases.select(np.array(rows, np.intp))
     clean = context.clean.at(cases.rows)
-    objective = GOALS[cases.goal].as_goal(cases).objective(context.model, clean)
+    objective = context.goal_of(cases).objective(context.model, clean)
     margins, correct = objective.margin(clean), objective.correct.tolist()
     sizes, finite = _sizes(clean), clean.flatten(1).isfinite().all(1).tolist()
     decisions = context.model.decide(clean).tolist() if context.model.head == "attributes" else None
+    apart = objective.distances(clean).tolist() if isinstance(objective, VerificationObjective) else None
     sure = (clean.abs() > subject.near * sizes[:, None]).tolist()
     for at, row in enumerate(rows):
         record, own = subject.records[row], faults[row]
         margin = float(margins[at])
-        own += _number("margin_clean", margin, record["margin_clean"], subject.answer * float(sizes[at]))
+        own += number("margin_clean", margin, record["margin_clean"], subject.answer * float(sizes[at]))
         near = abs(margin) <= subject.near * float(sizes[at])
         if record["error"] == NO_CLEAN_ANSWER and finite[at] and margin == margin:
             own.append(f'the error is "{record["error"]}", but it is finite')
         if finite[at] and not near and record["clean_correct"] != correct[at]:
             own.append(f"clean_correct is {correct[at]}, recorded {record['clean_correct']}")
+        if apart is not None:
+            allowed = subject.answer * float(sizes[at])
+            own += number("distance_clean", apart[at], record.get("distance_clean"), allowed)
         if decisions is not None:
             own += _decisions("decisions_clean", decisions[at], record.get("decisions_clean"), sure[at])
 
@@ -136,13 +138,13 @@ def compare_pictures(subject: Subject, faults: Faults, report: Report) -> None:
         return
     rows, chosen = list(pictures), torch.tensor(list(pictures))
     clean = context.clean.at(subject.cases.rows)
-    objective = GOALS[subject.cases.goal].as_goal(subject.cases).objective(context.model, clean).take(chosen)
+    objective = context.goal_of(subject.cases).objective(context.model, clean).take(chosen)
     attack = context.cell.attack
     threat = with_region(attack.entry, attack.parameters, attack.threat, dataset.shape[1:])
     x = images(dataset, subject.cases.rows[rows], context.model.device)
     x_adv = torch.stack(list(pictures.values())).to(x)
     verdict = judge(context.model, objective, threat, x, x_adv, clean=clean[chosen])
-    again = _Again(subject, verdict, threat, x)
+    again = _Again(subject, verdict, threat, x, objective)
     for at, row in enumerate(rows):
         record = subject.records[row]
         if record["error"] is None:
@@ -159,6 +161,7 @@ class _Again:
     verdict: Verdict
     threat: Threat
     x: Tensor
+    objective: Objective
 
     def near(self, at: int) -> bool:
         """Say whether an image lies so near to the boundary that float32 decides."""
@@ -173,8 +176,8 @@ class _Again:
             return
         for name in ("linf", "l2"):
             ours = float(getattr(verdict, name)[at])
-            yield from _number(name, ours, record[name], DISTANCE * max(1.0, ours))
-        yield from _number("l0", float(verdict.l0[at]), record["l0"], 0.0)
+            yield from number(name, ours, record[name], DISTANCE * max(1.0, ours))
+        yield from number("l0", float(verdict.l0[at]), record["l0"], 0.0)
         steady = self.subject.steady
         decided = steady and not self.near(at)
         reached, valid = bool(verdict.reached[at]), bool(verdict.valid[at])
@@ -191,7 +194,11 @@ class _Again:
             outputs = verdict.outputs[at]
             size = float(_sizes(outputs[None])[0])
             allowed = self.subject.answer * size
-            yield from _number("margin_adv", float(verdict.margin[at]), record["margin_adv"], allowed)
+            yield from number("margin_adv", float(verdict.margin[at]), record["margin_adv"], allowed)
+            if isinstance(self.objective, VerificationObjective):
+                row = torch.tensor([at], device=outputs.device)
+                apart = float(self.objective.take(row).distances(outputs[None])[0])
+                yield from number("distance_adv", apart, record.get("distance_adv"), allowed)
             if self.subject.job.context.model.head == "attributes":
                 decided_now = self.subject.job.context.model.decide(outputs[None])[0].tolist()
                 far = (outputs.abs() > self.subject.near * size).tolist()
@@ -230,7 +237,7 @@ def _compare_measures(subject: Subject, rows: list[int], trial: Trial, faults: F
         for at, row in held:
             value, recorded = found[at], subject.records[row][column]
             if value is not None:  # else its success differs, too
-                faults[row] += _number(column, value, recorded, MEASURE * max(1.0, abs(value)))
+                faults[row] += number(column, value, recorded, MEASURE * max(1.0, abs(value)))
 
 
 def _picture(stored: bytes, shape: tuple[int, int, int]) -> Tensor:
@@ -245,7 +252,8 @@ def _sizes(outputs: Tensor) -> Tensor:
     return outputs.abs().nan_to_num(0, 0, 0).flatten(1).amax(1).clamp_min(1)
 
 
-def _number(name: str, ours: float, theirs: Any, tolerance: float) -> list[str]:
+def number(name: str, ours: float, theirs: Any, tolerance: float) -> list[str]:
+    """Return the difference of two numbers, where it is larger than the tolerance."""
     same = theirs is not None and (
         abs(ours - theirs) <= tolerance or ours == theirs or (ours != ours and theirs != theirs)
     )

@@ -16,9 +16,20 @@ TOLERANCE = 2e-5
 NO_SOURCE = "no adversarial of the surrogate"
 """How the error of a transferred case begins that has no image."""
 _OUTCOME = ("clean_correct", "reached", "valid", "success", "linf", "l2", "l0", "margin_clean", "margin_adv")
-_AFTER = ("reached", "reached_unrounded", "valid", "success", "linf", "l2", "l0", "margin_adv")
+_AFTER = (
+    *("reached", "reached_unrounded", "valid", "success", "linf", "l2", "l0", "margin_adv", "distance_adv"),
+)
 _COST = ("forwards", "backwards", "seconds")
-_BEFORE = ("clean_correct", "margin_clean", "decisions_clean", "fault", *_COST, "found", "zero_gradients")
+_BEFORE = (
+    "clean_correct",
+    "margin_clean",
+    "decisions_clean",
+    "distance_clean",
+    "fault",
+    *_COST,
+    "found",
+    "zero_gradients",
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ def contradictions(record: Record, rules: Rules) -> list[str]:
     missing = [name for name in (*_OUTCOME, *_COST) if record[name] is None]
     if missing:
         return [f"{missing[0]} is null, and there is no error"]
-    checks = (_of_outcome, _of_distances, _of_cost, _of_measures)
+    checks = (_of_outcome, _of_distances, _of_comparison, _of_cost, _of_measures)
     return [fault for check in checks for fault in check(record, rules)]
 
 
@@ -82,6 +93,23 @@ def _of_distances(record: Record, rules: Rules) -> Iterator[str]:
     size = l2 if rules.norm == "l2" else linf
     if record["valid"] and rules.eps is not None and size > rules.eps + slack:
         yield f"valid is True, but {rules.norm} {size:g} is over the budget of {rules.eps:g}"
+
+
+def _of_comparison(record: Record, rules: Rules) -> Iterator[str]:
+    """Yield what contradicts itself in a record of embeddings; other records are of no comparison."""
+    names = ("reference", "identity", "distance_clean", "distance_adv", "threshold")
+    held = [name for name in names if record.get(name) is not None]
+    if not held:
+        return
+    lacking = [name for name in names if name not in held]
+    if lacking:
+        yield f"{lacking[0]} is null, but it has a {held[0]}"
+        return
+    threshold = record["threshold"]
+    for when in ("clean", "adv"):
+        gap, margin = abs(threshold - record[f"distance_{when}"]), record[f"margin_{when}"]
+        if abs(gap - abs(margin)) > TOLERANCE * max(1.0, abs(threshold), record[f"distance_{when}"]):
+            yield f"margin_{when} is {margin:g}, but distance and threshold are {gap:g} apart"
 
 
 def _of_cost(record: Record, rules: Rules) -> Iterator[str]:

@@ -24,6 +24,7 @@ from harness.session.verification.cells import (
     compare_skipped,
     title,
 )
+from harness.session.verification.comparisons import compare_comparisons
 from harness.session.verification.inputs import compare_annotations, compare_originals
 from harness.session.verification.parts import compare_parts
 from harness.session.verification.report import Report
@@ -186,5 +187,6 @@ class _Verification:
         opened = prepared.opened.values()
         guarded("annotations.parquet", report, compare_annotations, self.folder, opened, due, report)
         guarded("originals.parquet", report, compare_originals, self.folder, kept.values(), due, report)
+        guarded("comparisons", report, compare_comparisons, self.folder, ready, finished, report)
         guarded("leaderboard.parquet", report, compare_board, self.folder, recorded, finished, report)
         guarded("analyses", report, compare_analyses, self.folder, self.planned, finished, report)

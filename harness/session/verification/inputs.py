@@ -55,7 +55,9 @@ def compare_originals(folder: Path, loaded: Iterable[OpenedDataset], due: bool, 
         if loaded and due:
             report.differ(file.name, "it is missing; `harness run` makes it again")
         return
-    places = {(data.choice.label, data.dataset.ids[row]): (data, row) for data in loaded for row in data.rows}
+    places = {
+        (data.choice.label, data.dataset.ids[row]): (data, row) for data in loaded for row in data.attacked
+    }
     seen: Counter[tuple[str, str]] = Counter()
     with pq.ParquetFile(file) as opened:
         for batch in opened.iter_batches(_CHUNK):

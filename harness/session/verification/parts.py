@@ -12,17 +12,19 @@ import pyarrow as pa
 from harness.cases.cases import Cases
 from harness.errors import HarnessError
 from harness.session.verification.again import (
+    ANSWER,
     Record,
     Subject,
     compare_originals,
     compare_pictures,
     empty_faults,
     lend_pictures,
+    number,
 )
 from harness.session.verification.contradictions import Rules, contradictions
 from harness.session.verification.report import Report
 from harness.shards.jobs import Job
-from harness.shards.records import failure
+from harness.shards.records import case_of, failure, names_of, pairs_of
 from harness.store import Store
 from harness.store.parquet import part_files, read_parquet
 from harness.store.schema import record_schema
@@ -129,10 +131,8 @@ def _aligned(
     job: Job, cases: Cases, records: list[Record], place: str, report: Report
 ) -> tuple[list[Record], Cases]:
     """Return the records and their cases, side by side; report those that are no case's, and the reverse."""
-    wanted = [
-        (job.context.dataset.ids[row], target) for row, target in zip(cases.rows, cases.targets, strict=True)
-    ]
-    found = [(record["sample_id"], record["target"]) for record in records]
+    wanted = names_of(job.context.dataset, cases)
+    found = [case_of(record) for record in records]
     if wanted == found:
         return records, cases
     if sorted(map(str, wanted)) == sorted(map(str, found)):
@@ -151,7 +151,7 @@ def _aligned(
     return [chosen[at] for at in order], cases.select(np.array(order, np.intp))
 
 
-def _key(key: tuple[str, str | None]) -> str:
+def _key(key: tuple[str | None, ...]) -> str:
     return " ".join(part for part in key if part)
 
 
@@ -162,10 +162,16 @@ def _identity(record: Record, cases: Cases, row: int, job: Job) -> list[str]:
         "goal": cases.goal,
         "target": cases.targets[row],
     }
-    return [
-        f"{name} is {value}, recorded {record[name]}"
+    told: list[str] = []
+    if cases.references is not None:
+        chosen = cases.select(np.array([row], np.intp))
+        expected |= {name: values[0] for name, values in pairs_of(job.context, chosen).items()}
+        ours, theirs = expected.pop("threshold"), record.get("threshold")
+        told = number("threshold", ours, theirs, ANSWER * max(1.0, abs(ours)))
+    return told + [
+        f"{name} is {value}, recorded {record.get(name)}"
         for name, value in expected.items()
-        if record[name] != value
+        if record.get(name) != value
     ]
 
 
