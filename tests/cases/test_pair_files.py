@@ -228,6 +228,7 @@ def with_row(number: int, text: str) -> str:
         (with_row(3, "Bo_By\t1\t4"), ": row 3 names image 4 of Bo_By, which is not in people; add it, or"),
         (with_row(3, "Bo_Bx\t1\t3"), ': row 3 names the person "Bo_Bx", who is not in people (and 1 more)'),
         (with_row(3, "Bo_By\t1\t1"), ": row 3 compares Bo_By/Bo_By_0001.jpg with itself; name another image"),
+        (with_row(3, "Bo_By\t1").replace("\n", "\r\n"), ": row 3 has 2 columns;"),
         (with_row(3, "Bo_By 1 -3"), ': row 3 has "-3" in column 3;'),
         (CALFW.partition("\n")[2], ": row 1 says 1, and row 2 2; the two rows of a pair must say the same"),
         (CALFW + "Cy_0001.jpg 0\n", ": row 9 has no second image; a pair is two rows"),
