@@ -110,8 +110,9 @@ def passes_of_random_patch(parameters: Parameters) -> tuple[float, float]:
 
 
 def passes_of_distal(parameters: Parameters) -> tuple[float, float]:
-    """Count the passes of one ascent from noise."""
-    return _passes_of_climb(parameters["iterations"], parameters["mirror"])
+    """Count the passes of a test of the original, and of one ascent from noise."""
+    forwards, backwards = _passes_of_climb(parameters["iterations"], parameters["mirror"])
+    return 1 + forwards, backwards
 
 
 def _passes_of_climb(iterations: int, mirror: bool) -> tuple[float, float]:

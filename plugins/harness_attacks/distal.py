@@ -38,7 +38,8 @@ def distal(
     Args:
         iterations: the number of Adam's steps from the noise.
         learning_rate: the learning rate in tanh space, where black and white are 14.5 apart.
-        mirror, loss, early_stop: as for ``harness_attacks.patch.patch``.
+        mirror, loss, early_stop: as for ``harness_attacks.patch.patch``; with ``early_stop``, an original that
+            reaches its goal stays as it is.
 
     Raises:
         AttackError: the threat has a region or a budget, which an image from noise cannot keep to.
@@ -48,6 +49,12 @@ def distal(
     everywhere = torch.arange(x[:1].numel(), device=x.device).expand(len(x), -1)
     images = PatchedImages(model.focus(objective), x, objective, threat, everywhere, objective)
     start = to_tanh(rng.uniform(x.shape[1:]).to(x).flatten(1))
-    nothing = torch.full((len(x),), -torch.inf, device=x.device)
+    x_adv = x.clone(memory_format=torch.contiguous_format)
+    left = torch.arange(len(x), device=x.device)
+    if early_stop:
+        left = left[~images.model.reaches(x)]
     climb = Climb(iterations, learning_rate, loss, mirror, early_stop)
-    return images.with_patch(images.climb(start, climb, nothing).values)
+    nothing = torch.full((len(left),), -torch.inf, device=x.device)
+    images = images.take(left)
+    x_adv[left] = images.with_patch(images.climb(start[left], climb, nothing).values)
+    return x_adv

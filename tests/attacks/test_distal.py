@@ -102,6 +102,17 @@ def test_nothing_of_the_original_is_left() -> None:
     assert (apart + torch.eye(4) > 0.2).all()  # every case starts from noise of its own
 
 
+def test_an_original_that_is_accepted_stays_unless_all_steps_are_made() -> None:
+    model, x = untrained(), faces()[:4]
+    anchors = model.scores(torch.cat([x[:2], faces()[8:10]]))
+    stays, leaves = (
+        harness.attack("distal", model, x, goal=Impersonate(anchors), iterations=5, early_stop=early_stop)
+        for early_stop in (True, False)
+    )
+    assert (stays.distances["l0"] > 0).tolist() == [False, False, True, True]
+    assert (leaves.distances["l0"] > 200).all()
+
+
 def test_what_cannot_be_kept_to_is_refused() -> None:
     model, x = untrained(), faces()[:2]
     goal = Impersonate(model.scores(x))

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 import harness
 from harness.errors import AttackError
 from harness.goals import Evade, Impersonate
+from harness.handle import Handle
 from harness.model import frozen
 from harness.randomness import CaseRandom
 from harness.threat import Minimal, Region
+from harness_art.problem import enrolled_start
 from harness_art.table import ATTACKS as FROM_ART
 
 from .conftest import CASES, Setting, images, model_of
@@ -172,6 +174,17 @@ def test_a_region_holds_the_targets_image() -> None:
         )
         assert outcome.valid.all()
         assert outcome.reached.all() == expected
+
+
+def test_a_start_keeps_what_lies_outside_the_region() -> None:
+    made = setting(references=targets())
+    case = torch.tensor([1])
+    objective: Any = made.goal.objective(made.model, made.model.scores(made.x)).take(case)
+    mask = torch.ones(8, 8, dtype=torch.bool)
+    mask[0, 0] = False
+    start = enrolled_start(Handle(made.model, CASES).take(case), objective, made.x[case], Region(mask))
+    assert start is not None
+    assert torch.equal(start, torch.where(mask, targets()[case], made.x[case]))
 
 
 def test_references_of_another_size_are_refused() -> None:
