@@ -28,6 +28,7 @@ class Mirrored(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        self.training = module.training
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the two embeddings of each image, one after the other."""

@@ -428,29 +428,25 @@ def test_values_are_toml_where_they_are_toml(text: str, value: Any) -> None:
 
 
 def test_keys_of_inner_tables_are_set_by_name() -> None:
-    document = {
-        "schema": 1,
-        "name": "small",
-        "dataset": [{"use": "faces", "comparisons": {"targets": 3}}, {"use": "digits"}],
-    }
+    tables = [{"use": "faces", "comparisons": {"targets": 3}}, {"use": "digits"}]
     suite = read_suite(
-        document,
+        document(dataset=tables),
         overrides={"dataset.faces.comparisons.targets": 5, "dataset.digits.comparisons.mirror": True},
     )
     assert [table.values["comparisons"] for table in suite.datasets] == [{"targets": 5}, {"mirror": True}]
-    assert document["dataset"][0]["comparisons"] == {"targets": 3}  # type: ignore[index]
+    assert tables[0]["comparisons"] == {"targets": 3}
     with pytest.raises(ManifestError, match=r"comparisons is no table; write \[dataset.comparisons\]"):
         read_suite(
-            {"schema": 1, "name": "small", "dataset": [{"use": "faces", "comparisons": 3}]},
+            document(dataset={"use": "faces", "comparisons": 3}),
             overrides={"dataset.faces.comparisons.targets": 5},
         )
 
 
 def test_variables_of_inner_tables_are_named_by_both_keys() -> None:
     inner = {"file": "$SOMEWHERE/pairs.txt", "mirror": True}
-    document = {"schema": 1, "name": "small", "dataset": [{"use": "faces", "comparisons": inner}]}
-    (table,) = read_suite(document, environment={}).datasets
+    suite = document(dataset={"use": "faces", "comparisons": inner})
+    (table,) = read_suite(suite, environment={}).datasets
     assert dict(table.unset) == {"comparisons.file": "SOMEWHERE"}
     assert table.value("comparisons.file") == "$SOMEWHERE/pairs.txt"
-    (table,) = read_suite(document, environment={"SOMEWHERE": "/here"}).datasets
+    (table,) = read_suite(suite, environment={"SOMEWHERE": "/here"}).datasets
     assert table.value("comparisons.file") == "/here/pairs.txt"

@@ -28,7 +28,7 @@ class Weighed(nn.Module):
 
 
 def plain(**how: bool) -> Model:
-    return wrap_model(Weighed(**how), "embedding", threshold=1.0)
+    return wrap_model(Weighed(**how).eval(), "embedding", threshold=1.0)
 
 
 def images(count: int = 5) -> Tensor:

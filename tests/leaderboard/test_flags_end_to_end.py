@@ -129,7 +129,8 @@ def test_faulty_attacks_raise_theirs(faulty: Results) -> None:
 
 def test_every_flag_is_raised_by_something(masks: Results, faulty: Results) -> None:
     found = flags(masks) | flags(faulty)
-    assert found - OF_MODELS == set(FLAGS) - OF_MODELS  # those of models: tests/session/test_odd_models.py
+    elsewhere = OF_MODELS | {"few-false-matches"}  # tests/session/test_odd_models.py and test_verifiers.py
+    assert found - OF_MODELS == set(FLAGS) - elsewhere
     assert found & OF_MODELS == {"randomised-model"}
 
 

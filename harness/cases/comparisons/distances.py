@@ -19,14 +19,14 @@ Measure = Literal["own", "squared_euclidean", "cosine"]
 
 PAIRS = 1 << 20
 """So many pairs are compared at once."""
+BLOCK = 128
+"""So many probes are multiplied at once."""
 _NEAR = 1e-4
 """Of the squared lengths: squared distances below this share of them lose digits in a product."""
 
 
 _SQUARES: Mapping[Distance, bool] = {euclidean: True, F.pairwise_distance: True, squared_euclidean: False}
 """Distances that follow from the squared Euclidean one: whether they are its root."""
-_LEAST = 1e-12
-"""What the Euclidean distance of models adds to the square, so that its root has a gradient."""
 
 
 def distances(distance: Distance, probes: Tensor, references: Tensor) -> Tensor:
@@ -49,45 +49,54 @@ def _mean(distance: Distance, probes: Tensor, references: Tensor, views: int) ->
     each = probes.reshape(len(probes) * views, -1)
     with torch.no_grad(), exact(probes.device):
         if distance in _SQUARES:
-            found = _squares(each, references, views**2 if _SQUARES[distance] else views)
-            if _SQUARES[distance]:
-                found.clamp_(min=_LEAST / views**2).sqrt_()
-        elif distance is cosine_distance:
-            found = (1 - _unit(each) @ _unit(references).T).div_(views)
+            return _of_squares(each, references, views, root=_SQUARES[distance])
+        if distance is cosine_distance:
+            found = 1 - _unit(each) @ _unit(references).T
         else:
-            found = _called(distance, each, references).div_(views)
-        if views == 1:
-            return found
-        parts = found.view(len(probes), views, -1)
-        return parts[:, 0].add_(parts[:, 1])
+            found = _called(distance, each, references)
+        return found if views == 1 else found.view(len(probes), views, -1).mean(1)
 
 
 def _unit(embeddings: Tensor) -> Tensor:
     return F.normalize(embeddings, dim=1, eps=1e-8)
 
 
-def _squares(probes: Tensor, references: Tensor, share: int) -> Tensor:
-    """Return the squared distances, divided by ``share``; the lengths are two more components of one product.
+def _of_squares(each: Tensor, references: Tensor, views: int, *, root: bool) -> Tensor:
+    """Return the mean squared distances (P, R) over the views of each probe (P * views, D), or mean roots.
 
-    The largest part of the time is the product: each other pass over all pairs counts.
+    The lengths of embeddings are two more components of one product. It is made in blocks of probes that stay
+    in the processor's cache, since all other passes over the pairs would cost half as much again.
     """
+    share = views**2 if root else views  # so that the sum over the views is their mean
     centre = references.mean(0)  # so that embeddings that are all alike are not far from the origin
-    a, b = _longer(probes, centre, share), _longer(references, centre, 1)
-    width = probes.shape[1]
-    lengths, others = a[:, width].clone(), b[:, width].clone()
+    a, b = _longer(each, centre, share), _longer(references, centre, 1)
+    width = each.shape[1]
+    bounds = _NEAR * (a[:, width] + b[:, width].amax() / share)
     a[:, width + 1] = 1 / share
-    b[:, width], b[:, width + 1] = 1, others
-    a[:, :width].mul_(-2 / share)
-    found = (a @ b.T).clamp_(min=0)
-    # What is near loses its digits in a product, such as the distance of an image to itself.
-    bounds = lengths + others.max() / share
-    rows = torch.nonzero(found.amin(1) < _NEAR * bounds).flatten()
-    for part in torch.split(rows, max(1, PAIRS // max(len(references), 1))):
-        i, j = torch.nonzero(found[part] < _NEAR * bounds[part, None]).T
-        for pairs in torch.split(torch.arange(len(i), device=i.device), max(1, PAIRS // max(width, 1))):
-            at, to = part[i[pairs]], j[pairs]
-            found[at, to] = (probes[at] - references[to]).square().sum(1) / share
+    b[:, width], b[:, width + 1] = 1, b[:, width].clone()
+    b[:, :width].mul_(-2 / share)
+    found = each.new_empty(len(each) // views, len(references))
+    for start in range(0, len(found), BLOCK):
+        rows = slice(start * views, (start + BLOCK) * views)
+        squares = a[rows] @ b.T
+        _mend(squares, bounds[rows], each[rows], references, share)
+        if root:
+            squares.sqrt_()
+        parts = squares.view(-1, views, len(references))
+        if views == 2:
+            torch.add(parts[:, 0], parts[:, 1], out=found[start : start + BLOCK])
+        else:
+            found[start : start + BLOCK] = parts[:, 0]
     return found
+
+
+def _mend(squares: Tensor, bounds: Tensor, probes: Tensor, references: Tensor, share: int) -> None:
+    """Compute again what is near: it loses its digits in a product, and its sign."""
+    rows = torch.nonzero(squares.amin(1) < bounds).flatten()
+    i, j = torch.nonzero(squares[rows] < bounds[rows, None]).T
+    for pairs in torch.split(torch.arange(len(i), device=i.device), max(1, PAIRS // max(probes.shape[1], 1))):
+        at, to = rows[i[pairs]], j[pairs]
+        squares[at, to] = (probes[at] - references[to]).square().sum(1) / share
 
 
 def _longer(embeddings: Tensor, centre: Tensor, share: int) -> Tensor:
