@@ -20,16 +20,16 @@ SIZE = 16
 class Cnn(nn.Module):
     """(B, 3, 16, 16) to (B, outputs)."""
 
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, outputs: int, width: int = 8) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1),
+            nn.Conv2d(3, width, 3, padding=1),
             nn.ReLU(),
             nn.MaxPool2d(2),
-            nn.Conv2d(8, 16, 3, padding=1),
+            nn.Conv2d(width, 2 * width, 3, padding=1),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(16 * 64, outputs),
+            nn.Linear(2 * width * 64, outputs),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,11 +150,10 @@ def softmax() -> Setting:
     return attribute_setting(module, 3)
 
 
-@pytest.fixture(scope="session")
-def classes() -> Setting:
+def class_setting(width: int) -> Setting:
     """Four classes: which two of two patterns are present."""
     torch.manual_seed(0)
-    module = Cnn(4)
+    module = Cnn(4, width)
 
     def label(present: Tensor) -> Tensor:
         return present[:, 0] + 2 * present[:, 1].long()
@@ -164,3 +163,15 @@ def classes() -> Setting:
     labels = label(present)
     model = harness.wrap_model(module, "classes")
     return Setting(model, x, Untargeted(labels), labels, torch.zeros_like(labels))
+
+
+@pytest.fixture(scope="session")
+def classes() -> Setting:
+    """Four classes."""
+    return class_setting(8)
+
+
+@pytest.fixture(scope="session")
+def slender() -> Setting:
+    """Four classes, of a network that even a slow attack has soon answered."""
+    return class_setting(3)

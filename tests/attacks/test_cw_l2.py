@@ -52,22 +52,22 @@ def fooled(setting: Setting, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.slow
-def test_as_strong_as_the_peers_with_equal_budgets_and_iterations(classes: Setting, foolbox: Any) -> None:
+def test_as_strong_as_the_peers_with_equal_budgets_and_iterations(slender: Setting, foolbox: Any) -> None:
     """PGD's success within one point of ART and Foolbox; CW-L2's mean L2 at most 1.02 times the best."""
     evasion = pytest.importorskip("art.attacks.evasion")
-    x, labels = classes.x, classes.labels
-    peer = foolbox.PyTorchModel(classes.module, bounds=(0, 1), device="cpu")
+    x, labels = slender.x, slender.labels
+    peer = foolbox.PyTorchModel(slender.module, bounds=(0, 1), device="cpu")
     targets = F.one_hot(labels, 4).numpy()
-    classifier = art_classifier(classes)
-    right = classes.model.scores(x).argmax(1) == labels
+    classifier = art_classifier(slender)
+    right = slender.model.scores(x).argmax(1) == labels
     assert right.sum() >= 100
 
     steps, eps, size = 40, 4 / 255, 1 / 255
     ours = harness.attack(
         pgd,
-        classes.model,
+        slender.model,
         x,
-        goal=classes.goal,
+        goal=slender.goal,
         threat=Linf(eps, levels=None),
         steps=steps,
         step_size=size,
@@ -88,27 +88,27 @@ def test_as_strong_as_the_peers_with_equal_budgets_and_iterations(classes: Setti
         verbose=False,
     )
     images = (ours.adversarials, by_foolbox, torch.from_numpy(by_art.generate(x.numpy(), targets)))
-    rates = [fooled(classes, each)[0].float().mean().item() for each in images]
+    rates = [fooled(slender, each)[0].float().mean().item() for each in images]
     assert 0.3 < rates[0] < 1, "a budget at which all succeed would show nothing"
     assert rates[0] >= max(rates) - 0.01, rates
 
-    settings = {"searches": 3, "iterations": 100, "learning_rate": 0.01, "initial_constant": 0.01}
-    mine = harness.attack("cw-l2", classes.model, x, goal=classes.goal, threat=REAL, rescues=0, **settings)
+    settings = {"searches": 3, "iterations": 60, "learning_rate": 0.01, "initial_constant": 0.01}
+    mine = harness.attack("cw-l2", slender.model, x, goal=slender.goal, threat=REAL, rescues=0, **settings)
     attack = foolbox.attacks.L2CarliniWagnerAttack(
-        binary_search_steps=3, steps=100, stepsize=0.01, initial_const=0.01
+        binary_search_steps=3, steps=60, stepsize=0.01, initial_const=0.01
     )
     theirs = attack(peer, x, labels, epsilons=None)[1]
     art_cw = evasion.CarliniL2Method(
         classifier,
         binary_search_steps=3,
-        max_iter=100,
+        max_iter=60,
         learning_rate=0.01,
         initial_const=0.01,
         batch_size=len(x),
         verbose=False,
     )
     generated = torch.from_numpy(art_cw.generate(x.numpy(), targets))
-    results = [fooled(classes, each) for each in (mine.adversarials, theirs, generated)]
+    results = [fooled(slender, each) for each in (mine.adversarials, theirs, generated)]
     # ART's searches end without success on the harder half: means over what each reached would favour it.
     reached = [success.float().mean().item() for success, _ in results]
     assert reached[0] == 1.0

@@ -20,12 +20,12 @@ schema = 1
 name = "killed"
 seed = 3
 keep = true
-batch_size = 4
+batch_size = 6
 shard_size = 12
 
 [[dataset]]
 use = "tiny"
-count = 240
+count = 120
 partition = "test"
 
 [[model]]
@@ -42,7 +42,7 @@ use = "noise"
 eps = ["8/255", "40/255"]
 draws = 30
 """
-SHARDS = 3 * 2 * 120 // 12
+SHARDS = 3 * 2 * 60 // 12
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_kills_lose_and_repeat_nothing(start, tmp_path: Path) -> None:
         before = len(parts(killed))
         deadline = time.monotonic() + 60
         # The first kill comes while it starts or trains, the others in the midst of attacks.
-        patience = 0.3 if kills == 0 else chance.uniform(0, 0.4)
+        patience = 0.3 if kills == 0 else chance.uniform(0, 0.25)
         while running.goes_on and time.monotonic() < deadline:
             if kills == 0 or len(parts(killed)) > before:
                 time.sleep(patience)

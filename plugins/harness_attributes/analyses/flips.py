@@ -41,7 +41,7 @@ class Flips:
     @cached_property
     def counts(self) -> npt.NDArray[np.int64]:
         """(rows, columns) adversarials that change the decision."""
-        own = [self.changed[(self.cases["target"] == name).to_numpy(bool)] for name in self.made_for]
+        own = [self._by_target[name][0] for name in self.made_for]
         return np.array([flags.sum(0) for flags in own], np.int64).reshape(len(own), len(self.networks)).T
 
     @property
@@ -69,12 +69,21 @@ class Flips:
             {"value": values, "group": self.cases["target"], "cluster": self.cases["cluster"]}
         )
 
+    @cached_property
+    def _by_target(self) -> dict[str, tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]]:
+        """By attribute: what its adversarials change (n, rows), and of which cluster each is (n,)."""
+        found = {}
+        for name in self.made_for:
+            mine = (self.cases["target"] == name).to_numpy(bool)
+            found[name] = self.changed[mine], pd.factorize(self.cases["cluster"][mine])[0]
+        return found
+
     def pair(self, made_for: str, network: str) -> Estimate:
         """Return the share of the adversarials made for an attribute that change another's decision."""
-        if network not in self.networks:
+        if network not in self.networks or made_for not in self._by_target:
             return NOTHING
-        mine = (self.cases["target"] == made_for).to_numpy(bool)
-        return rate(self.changed[mine, self.networks.index(network)], self.cases["cluster"][mine])
+        changed, clusters = self._by_target[made_for]
+        return rate(changed[:, self.networks.index(network)], clusters)
 
     @property
     def rates(self) -> npt.NDArray[np.float64]:
