@@ -47,7 +47,7 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--data",
         metavar="DATASET",
-        help="images of persons, on which embeddings are compared; --set works on it",
+        help="images whose truth is known, on which models with weights are examined; --set works on it",
     )
     add_json(parser)
     parser.set_defaults(handle=handle)

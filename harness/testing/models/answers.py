@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from harness.judge.examination import signs_among
 from harness.leaderboard.flags import FLAGS
+from harness.model import wrap_model
 from harness.testing.contract import Inapplicable, require
 from harness.testing.models.outputs import SAME, own_outputs
 from harness.testing.models.subject import ModelSubject
 from harness.testing.problems.problem import generator
+from harness.training import Task
 
 EXAMINED = 64
 """So many images of the example are asked."""
@@ -130,23 +132,23 @@ def pixel_scale(subject: ModelSubject, head: str) -> None:
 
 
 def truth(subject: ModelSubject, head: str) -> None:
-    """Its answers on its own example can change, and are right more often than by chance."""
+    """With weights of its own, its decisions change and are right more often than by chance."""
     if head == "embedding":
         raise Inapplicable("an embedding alone decides nothing")
     if subject.constant:
         raise Inapplicable('it declares the trait "constant"')
-    if subject.spec.train:
-        raise Inapplicable("it is trained first; a run examines its answers before it attacks them")
-    if not subject.spec.example:
-        raise Inapplicable("its spec names no example, whose truth its answers are compared with")
-    dataset = subject.example
-    rows = np.arange(min(len(dataset), EXAMINED))
-    model = subject.model.in_order_of(dataset.class_names)
-    outputs = model.scores(torch.from_numpy(dataset.images(rows)).float() / 255)
-    require(outputs.isfinite().all(), "its outputs on its example are not all finite")
-    names = model.names or getattr(dataset, "attribute_names" if head == "attributes" else "class_names")
-    for sign in sorted(signs_among(model, outputs, dataset, rows, names)):
-        require(False, f"on its example, {FLAGS[sign].sign}; {FLAGS[sign].remedy}")
+    data = subject.known
+    if data is None:
+        raise Inapplicable("it needs images whose truth is known: --data DATASET, or an example in its spec")
+    if not subject.loads(Task.of(data)):
+        raise Inapplicable("it has no weights yet; a run examines its answers before it attacks them")
+    rows = np.arange(min(len(data), EXAMINED))
+    model = wrap_model(subject.build(Task.of(data)), head).in_order_of(data.class_names)  # type: ignore[arg-type]
+    outputs = model.scores(torch.from_numpy(data.images(rows)).float() / 255)
+    require(outputs.isfinite().all(), f"its outputs on {data.name} are not all finite")
+    names = model.names or getattr(data, "attribute_names" if head == "attributes" else "class_names")
+    for sign in sorted(signs_among(model, outputs, data, rows, names)):
+        require(False, f"on {data.name}, {FLAGS[sign].sign}; {FLAGS[sign].remedy}")
 
 
 def probes(subject: ModelSubject) -> Tensor:

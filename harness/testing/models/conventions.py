@@ -13,9 +13,7 @@ def conventions(subject: ModelSubject, head: str) -> None:
     """No other order of channels, range of pixels or flip tells persons apart clearly better."""
     if head != "embedding":
         raise Inapplicable("it has no embedding")
-    data = subject.data
-    if data is None and subject.spec.example:
-        data = subject.entry.load(subject.spec.example)()
+    data = subject.known
     rows = None if data is None else compared_rows(data)
     if data is None or rows is None:
         raise Inapplicable("it needs images of at least 5 persons: --data DATASET, or an example in its spec")

@@ -24,6 +24,7 @@ from harness.testing.contract import ContractFailure, entry_of, one_line
 from harness.testing.problems.problem import generator
 from harness.training import Context, Task
 from harness.zoo.build import finished, freeze
+from harness.zoo.weights import octets_of
 
 EDGES = (16, 32, 48, 64, 96, 112, 128, 160, 224)
 """The heights and widths that are tried, the smallest first."""
@@ -142,7 +143,9 @@ class ModelSubject:
         if self.spec.train:
             return False
         first, other = (self.build(task, seed).state_dict() for seed in (0, 1))
-        return first.keys() == other.keys() and all(torch.equal(first[name], other[name]) for name in first)
+        return first.keys() == other.keys() and all(
+            octets_of(first[name]) == octets_of(other[name]) for name in first
+        )
 
     @cached_property
     def _ready(self) -> tuple[Task, nn.Module]:
@@ -180,15 +183,19 @@ class ModelSubject:
         return module
 
     @cached_property
-    def example(self) -> Dataset:
-        """Return the data set of its spec's example."""
+    def known(self) -> Dataset | None:
+        """Return images whose truth is known: the given data, else its spec's example, else None."""
+        return self.data if self.data is not None or not self.spec.example else self._example
+
+    @cached_property
+    def _example(self) -> Dataset:
         dataset: Dataset = self.entry.load(self.spec.example or "")()
         return dataset
 
     def _datasets(self) -> Iterator[Dataset]:
         """Yield its own example, or noise of growing sizes, with 3 channels or 1, and 5 classes or 2."""
         if self.spec.example:
-            yield self.example
+            yield self._example
             return
         numbers = (len(CLASSES), 2) if self.spec.head == "classes" else (len(CLASSES),)
         for channels, edge, classes in product((3, 1), EDGES, numbers):
