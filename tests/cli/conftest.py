@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -119,6 +121,35 @@ def harness(capsys: pytest.CaptureFixture[str]) -> Command:
         return Ran(status, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the results of runs are kept for later tests that begin with the same run."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def begun(harness: Command, suite: Path, kept: Path) -> Callable[..., Path]:
+    """Leave in results/small what a run of the suite leaves: it is run for the first test, then copied."""
+
+    def run(*arguments: str) -> Path:
+        asked = json.dumps([suite.read_text(encoding="utf-8"), *arguments])
+        before, folder = kept / hashlib.sha256(asked.encode()).hexdigest(), Path("results/small")
+        if before.is_dir():
+            shutil.copytree(before, folder)
+        else:
+            assert harness("run", suite, *arguments).status == 0
+            shutil.copytree(folder, before)
+        return folder
+
+    return run
+
+
+@pytest.fixture
+def finished(begun: Callable[..., Path]) -> Path:
+    """The folder of a finished run of the suite."""
+    return begun()
 
 
 @pytest.fixture

@@ -54,33 +54,28 @@ def test_a_suite_is_run(harness: Command, suite: Path) -> None:
     assert set(successful["attack"]) >= {"step"}
 
 
-def test_a_second_run_does_nothing(harness: Command, suite: Path) -> None:
-    harness("run", suite)
-    before = {path: path.stat().st_mtime_ns for path in Path("results/small/samples").rglob("*.parquet")}
+def test_a_second_run_does_nothing(harness: Command, suite: Path, finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished / "samples").rglob("*.parquet")}
     ran = harness("run", suite)
     assert ran.status == 0
     assert "nothing was left to do; 2 cells" in ran.out
-    assert {
-        path: path.stat().st_mtime_ns for path in Path("results/small/samples").rglob("*.parquet")
-    } == before
+    assert {path: path.stat().st_mtime_ns for path in (finished / "samples").rglob("*.parquet")} == before
 
 
-def test_an_interrupted_run_is_resumed(harness: Command, suite: Path) -> None:
-    harness("run", suite)
-    whole = records(Path("results/small"))
-    for part in sorted(Path("results/small/samples").rglob("*.parquet"))[::3]:
+def test_an_interrupted_run_is_resumed(harness: Command, suite: Path, finished: Path) -> None:
+    whole = records(finished)
+    for part in sorted((finished / "samples").rglob("*.parquet"))[::3]:
         part.unlink()
-    left = CASES - len(records(Path("results/small")))
+    left = CASES - len(records(finished))
     assert 0 < left < CASES
     assert f"{left} cases attacked" in harness("run", suite).out
-    same(records(Path("results/small")), whole)
+    same(records(finished), whole)
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
 def test_shards_together_equal_an_undivided_run(
-    harness: Command, suite: Path, order: tuple[int, int]
+    harness: Command, suite: Path, finished: Path, order: tuple[int, int]
 ) -> None:
-    harness("run", suite, "--out", "whole")
     first = harness("run", suite, "--out", "parts", "--shard", f"{order[0]}/2")
     assert first.status == 0
     assert "shards of other processes are still missing in 2 cells" in first.out
@@ -89,8 +84,8 @@ def test_shards_together_equal_an_undivided_run(
     second = harness("run", suite, "--out", "parts", "--shard", f"{order[1]}/2")
     assert f"{CASES - half} cases attacked" in second.out
     assert "still lack" not in second.out
-    same(records(Path("parts")), records(Path("whole")))
-    boards = [read_results(folder).leaderboard() for folder in ("parts", "whole")]
+    same(records(Path("parts")), records(finished))
+    boards = [read_results(folder).leaderboard() for folder in ("parts", finished)]
     timed = [column for column in boards[0] if "seconds" in column]
     pd.testing.assert_frame_equal(boards[0].drop(columns=timed), boards[1].drop(columns=timed))
 
@@ -200,16 +195,16 @@ SAME = ["batch_size=5", "description=new", "attack.step.id=renamed", "attack.ste
 
 
 @pytest.mark.parametrize("change", OTHER)
+@pytest.mark.usefixtures("finished")
 def test_records_of_another_configuration_are_not_taken_for_these(
     harness: Command, suite: Path, change: str
 ) -> None:
-    harness("run", suite)
     assert "nothing was left to do" not in harness("run", suite, "--set", change).out
 
 
 @pytest.mark.parametrize("change", SAME)
+@pytest.mark.usefixtures("finished")
 def test_what_changes_no_record_attacks_nothing_again(harness: Command, suite: Path, change: str) -> None:
-    harness("run", suite)
     assert "nothing was left to do" in harness("run", suite, "--set", change).out
 
 
