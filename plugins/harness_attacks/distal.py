@@ -38,8 +38,8 @@ def distal(
     Args:
         iterations: the number of Adam's steps from the noise.
         learning_rate: the learning rate in tanh space, where black and white are 14.5 apart.
-        mirror, loss, early_stop: as for ``harness_attacks.patch.patch``; with ``early_stop``, an original that
-            reaches its goal stays as it is.
+        mirror, loss, early_stop: as for ``harness_attacks.patch.patch``; with ``early_stop``, an original
+            that reaches its goal stays as it is.
 
     Raises:
         AttackError: the threat has a region or a budget, which an image from noise cannot keep to.
