@@ -56,10 +56,17 @@ class OpenedDataset:
         """Return a digest of the sample's ids."""
         return _digest(self.dataset, self.rows)
 
+    @cached_property
+    def pictured(self) -> npt.NDArray[np.intp]:
+        """Return the rows of all images that are attacked, or that may be references."""
+        if self.comparisons is None:
+            return self.rows
+        return np.union1d(self.attacked, self.comparisons.candidates)
+
     @property
-    def attacked_digest(self) -> str:
-        """Return a digest of the ids of all attacked images."""
-        return _digest(self.dataset, self.attacked)
+    def pictured_digest(self) -> str:
+        """Return a digest of the ids of these images."""
+        return _digest(self.dataset, self.pictured)
 
 
 def _digest(dataset: Dataset, rows: npt.NDArray[np.intp]) -> str:

@@ -26,7 +26,7 @@ _IDENTITY = b"identity"
 
 
 def keep_originals(folder: Path, loaded: Mapping[DatasetChoice, OpenedDataset]) -> None:
-    """Write originals.parquet: the attacked images of these data sets, once each.
+    """Write originals.parquet: the attacked images of these data sets, and possible references, once each.
 
     Raises:
         DatasetError: an image cannot be read.
@@ -34,7 +34,7 @@ def keep_originals(folder: Path, loaded: Mapping[DatasetChoice, OpenedDataset]) 
     if not loaded:
         return
     file = folder / FILE
-    known = [[data.choice.label, data.dataset.fingerprint, data.attacked_digest] for data in loaded.values()]
+    known = [[data.choice.label, data.dataset.fingerprint, data.pictured_digest] for data in loaded.values()]
     identity = hashlib.sha256(json.dumps(known).encode()).hexdigest()
     if _identity(file) == identity:
         return
@@ -43,14 +43,14 @@ def keep_originals(folder: Path, loaded: Mapping[DatasetChoice, OpenedDataset]) 
     def fill(aside: Path) -> None:
         with pq.ParquetWriter(aside, schema, compression="none") as writer:  # PNG is compressed already
             for data in loaded.values():
-                for start in range(0, len(data.attacked), _CHUNK):
+                for start in range(0, len(data.pictured), _CHUNK):
                     writer.write_table(_table(data, start, schema))
 
     write_whole(file, fill)
 
 
 def _table(data: OpenedDataset, start: int, schema: pa.Schema) -> pa.Table:
-    rows = data.attacked[start : start + _CHUNK]
+    rows = data.pictured[start : start + _CHUNK]
     columns: dict[str, Any] = {
         "dataset": [data.choice.label] * len(rows),
         "sample_id": [data.dataset.ids[row] for row in rows],

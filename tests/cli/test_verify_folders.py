@@ -205,7 +205,7 @@ def test_originals_exchanged_are_found(harness: Command, done: Path) -> None:
         f"originals.parquet: tiny {name}: its pixels are not those of the data set"
         for name in ("0001.png", "0003.png")
     ]
-    assert "originals.parquet: tiny 9999.png: the suite attacks no such image" in lines
+    assert "originals.parquet: tiny 9999.png: the suite uses no such image" in lines
     assert "originals.parquet: tiny 0005.png: it stands there 0 times" in lines
 
 

@@ -122,6 +122,15 @@ class Drawn:
             found.append(self.order(person, person.rows)[: settings.genuine + settings.references])
         return np.unique(np.concatenate(found))
 
+    @cached_property
+    def candidates(self) -> Rows:
+        """Return the images that a model may choose as references of attacked comparisons, sorted."""
+        if self.attacked.listed is not None:
+            return np.unique(self.attacked.listed.references)
+        return np.unique(
+            np.concatenate([np.zeros(0, np.intp), *(person.rows for person in self.attacked.targets)])
+        )
+
     @property
     def digest(self) -> str:
         """Return a digest of the calibration, which decides the thresholds of every model."""

@@ -56,7 +56,7 @@ def compare_originals(folder: Path, loaded: Iterable[OpenedDataset], due: bool, 
             report.differ(file.name, "it is missing; `harness run` makes it again")
         return
     places = {
-        (data.choice.label, data.dataset.ids[row]): (data, row) for data in loaded for row in data.attacked
+        (data.choice.label, data.dataset.ids[row]): (data, row) for data in loaded for row in data.pictured
     }
     seen: Counter[tuple[str, str]] = Counter()
     with pq.ParquetFile(file) as opened:
@@ -65,7 +65,7 @@ def compare_originals(folder: Path, loaded: Iterable[OpenedDataset], due: bool, 
                 key = row["dataset"], row["sample_id"]
                 seen[key] += 1
                 if key not in places:
-                    report.differ(file.name, f"{' '.join(key)}: the suite attacks no such image")
+                    report.differ(file.name, f"{' '.join(key)}: the suite uses no such image")
                     continue
                 data, at = places[key]
                 if not _same_picture(row["original"], data, at):
