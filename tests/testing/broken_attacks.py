@@ -55,7 +55,7 @@ def ray(model, x, objective, threat, *, rng, beyond: float = 1.0, norm: str | No
     return torch.where(found.view(-1, 1, 1, 1), at(beyond * high), x)
 
 
-def search(model, x, objective, threat, *, rng, draws: int = 300):
+def search(model, x, objective, threat, *, rng, draws: int = 60):
     """Sound, and sees scores only: random changes of sign, kept where the margin grows."""
     model = model.focus(objective)
     sign = rng.uniform(x.shape[1:], -1, 1).sign()

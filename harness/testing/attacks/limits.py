@@ -9,7 +9,7 @@ import torch
 from harness.testing.attacks.promises import TOLERANCE, finite, place
 from harness.testing.attacks.subject import AttackSubject
 from harness.testing.contract import ContractFailure, Inapplicable, require
-from harness.testing.problems.difficult import constant, reached_already, with_nan
+from harness.testing.problems.difficult import reached_already, with_nan
 from harness.testing.problems.linear import linear_classes, linear_scores
 from harness.testing.problems.problem import Problem
 from harness.testing.problems.quadratic import quadratic_embedding
@@ -47,9 +47,9 @@ def reached(subject: AttackSubject, head: str) -> None:
 
 def constant_model(subject: AttackSubject, head: str) -> None:
     """On a model with constant outputs the attack stops, returns valid images, and has no success."""
-    problem = constant(subject.problems(head)[0])
+    problem = subject.unreachable(head)
     for threat in subject.threats():
-        run = subject.run(problem, threat)
+        run = subject.once(problem, threat)
         finite(run)
         require(
             not run.trial.verdict.success.any(),
@@ -70,12 +70,12 @@ def passes(subject: AttackSubject, head: str) -> None:
     """The attack makes no more passes per case than its spec forecasts."""
     if subject.passes is None:
         raise Inapplicable("its spec forecasts no passes, so `harness plan` cannot show its cost")
-    unreachable = constant(subject.problems(head)[0])
-    for problem in [subject.problems(head)[-1], edge := _on_the_edge(subject, head), unreachable]:
+    edge = _on_the_edge(subject, head)
+    for problem in [subject.problems(head)[-1], edge, subject.unreachable(head)]:
         for threat in subject.threats():
             if problem is edge and threat.eps is not None:
                 threat = replace(threat, eps=HALF_A_LEVEL_MORE * threat.eps)
-            trial = subject.run(problem, threat).trial
+            trial = subject.once(problem, threat).trial
             _check_forecast(subject, trial.forwards, trial.backwards, f"on {problem.name}, {threat.label}")
 
 

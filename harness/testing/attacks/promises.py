@@ -23,7 +23,7 @@ def images(subject: AttackSubject, head: str) -> None:
     """The attack returns finite floating-point images of the right shape, for each head, goal and threat."""
     for problem in [*subject.problems(head), *targeted(subject, head)]:
         for threat in subject.threats():
-            finite(subject.run(problem, threat))
+            finite(subject.once(problem, threat))
 
 
 def pixel_range(subject: AttackSubject, head: str) -> None:
@@ -100,7 +100,7 @@ def batch_independence(subject: AttackSubject, head: str) -> None:
     problem, rugged = subject.problems(head)[0], subject.rugged(head)
     last = len(problem) - 1
     for threat in subject.threats(levels=None):
-        together = subject.run(problem, threat).returned
+        together = subject.once(problem, threat).returned
         for rows in (slice(0, 3), slice(3, 6), slice(0, 1), slice(last, last + 1)):
             _same_images(subject, problem, threat, together, rows, share=0)
         together = subject.run(rugged, threat).returned
@@ -200,7 +200,7 @@ def _same_draws(subject: AttackSubject, problem: Problem, threat: Threat) -> Pro
 
 def _no_fault(subject: AttackSubject, problem: Problem, threat: Threat, fault: str) -> None:
     """Require that the judge finds no image with a fault."""
-    run = subject.run(problem, threat)
+    run = subject.once(problem, threat)
     finite(run)
     faults = run.trial.verdict.faults
     found = [case for case, name in enumerate(faults) if name == fault]

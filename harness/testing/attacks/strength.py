@@ -20,7 +20,6 @@ from harness.testing.attacks.subject import AttackSubject, ProblemRun, require_n
 from harness.testing.contract import Inapplicable, require
 from harness.testing.problems.linear import Linear, linear_classes, linear_scores
 from harness.testing.problems.problem import Problem
-from harness.testing.problems.quadratic import quadratic_embedding
 from harness.threat import GREY_LEVELS, Threat
 
 TOLERATED = 0.02
@@ -44,11 +43,11 @@ def distance(subject: AttackSubject, head: str) -> None:
         threat = subject.restricted(Threat(norm, levels=None))
         if "unbounded" in subject.spec.traits:
             for problem in subject.problems(head):
-                _require_smallest(subject.run(problem, threat), threat)
+                _require_smallest(subject.once(problem, threat), threat)
         elif subject.spec.access == "gradients":
-            _require_smallest_on_line(subject.run(one_direction(subject, head), threat), threat)
+            _require_smallest_on_line(subject.once(one_direction(subject, head), threat), threat)
         else:
-            run = subject.run(subject.problems(head)[0], threat)
+            run = subject.once(subject.problems(head)[0], threat)
             _require_possible(run, threat)
             _require_one_success(run, threat, run.trial.verdict.reached)
 
@@ -97,9 +96,9 @@ def direction(subject: AttackSubject, head: str) -> None:
         for threat in subject.threats(levels=None):
             if threat.eps is None and threat.norm is not None:
                 if head != "embedding":  # along one line, not every embedding is met
-                    _require_some_success(subject.run(problem, threat), threat)
+                    _require_some_success(subject.once(problem, threat), threat)
             else:
-                _require_nearer(subject.run(problem, threat), threat)
+                _require_nearer(subject.once(problem, threat), threat)
 
 
 def _require_nearer(run: ProblemRun, threat: Threat) -> None:
@@ -132,7 +131,7 @@ def one_direction(subject: AttackSubject, head: str) -> Problem:
         return linear_scores(subject.shape, attributes=1 if one else 4, one_way=one)
     if head == "classes":
         return linear_classes(subject.shape, classes=2)
-    return quadratic_embedding(subject.shape, towards=False)
+    return subject.problems(head)[1]
 
 
 def _require_direction(subject: AttackSubject) -> None:

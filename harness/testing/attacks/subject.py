@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from harness.judge.trial import Trial, attempt
 from harness.parameters import check
 from harness.specs import AttackSpec, Compute
 from harness.testing.contract import ContractFailure, Inapplicable, entry_of, one_line
-from harness.testing.problems.difficult import CallLimit
+from harness.testing.problems.difficult import CallLimit, constant
 from harness.testing.problems.linear import linear_classes, linear_scores
 from harness.testing.problems.problem import Problem, eps_of
 from harness.testing.problems.quadratic import quadratic_classes, quadratic_embedding, quadratic_scores
@@ -72,6 +74,9 @@ class AttackSubject:
     """The resolved parameters of ``run`` and of ``region``."""
     shape: tuple[int, int, int] = SHAPE
     """The channels, height and width of the problems' images."""
+    _problems: dict[str, tuple[Problem, ...]] = field(default_factory=dict, init=False, repr=False)
+    _runs: dict[Any, ProblemRun] = field(default_factory=dict, init=False, repr=False)
+    """What ``once`` has run."""
 
     @classmethod
     def of(
@@ -122,13 +127,21 @@ class AttackSubject:
         """Return the largest numbers of forward and backward passes per case that its spec forecasts."""
         return self.spec.passes(self.parameters) if self.spec.passes else None
 
-    def problems(self, head: str) -> list[Problem]:
-        """Return a linear and a quadratic problem of a head; for embeddings, impersonation and evasion."""
-        if head == "attributes":
-            return [linear_scores(self.shape), quadratic_scores(self.shape)]
-        if head == "classes":
-            return [linear_classes(self.shape), quadratic_classes(self.shape)]
-        return [quadratic_embedding(self.shape, towards=towards) for towards in (True, False)]
+    def problems(self, head: str) -> tuple[Problem, ...]:
+        """Return a linear and a quadratic problem of a head; for embeddings, impersonation and evasion.
+
+        They are the same objects at each call, and no other subject has them.
+        """
+        if head not in self._problems:
+            self._problems[head] = deepcopy(_made(self.shape, head))
+        return self._problems[head]
+
+    def unreachable(self, head: str) -> Problem:
+        """Return the first problem with a model whose outputs are constant, the same object at each call."""
+        key = f"{head}, constant"
+        if key not in self._problems:
+            self._problems[key] = (constant(self.problems(head)[0]),)
+        return self._problems[key][0]
 
     def rugged(self, head: str) -> Problem:
         """Return a problem on which start and scale of each step decide where an attack ends."""
@@ -146,6 +159,14 @@ class AttackSubject:
         """Return the threat with the access that the attack declares and with its region."""
         threat = replace(threat, access=self.spec.access)
         return with_region(self.entry, self.parameters, threat, self.shape[1:])
+
+    def once(self, problem: Problem, threat: Threat) -> ProblemRun:
+        """Run the attack, or return its earlier run on this problem, if several checks ask for the same."""
+        mask = None if threat.mask is None else (threat.mask.shape, threat.mask.numpy().tobytes())
+        key = problem, replace(threat, mask=None), mask  # a problem is equal to itself only
+        if key not in self._runs:
+            self._runs[key] = self.run(problem, threat)
+        return self._runs[key]
 
     def run(
         self,
@@ -214,6 +235,15 @@ class AttackSubject:
             return MOST_CALLS
         # This limit is generous, because the check ``passes`` compares the forecast exactly.
         return int(10 * self.passes[0] + 100) * max(cases, 1)
+
+
+@cache
+def _made(shape: tuple[int, int, int], head: str) -> tuple[Problem, ...]:
+    if head == "attributes":
+        return linear_scores(shape), quadratic_scores(shape)
+    if head == "classes":
+        return linear_classes(shape), quadratic_classes(shape)
+    return tuple(quadratic_embedding(shape, towards=towards) for towards in (True, False))
 
 
 def _with_remedy(breach: str) -> str:
