@@ -26,7 +26,7 @@ LONG: dict[str, tuple[str, dict[str, Any]]] = {
     "eyeglasses": ("iterations", {"restarts": 1}),
     "square": ("iterations", {"search_iterations": 1, "restarts": 1}),
     "universal-patch": ("iterations", {}),
-    "distal": ("iterations", {"restarts": 1}),
+    "distal": ("iterations", {}),
 }
 """What makes each of them longer, and what else they are given."""
 
