@@ -19,8 +19,6 @@ Measure = Literal["own", "squared_euclidean", "cosine"]
 
 PAIRS = 1 << 20
 """So many pairs are compared at once."""
-BLOCK = 128
-"""So many probes are multiplied at once."""
 _NEAR = 1e-4
 """Of the squared lengths: squared distances below this share of them lose digits in a product."""
 
@@ -64,8 +62,8 @@ def _unit(embeddings: Tensor) -> Tensor:
 def _of_squares(each: Tensor, references: Tensor, views: int, *, root: bool) -> Tensor:
     """Return the mean squared distances (P, R) over the views of each probe (P * views, D), or mean roots.
 
-    The lengths of embeddings are two more components of one product. It is made in blocks of probes that stay
-    in the processor's cache, since all other passes over the pairs would cost half as much again.
+    The lengths of embeddings are two more components of one product; each pass over all pairs beside it costs
+    a twentieth of it.
     """
     share = views**2 if root else views  # so that the sum over the views is their mean
     centre = references.mean(0)  # so that embeddings that are all alike are not far from the origin
@@ -75,19 +73,14 @@ def _of_squares(each: Tensor, references: Tensor, views: int, *, root: bool) -> 
     a[:, width + 1] = 1 / share
     b[:, width], b[:, width + 1] = 1, b[:, width].clone()
     b[:, :width].mul_(-2 / share)
-    found = each.new_empty(len(each) // views, len(references))
-    for start in range(0, len(found), BLOCK):
-        rows = slice(start * views, (start + BLOCK) * views)
-        squares = a[rows] @ b.T
-        _mend(squares, bounds[rows], each[rows], references, share)
-        if root:
-            squares.sqrt_()
-        parts = squares.view(-1, views, len(references))
-        if views == 2:
-            torch.add(parts[:, 0], parts[:, 1], out=found[start : start + BLOCK])
-        else:
-            found[start : start + BLOCK] = parts[:, 0]
-    return found
+    squares = a @ b.T
+    _mend(squares, bounds, each, references, share)
+    if root:
+        squares.sqrt_()
+    if views == 1:
+        return squares
+    parts = squares.view(-1, views, len(references))
+    return torch.add(parts[:, 0], parts[:, 1])
 
 
 def _mend(squares: Tensor, bounds: Tensor, probes: Tensor, references: Tensor, share: int) -> None:
