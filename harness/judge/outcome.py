@@ -135,9 +135,8 @@ def attack(
     _check(model, images, batch_size)
     function, threat, resolved, universal = _resolved(name, model, images, threat, params)
     fit = _learned_on(name, images, universal, fit)
-    answers: dict[int, Tensor] = {}
 
-    def outcome(rows: slice) -> Outcome:
+    def outcome(rows: slice) -> tuple[Outcome, Tensor]:
         trial = attempt(
             model,
             function,
@@ -151,21 +150,23 @@ def attack(
             surrogate=surrogate,
             fit=fit,
         )
-        answers[rows.start] = trial.clean
-        return _outcome(trial, rows.start, fit)
+        return _outcome(trial, rows.start, fit), trial.clean
 
     if fit is not None or not len(images):
-        joined = outcome(slice(0, len(images)))
+        parts = [outcome(slice(0, len(images)))]
     else:
-        size = (
-            fitting(surrogate or model, images.shape[1:]) if batch_size == "auto" else BatchSize(batch_size)
-        )
-        joined = _joined(list(in_batches(len(images), size, outcome)))
-    wrong = int((~joined.clean_correct).sum())
-    flags = tuple(sorted(signs_of(model, torch.cat(list(answers.values())), wrong)))
+        auto = batch_size == "auto"
+        size = fitting(surrogate or model, images.shape[1:]) if auto else BatchSize(int(batch_size))
+        parts = list(in_batches(len(images), size, outcome))
+    return _flagged(model, _joined([part for part, _ in parts]), torch.cat([clean for _, clean in parts]))
+
+
+def _flagged(model: Model, outcome: Outcome, clean: Tensor) -> Outcome:
+    """Return an outcome with the flags that its clean answers (B, M) raise, and warn the caller of each."""
+    flags = tuple(sorted(signs_of(model, clean, int((~outcome.clean_correct).sum()))))
     for flag in flags:
-        warnings.warn(f"{flag}: {FLAGS[flag].sign}; {FLAGS[flag].remedy}", stacklevel=3)
-    return replace(joined, flags=flags)
+        warnings.warn(f"{flag}: {FLAGS[flag].sign}; {FLAGS[flag].remedy}", stacklevel=4)
+    return replace(outcome, flags=flags)
 
 
 def _check(model: object, images: Tensor, batch_size: int | str) -> None:

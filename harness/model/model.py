@@ -166,14 +166,7 @@ def wrap_model(
         with torch.inference_mode(False):  # what was made in inference mode has no gradients; a copy has
             module = copy.deepcopy(module)
     own = module.module if isinstance(module, nn.DataParallel) else module
-    known = getattr(own, "preprocessing", None)
-    if preprocessing is not None and isinstance(known, Preprocessing):
-        raise ModelError(
-            "the module has a preprocessing already; leave preprocessing out, or wrap its network"
-        )
-    told = preprocessing or (known if isinstance(known, Preprocessing) else None)
-    if told is not None and told.normalise_embedding and head != "embedding":
-        raise ModelError(f"normalise_embedding is for embeddings, and the head is {head}; leave it out")
+    told = _preprocessing_of(own, preprocessing, head)
     named = {"attributes": "attribute_names", "classes": "class_names"}.get(head)
     return Model(
         module if preprocessing is None else preprocessing.wrap(module),
@@ -187,6 +180,19 @@ def wrap_model(
         access,
         preprocessing=told,
     )
+
+
+def _preprocessing_of(module: nn.Module, given: Preprocessing | None, head: HeadKind) -> Preprocessing | None:
+    """Return the preprocessing of a module, its own or the given one; refuse two, and one of another head."""
+    own = getattr(module, "preprocessing", None)
+    if given is not None and isinstance(own, Preprocessing):
+        raise ModelError(
+            "the module has a preprocessing already; leave preprocessing out, or wrap its network"
+        )
+    told = given or (own if isinstance(own, Preprocessing) else None)
+    if told is not None and told.normalise_embedding and head != "embedding":
+        raise ModelError(f"normalise_embedding is for embeddings, and the head is {head}; leave it out")
+    return told
 
 
 def euclidean(a: Tensor, b: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ def plan(suite: Suite, catalog: Catalog, resolve: Resolve = resolve) -> Plan:
     cells: list[Cell] = []
     skipped: list[Skipped] = []
     # Whether a pair fits depends on model and attack alone, so it is asked once, not once a data set.
-    reasons = {(model, attack): _unfit(model, attack) for model, attack in product(models, attacks)}
+    flips = any(model.entry.spec.head == "attributes" for model in models)
+    reasons = {(model, attack): _unfit(model, attack, flips) for model, attack in product(models, attacks)}
     for dataset, (pair, reason) in product(datasets, reasons.items()):
         model, attack = pair
         reason = reason or _incomparable(dataset, model)
@@ -94,8 +95,13 @@ def _exclusion(
     )
 
 
-def _unfit(model: ModelChoice, attack: AttackChoice) -> str | None:
-    """Return why this attack cannot be run on this model, or None."""
+def _unfit(model: ModelChoice, attack: AttackChoice, flips: bool) -> str | None:
+    """Return why this attack cannot be run on this model, or None.
+
+    Args:
+        flips: whether a model of the suite answers attributes. Those that an attack names then concern such
+            models alone; where there is none, they are a mistake.
+    """
     spec, target = attack.entry.spec, model.entry.spec
     if target.head not in spec.heads:
         return f'{spec.name} does not attack the head "{target.head}"'
@@ -106,11 +112,12 @@ def _unfit(model: ModelChoice, attack: AttackChoice) -> str | None:
         return f'it is to {goals}, which asks nothing of the head "{target.head}"'
     if spec.refuses and (reason := _refused(attack.entry, target, attack.parameters)):
         return reason
-    if attack.attributes is not None:
-        if target.head != "attributes":
-            return "it is to flip attributes, and the model answers none"
-        if model.attributes is not None and not set(attack.attributes) & set(model.attributes):
-            return f"{model.label} answers none of the attributes {', '.join(attack.attributes)}"
+    if attack.attributes is None:
+        return None
+    if target.head != "attributes":
+        return None if flips else "it is to flip attributes, and the model answers none"
+    if model.attributes is not None and not set(attack.attributes) & set(model.attributes):
+        return f"{model.label} answers none of the attributes {', '.join(attack.attributes)}"
     return None
 
 

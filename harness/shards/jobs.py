@@ -85,12 +85,13 @@ def cell_id(planned: Plan, cell: Cell, data: OpenedDataset, weights: str, cases:
         cases: those of the cell; of embeddings, they and the calibration stand in place of the sample.
     """
     attack, threat = cell.attack, cell.attack.threat
+    named = attack.attributes if cell.model.entry.spec.head == "attributes" else None
     identity = {
         "dataset": [data.dataset.fingerprint, data.sample_digest],
         **_compared(data, cases),
         "attack": attack.entry.identity(attack.parameters),
         "threat": [threat.norm, threat.eps, threat.access, threat.levels],
-        "goal": [cell.goal, jsonable(attack.attributes)],
+        "goal": [cell.goal, jsonable(named)],
         "compute": attack.compute,
         "keep": cell.keep,
         **({} if attack.fit is None else {"fit": attack.fit}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,16 @@ from harness.dataset import PARTITIONS, Dataset
 from harness.errors import DatasetError, HarnessError
 from harness.parameters import check
 from harness.specs import DatasetSpec
-from harness.testing.contract import Case, Check, ContractFailure, Inapplicable, cases, one_line, require
+from harness.testing.contract import (
+    Case,
+    Check,
+    ContractFailure,
+    EntrySubject,
+    Inapplicable,
+    cases,
+    one_line,
+    require,
+)
 from harness.testing.models.subject import ATTRIBUTES, CLASSES, noise
 from harness.training import Context, Task
 
@@ -24,23 +33,11 @@ CONTEXT = Context(0, torch.device("cpu"), lambda share, word: None, lambda part,
 
 
 @dataclass(frozen=True, eq=False)
-class DatasetSubject:
+class DatasetSubject(EntrySubject[DatasetSpec]):
     """A DatasetSubject is a data set with its parameters."""
 
-    entry: Entry[DatasetSpec]
-    given: Mapping[str, Any]
     source: Dataset = field(default_factory=lambda: noise(SOURCE))
     """The data set that it is made from, if it is a derived one."""
-
-    @property
-    def name(self) -> str:
-        """Return the name in the catalogue."""
-        return self.entry.spec.name
-
-    @property
-    def variants(self) -> Sequence[str]:
-        """Return the only variant."""
-        return ("",)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -57,16 +54,16 @@ class DatasetSubject:
         spec = self.entry.spec
         parameters = self.entry.parameters()
         for name, parameter in parameters.items():
-            if parameter.required and name not in self.given:
+            if parameter.required and name not in self.parameters:
                 raise Inapplicable(f"it needs the parameter {name}: --set {self.name}.{name}=VALUE")
         try:
-            values = check(f"dataset {self.name}", self.given, parameters, DatasetError)
+            values = check(f"dataset {self.name}", self.parameters, parameters, DatasetError)
             given: list[Any] = [self.source] if spec.derived else []
             if spec.fit:
                 given.append(self.entry.call(spec.fit, *given, CONTEXT, values=values))
             dataset = self.entry.call(spec.load, *given, values=values)
         except HarnessError as error:
-            if spec.derived and not self.given:  # its source is noise, whose attributes have other names
+            if spec.derived and not self.parameters:  # its source is noise, whose attributes have other names
                 raise Inapplicable(f"{error}; --set {self.name}.KEY=VALUE") from error
             raise ContractFailure(f"it cannot be opened: {error}") from error
         except Exception as error:

@@ -92,8 +92,7 @@ def cw_l2(
         constant.update(active, reached[active])
     fooled = begun[distance[begun].isfinite()]
     if polish and len(fooled):
-        limits = threat.take(fooled)
-        best[fooled], found = polished(oracle, fooled, x[fooled], best[fooled], limits, polish)
+        best[fooled], found = polished(oracle, fooled, x[fooled], best[fooled], threat.take(fooled), polish)
         model.take(fooled[found]).found()
     return best
 

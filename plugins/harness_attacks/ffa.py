@@ -93,10 +93,7 @@ def ffa(
         AttackError: a parameter is out of range; or ``crossed`` is "onward", and there are two logits or a
             held target; or ``target`` is "held" in a line search.
     """
-    if target == "held" and search == "line":
-        raise AttackError(
-            'target = "held" needs search = "iterative"; a line has the original\'s gradient only'
-        )
+    _refuse_contradictions(search, target)
     if search == "iterative":
         model, step = _steps(model, x, objective, crossed, target)
         return follow(model, x, objective, threat, step, max_iterations=max_iterations, whole=False)
@@ -112,6 +109,13 @@ def ffa(
         root=root,
         start=start,
     )
+
+
+def _refuse_contradictions(search: str, target: Target) -> None:
+    if target == "held" and search == "line":
+        raise AttackError(
+            'target = "held" needs search = "iterative"; a line has the original\'s gradient only'
+        )
 
 
 def _steps(

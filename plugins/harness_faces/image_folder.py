@@ -85,10 +85,7 @@ def load(
             wrong. An image that is damaged is an error when it is read.
     """
     target, part = _checked_size(size), _checked_crop(crop)
-    if type(cache_bytes) is not int or cache_bytes < 0:
-        raise DatasetError(
-            f"image-folder: cache_bytes = {cache_bytes!r} is no number of bytes; give 0 or more"
-        )
+    _check_bytes(cache_bytes)
     folder = _locate(root)
     files = _files(folder, by_name=person == "name")
     shape = target or (part.size if part else _common_size(folder, files))
@@ -116,6 +113,11 @@ def load(
         partitions=None if split is None else split[identities],
         numbered=_numbered(files),
     )
+
+
+def _check_bytes(count: object) -> None:
+    if type(count) is not int or count < 0:
+        raise DatasetError(f"image-folder: cache_bytes = {count!r} is no number of bytes; give 0 or more")
 
 
 def _checked_size(size: Sequence[int] | None) -> tuple[int, int] | None:

@@ -94,15 +94,15 @@ def test_a_console_that_is_not_utf_8(site: Path, suite: Path) -> None:
     ids=lambda arguments: "-".join(arguments[:1] + arguments[2:]),
 )
 def test_every_verb_prints_what_a_console_can_show(
-    harness: Command,
     suite: Path,
+    begun: Callable[..., Path],
     arguments: list[str],
     encoding: str,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     suite.write_text(SUITE.replace('use = "linear"', 'use = "linear"\nid = "linéar–σ"'))
-    harness("run", suite, "--limit", 2)
+    begun("--limit", "2")
     out = tmp_path / "out"
     assert to_stream(out.open("w", encoding=encoding), monkeypatch, *arguments) == 0
     text = out.read_text(encoding)

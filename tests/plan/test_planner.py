@@ -222,6 +222,15 @@ def test_a_pair_with_some_common_attribute_fits(fakes: Catalog) -> None:
     assert reasons(fakes, model=model, attack=PGD | {"attributes": ["Young", "Smiling"]}) == []
 
 
+def test_named_attributes_concern_models_of_attributes_alone(fakes: Catalog) -> None:
+    models = [{"use": "linear"}, {"use": "classifier"}]
+    made = planned(fakes, model=models, attack=PGD | {"attributes": ["Young"]})
+    assert [(cell.model.label, cell.goal) for cell in made.cells] == [
+        ("linear", "flip"),
+        ("classifier", "untargeted"),
+    ]
+
+
 def test_access_is_compared_by_order(fakes: Catalog) -> None:
     assert reasons(fakes, model={"use": "boxed"}, attack={"use": "noise", "eps": 0.1}) == []
 

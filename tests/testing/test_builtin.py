@@ -28,9 +28,13 @@ from harness.threat import Minimal, l2, linf
 BRIDGES = {"art", "foolbox"}
 """Plugins of other libraries' attacks, of which there are dozens."""
 SMALLER: dict[str, dict[str, Any]] = {
-    "eyeglasses": {"iterations": 40},
-    "square": {"iterations": 40},
+    "eyeglasses": {"iterations": 20},
+    "square": {"iterations": 20, "search_iterations": 3},
     "universal-patch": {"iterations": 40},
+    "random-eyeglasses": {"draws": 100},
+    "cw-l2": {"iterations": 60},
+    "gradient-descent": {"iterations": 50},
+    "pgd": {"steps": 10},
     "synthetic-faces": {"count": 60, "size": [32, 28]},
     "mfa-symmetric": {"attribute": "first", "components": 1, "latent": 2, "steps": 2, "train": 40},
     "mfa-asymmetric": {"attribute": "first", "components": 1, "latent": 2, "steps": 2, "train": 40},
@@ -39,7 +43,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "verifier": {"width": 4, "generator_width": 4, "generator_hidden": 8}
     | dict.fromkeys(("steps", "start_steps", "attack_steps", "generator_epochs", "encoder_epochs"), 1),
 }
-"""Parameters of what would take long."""
+"""Parameters of what would take long; no promise depends on the number of steps."""
 CONTRACTS = {
     "attacks": attack_checks,
     "models": model_checks,

@@ -212,19 +212,8 @@ class AttackSubject:
                 compute=compute,
                 fit=torch.arange(len(problem)) % 2 == 0 if self.universal else None,
             )
-        except ContractFailure as failure:
-            raise ContractFailure(f"{where}: {failure}") from failure
-        except ContractError as breach:
-            raise ContractFailure(f"{where}: {_with_remedy(str(breach))}") from breach
-        except HarnessError as refusal:
-            raise Refusal(
-                f"{where}: refused: {refusal}; let the spec declare less, or give parameters that fit"
-            ) from refusal
         except Exception as error:
-            raise ContractFailure(
-                f"{where}: the attack raised {one_line(error)}; let the spec declare only the heads, norms "
-                "and access that it is for"
-            ) from error
+            raise _failure(where, error) from error
         ((returned, afterwards),) = seen
         if self.universal:  # the images that it learned on are not judged
             problem, returned = problem.part(HELD_OUT), returned[HELD_OUT]
@@ -244,6 +233,20 @@ def _made(shape: tuple[int, int, int], head: str) -> tuple[Problem, ...]:
     if head == "classes":
         return linear_classes(shape), quadratic_classes(shape)
     return tuple(quadratic_embedding(shape, towards=towards) for towards in (True, False))
+
+
+def _failure(where: str, error: Exception) -> HarnessError:
+    """Return what an error of a run means: a broken rule, a refusal, or a fault of the attack."""
+    if isinstance(error, ContractFailure):
+        return ContractFailure(f"{where}: {error}")
+    if isinstance(error, ContractError):
+        return ContractFailure(f"{where}: {_with_remedy(str(error))}")
+    if isinstance(error, HarnessError):
+        return Refusal(f"{where}: refused: {error}; let the spec declare less, or give parameters that fit")
+    return ContractFailure(
+        f"{where}: the attack raised {one_line(error)}; let the spec declare only the heads, norms and "
+        "access that it is for"
+    )
 
 
 def _with_remedy(breach: str) -> str:
