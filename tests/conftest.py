@@ -1,9 +1,13 @@
-"""Files whose tests take long come first, so that no process of a parallel run ends long after the others."""
+"""Files whose tests take long come first, so that no process of a parallel run ends long after the others.
+
+Tests that train share the fixture ``one_thread``.
+"""
 
 from __future__ import annotations
 
 import gc
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,3 +24,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Let no collection of garbage look at libraries and tests again: a tenth of all seconds went there."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small networks wait for each other's threads longer than they compute."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -19,16 +19,22 @@ if TYPE_CHECKING:
 def add_suite(parser: argparse.ArgumentParser) -> None:
     """Add SUITE, --set, --limit and --out."""
     parser.add_argument("suite", metavar="SUITE", help="a manifest, such as suites/celeba.toml")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KIND.NAME.KEY=VALUE",
-        help="change a manifest value, by use or id: dataset.celeba.root=PATH, attack.pgd.steps=10, seed=1",
+    add_set(
+        parser,
+        "KIND.NAME.KEY=VALUE",
+        "change a manifest value, by use or id: dataset.celeba.root=PATH, attack.pgd.steps=10, seed=1",
     )
     parser.add_argument("--limit", metavar="N", help="at most N images per data set")
     parser.add_argument("--out", metavar="DIR", help="the results folder (results/<suite name>)")
+
+
+def add_set(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
+    """Add --set, which may be given several times.
+
+    Args:
+        text: what it changes, with an example.
+    """
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar=metavar, help=text)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

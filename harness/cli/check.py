@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.arguments import add_json, assignments, open_named, print_json
+from harness.cli.arguments import add_json, add_set, assignments, open_named, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,14 +36,7 @@ def add(verbs: Any) -> None:
         parser.add_argument(
             flag, action="append", default=[], metavar="CHECK", help=f"{text}; may be given several times"
         )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="NAME.KEY=VALUE",
-        help="a parameter of an attack, a model, …: pgd.steps=10",
-    )
+    add_set(parser, "NAME.KEY=VALUE", "a parameter of an attack, a model, …: pgd.steps=10")
     parser.add_argument(
         "--data",
         metavar="DATASET",

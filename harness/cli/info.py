@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from harness.cli.arguments import add_json, assignments, print_json
+from harness.cli.arguments import add_json, add_set, assignments, print_json
 from harness.errors import HarnessError, nearest
 
 
@@ -19,14 +19,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("kind", metavar="KIND", help="model, attack, dataset, measure, metric or analysis")
     parser.add_argument("name", metavar="NAME", help="a name of `harness ls`")
     parser.add_argument("--preset", metavar="NAME", help="only this preset")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="count a model's parameters with another value of an option",
-    )
+    add_set(parser, "KEY=VALUE", "count a model's parameters with another value of an option")
     add_json(parser)
     parser.set_defaults(handle=handle)
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.cli.arguments import assignments, open_named
+from harness.cli.arguments import add_set, assignments, open_named
 from harness.errors import ManifestError
 
 
@@ -26,14 +26,7 @@ def add(verbs: Any) -> None:
     )
     parser.add_argument("--partition", metavar="NAME", default="all", help="train, validation, test or all")
     parser.add_argument("--seed", metavar="N", default="0", help="decides which pairs are drawn (0)")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a parameter of the data set, as in a manifest: root=PATH, size=[112,112]",
-    )
+    add_set(parser, "KEY=VALUE", "a parameter of the data set, as in a manifest: root=PATH, size=[112,112]")
     parser.set_defaults(handle=handle)
 
 
