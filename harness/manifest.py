@@ -53,18 +53,13 @@ class Table:
     place: str
     """The file and the table, with which every error begins: `suites/celeba.toml: attack "pgd"`."""
     values: Mapping[str, Any]
-    unset: Mapping[str, str] = field(default_factory=dict)
-    """For each key whose environment variable is unset, the name of that variable; "key.inner" of a table."""
+    unset: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The text and its unset environment variable, by key; by "key.inner" within a table."""
 
     @property
     def use(self) -> str:
         """Return the name in the catalogue."""
         return str(self.values["use"])
-
-    def value(self, key: str) -> Any:
-        """Return the value of a key, or of "key.inner"."""
-        outer, _, inner = key.partition(".")
-        return self.values[outer][inner] if inner else self.values[outer]
 
     @property
     def id(self) -> str | None:
@@ -217,13 +212,15 @@ def _table(
             raise ManifestError(f"{here}: leaderboards add a row of that name themselves; choose another id")
     variables = os.environ if environment is None else environment
     values: dict[str, Any] = {}
-    unset: dict[str, str] = {}
+    unset: dict[str, tuple[str, str]] = {}
     for key, value in table.items():
         values[key] = _expand(key, value, variables, unset)
     return Table(kind, here, values, unset)
 
 
-def _expand(key: str, value: Any, variables: Mapping[str, str], unset: dict[str, str]) -> Any:
+def _expand(
+    key: str, value: Any, variables: Mapping[str, str], unset: dict[str, tuple[str, str]]
+) -> Any:
     if isinstance(value, list):
         return [_expand(key, item, variables, unset) for item in value]
     if isinstance(value, Mapping):
@@ -234,7 +231,7 @@ def _expand(key: str, value: Any, variables: Mapping[str, str], unset: dict[str,
     def replace(match: re.Match[str]) -> str:
         name = match[1] or match[2]
         if not variables.get(name):  # an empty variable counts as unset
-            unset[key] = name
+            unset[key] = (value, name)
             return match[0]
         return variables[name]
 

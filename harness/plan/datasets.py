@@ -68,10 +68,10 @@ def _datasets(
     own, values = split(table, keys, entry.parameters())
     stand_in_for = None
     if table.unset:
-        key, variable = next(iter(table.unset.items()))
+        key, (text, variable) = next(iter(table.unset.items()))
         if not own["stand_in"]:
             raise ManifestError(
-                f'{table.place}: {key} = "{table.value(key)}": the environment variable {variable} is '
+                f'{table.place}: {key} = "{text}": the environment variable {variable} is '
                 f"unset; set it, or --set {table.kind}.{table.use}.{key}=PATH"
             )
         # A source's id is the part that it plays, such as "faces".
@@ -79,7 +79,8 @@ def _datasets(
         entry = entry_of(table, catalog.datasets, own["stand_in"])
         known = entry.parameters()
         # The stand-in takes what it knows; what is left speaks of files that are not there.
-        values = {key: value for key, value in values.items() if key in known and key not in table.unset}
+        unset = {key.partition(".")[0] for key in table.unset}
+        values = {key: value for key, value in values.items() if key in known and key not in unset}
     if own.get("sample") is not None and own["sample"] < 1:
         raise ManifestError(f"{table.place}.sample = {own['sample']} must be at least 1")
     label = entry.spec.name if stand_in_for else table.id or entry.spec.name

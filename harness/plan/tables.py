@@ -28,9 +28,9 @@ def entries_of(
 
 def refuse_unset(table: Table) -> None:
     """Refuse a table with an environment variable that is unset."""
-    for key, variable in table.unset.items():
+    for key, (text, variable) in table.unset.items():
         raise ManifestError(
-            f'{table.place}: {key} = "{table.value(key)}" needs the environment variable {variable}, '
+            f'{table.place}: {key} = "{text}" needs the environment variable {variable}, '
             "which is unset"
         )
 

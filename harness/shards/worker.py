@@ -112,7 +112,7 @@ class Worker:
 
     def _resolve(self, head: Mapping[str, Any]) -> Answer:
         kind, place, values, unset = head["table"]
-        table = Table(kind, place, parameter(values), unset)
+        table = Table(kind, place, parameter(values), {key: tuple(pair) for key, pair in unset.items()})
         found = resolve(table, _entry(head), parameter(head["preset"]))
         return {"parameters": [plain(values) for values in found]}, ()
 

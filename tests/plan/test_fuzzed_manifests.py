@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from harness.catalog import Catalog
 from harness.errors import HarnessError
@@ -148,6 +148,8 @@ def test_any_table_in_a_suite_that_is_right(
 
 @relaxed
 @given(key=keys, value=values)
+@example(key="root", value=[{"use": "${OTHER}"}])
+@example(key="root", value={"use": {"id": "a\n$OTHER"}})
 def test_any_value_of_any_key(fakes: Catalog, key: str, value: Any) -> None:
     for kind in ("dataset", "model", "attack"):
         suite = document()
