@@ -6,6 +6,7 @@ Tests that train share the fixture ``one_thread``.
 from __future__ import annotations
 
 import gc
+import signal
 from collections import Counter
 from collections.abc import Iterator
 
@@ -35,3 +36,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def heard_signals() -> Iterator[None]:
+    """A run in the background, or under nohup, is born with signals ignored; the tests of signals are not."""
+    chosen = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in chosen.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -270,6 +270,7 @@ def test_damaged_weights_are_trained_again(
     assert harness("run", suite, "--limit", 2).err == ""
 
 
+@pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_as_an_interruption_does(
     harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals

@@ -110,6 +110,7 @@ def test_endless_output_ends_with_the_first_answer(channel: Channel) -> None:
     assert channel.ask({})[0] == {}
 
 
+@pytest.mark.usefixtures("heard_signals")
 def test_an_interrupt_ends_the_process_too(channel: Channel) -> None:
     channel.ask({})
     process = channel._process
