@@ -218,9 +218,7 @@ def _table(
     return Table(kind, here, values, unset)
 
 
-def _expand(
-    key: str, value: Any, variables: Mapping[str, str], unset: dict[str, tuple[str, str]]
-) -> Any:
+def _expand(key: str, value: Any, variables: Mapping[str, str], unset: dict[str, tuple[str, str]]) -> Any:
     if isinstance(value, list):
         return [_expand(key, item, variables, unset) for item in value]
     if isinstance(value, Mapping):

@@ -115,22 +115,22 @@ def attack(
 
     Args:
         name: an attack of the catalogue, or a function ``(model, x, objective, threat, *, rng, **params)``.
-        model: made by ``harness.wrap_model``.
+        model: from ``harness.wrap_model``.
         images: any number (B, C, H, W) in [0, 1]; they are rounded to the threat's grid first.
         goal: from ``harness.goals``.
-        threat: from ``harness.threats``. It may be left out if the attack has a region of its own, or looks
-            for the smallest change; the first norm of the attack is then used.
+        threat: from ``harness.threats``. It may be left out, for the smallest change in the attack's first
+            norm, if the attack looks for that or has a region of its own.
         seed: together with a case's row number, it decides the random numbers of that case.
         compute: the precision of the attack's own passes; judging is always in float32.
-        batch_size: how many images the attack works on at once, which bounds the memory that it needs.
-            "auto": as many as fit. A batch that does not fit into memory is halved.
+        batch_size: how many images the attack works on at once; "auto": as many as memory has room for. A
+            batch that does not fit is halved.
         surrogate: the model that the attack sees, if it is not the one that judges.
         fit: (B,) bool, for an attack that learns one change for many images: the images that it learns on;
             by default every second one. The outcome is that of the others: see ``Outcome.rows``.
 
     Raises:
-        AttackError: the attack cannot do what is asked, or a parameter is wrong.
-        CatalogError, ContractError: the attack is unknown, or broke the contract.
+        AttackError, CatalogError: the attack cannot do what is asked or is unknown, or a parameter is wrong.
+        ContractError: the attack broke the contract.
     """
     _check(model, images, batch_size)
     function, threat, resolved, universal = _resolved(name, model, images, threat, params)
@@ -155,10 +155,12 @@ def attack(
     if fit is not None or not len(images):
         parts = [outcome(slice(0, len(images)))]
     else:
-        auto = batch_size == "auto"
-        size = fitting(surrogate or model, images.shape[1:]) if auto else BatchSize(int(batch_size))
-        parts = list(in_batches(len(images), size, outcome))
+        parts = list(in_batches(len(images), _size(surrogate or model, images, batch_size), outcome))
     return _flagged(model, _joined([part for part, _ in parts]), torch.cat([clean for _, clean in parts]))
+
+
+def _size(model: Model, images: Tensor, batch_size: int | Literal["auto"]) -> BatchSize:
+    return fitting(model, images.shape[1:]) if batch_size == "auto" else BatchSize(batch_size)
 
 
 def _flagged(model: Model, outcome: Outcome, clean: Tensor) -> Outcome:

@@ -30,8 +30,7 @@ def refuse_unset(table: Table) -> None:
     """Refuse a table with an environment variable that is unset."""
     for key, (text, variable) in table.unset.items():
         raise ManifestError(
-            f'{table.place}: {key} = "{text}" needs the environment variable {variable}, '
-            "which is unset"
+            f'{table.place}: {key} = "{text}" needs the environment variable {variable}, which is unset'
         )
 
 

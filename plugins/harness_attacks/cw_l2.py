@@ -77,8 +77,7 @@ def cw_l2(
     best = x.clone()
     distance = torch.full((len(x),), torch.inf, device=x.device)  # the squared distance of the best image
     # An original that has reached its goal, with this confidence, is returned as it is.
-    active = every[~(oracle.margin(every, x) > 0)] if len(x) else every
-    begun = active
+    active = begun = every[~(oracle.margin(every, x) > 0)] if len(x) else every
     constant = _Constant.first(len(x), initial_constant, x)
     for search in range(searches + rescues):
         if search >= searches:

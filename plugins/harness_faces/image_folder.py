@@ -86,8 +86,7 @@ def load(
     """
     target, part = _checked_size(size), _checked_crop(crop)
     _check_bytes(cache_bytes)
-    folder = _locate(root)
-    files = _files(folder, by_name=person == "name")
+    files = _files(folder := _locate(root), by_name=person == "name")
     shape = target or (part.size if part else _common_size(folder, files))
     names = tuple(sorted({file.person for file in files}))
     number = {name: at for at, name in enumerate(names)}
