@@ -270,6 +270,15 @@ def test_damaged_weights_are_trained_again(
     assert harness("run", suite, "--limit", 2).err == ""
 
 
+@pytest.fixture
+def heard(number: signal.Signals) -> Iterator[None]:
+    """The signal ends a process, as it does unless nohup started it."""
+    before = signal.signal(number, signal.SIG_DFL)
+    yield
+    signal.signal(number, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_as_an_interruption_does(
     harness: Command, suite: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals

@@ -49,6 +49,14 @@ def channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Channel]:
     made.close()
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """SIGINT interrupts, although shells start what runs in the background deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_arrays_come_back_as_they_were_sent(channel: Channel) -> None:
     sent = [
         np.array([[0.1, np.nan], [np.inf, -0.0]], np.float32),
@@ -110,6 +118,7 @@ def test_endless_output_ends_with_the_first_answer(channel: Channel) -> None:
     assert channel.ask({})[0] == {}
 
 
+@pytest.mark.usefixtures("heard")
 def test_an_interrupt_ends_the_process_too(channel: Channel) -> None:
     channel.ask({})
     process = channel._process
