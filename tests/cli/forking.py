@@ -66,6 +66,35 @@ def _run(
     sys.exit(main(arguments))
 
 
+def run_shard(folder: Path, cell: int, identity: str, shard: int) -> int | None:
+    """Run a shard of a cell in a process of its own, from folder and cache alone; its status."""
+    process = CONTEXT.Process(
+        target=_run_shard, args=(dict(os.environ), list(sys.path), folder, cell, identity, shard)
+    )
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def _run_shard(
+    environment: Mapping[str, str], paths: list[str], folder: Path, cell: int, identity: str, shard: int
+) -> None:  # in the new process
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = paths
+    import torch
+
+    from harness.session.executor import Work, in_process
+    from harness.shards.preparation import rebuilt
+    from harness.store import Store
+
+    torch.set_num_threads(1)
+    prepared = rebuilt(folder, torch.device("cpu"))
+    job = prepared.job(prepared.planned.cells[cell])
+    assert job.id == identity, job.id
+    list(in_process(Store(folder))([Work(job, (shard,), lambda cases: None)]))
+
+
 class Python:
     """Stands for ``subprocess.Popen`` of ``python -c``, without streams: the libraries are there already."""
 
