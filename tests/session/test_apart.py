@@ -76,6 +76,7 @@ def of(*attacks: str) -> str:
     return head + "".join(SMALL.format(name) + (ONE if name in CHEATS else "") for name in attacks)
 
 
+@pytest.mark.slow
 def test_the_records_are_those_of_attacks_that_run_here(suite: Path, tmp_path: Path) -> None:
     suite.write_text(SUITE.replace("shard_size = 8", "shard_size = 24") + MORE + TRANSFER)
     here = run_suite(suite, Options(out=tmp_path / "here"))
