@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 SUITE = ROOT / "suites/facial-attributes.toml"
 PAPER = ROOT / "suites/facial-attributes-paper.toml"
 CHOSEN = ["Eyeglasses", "Male", "Smiling"]
-IMAGES = 6
+IMAGES = 4
 
 
 def small() -> dict[str, Any]:

@@ -250,14 +250,13 @@ def read_catalog(points: Iterable[EntryPoint]) -> Catalog:
     owners: dict[str, Plugin] = {}
     broken: list[BrokenPlugin] = []
     found: dict[str, list[Entry[Any]]] = {kind: [] for kind in KINDS}
-    for point in sorted(points, key=lambda point: point.name):
-        distribution = point.dist
-        plugin = Plugin(
-            point.name,
-            distribution.metadata["Name"] if distribution else "an unknown distribution",
-            distribution.version if distribution else "0",
-            local_install(point.module, distribution),
-        )
+    points = sorted(points, key=lambda point: point.name)
+    # each is parsed once, with the distribution's readme, and not three times per plugin
+    told: dict[Any, Any] = {point.dist: point.dist.metadata for point in points if point.dist}
+    told[None] = {"Name": "an unknown distribution", "Version": "0"}
+    for point in points:
+        name, number = (told[point.dist][key] for key in ("Name", "Version"))
+        plugin = Plugin(point.name, name, number, local_install(point.module, point.dist, name))
         if plugin.name in owners:
             other = owners[plugin.name]
             raise CatalogError(

@@ -84,10 +84,14 @@ class LocalInstall:
         )
 
 
-def local_install(module: str, distribution: Distribution | None) -> LocalInstall | None:
-    """Return the local install that a plugin is, or None for a release."""
+def local_install(module: str, distribution: Distribution | None, name: str) -> LocalInstall | None:
+    """Return the local install that a plugin is, or None for a release.
+
+    Args:
+        name: of the distribution.
+    """
     if distribution is not None:
-        if re.sub(r"[-_.]+", "-", str(distribution.metadata["Name"])).lower() == OWN:
+        if re.sub(r"[-_.]+", "-", str(name)).lower() == OWN:
             return None
         if distribution.read_text("RECORD") is not None and not _direct_url(distribution):
             return None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -56,6 +59,7 @@ def entry_version(choice: Any) -> str:
     return f"{choice.entry.qualified}: {choice.entry.full_version}"
 
 
+@cache
 def _versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:
@@ -69,6 +73,10 @@ def _versions() -> dict[str, str]:
 def _revision() -> str | None:
     """Return the git revision of the working folder, with "+" after changes; None outside git."""
     try:
+        here = Path.cwd()
+        known = any((folder / ".git").exists() for folder in (here, *here.parents))
+        if not known and "GIT_DIR" not in os.environ:  # git itself takes a while to say so
+            return None
         head = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
         ).stdout.strip()

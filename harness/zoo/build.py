@@ -12,6 +12,7 @@ from harness.dataset import Dataset
 from harness.errors import HarnessError, ModelError
 from harness.model import Model, ordinary, put_to_eval, wrap_model
 from harness.plan.models import ModelChoice
+from harness.randomness import seed_torch
 from harness.training import Task
 
 
@@ -22,7 +23,7 @@ def build(choice: ModelChoice, dataset: Dataset, seed: int) -> nn.Module:
         ModelError: it cannot be built.
     """
     with torch.random.fork_rng(devices=[]), ordinary():
-        torch.manual_seed(seed)
+        seed_torch(seed)
         try:
             module = choice.entry.call(choice.entry.spec.build, Task.of(dataset), values=choice.parameters)
             module = finished(module, dataset.shape)

@@ -16,6 +16,7 @@ from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError
 from harness.parameters import digest_of, keyword_parameters
 from harness.plan.datasets import DatasetChoice
+from harness.randomness import seed_torch
 from harness.training import StateDict
 from harness.zoo.cache import Report, cache_folder, known, learned, learning_context
 
@@ -57,7 +58,7 @@ def _learn(
     context = learning_context(identity, seed, device, report)
     start = time.perf_counter()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         try:
             given = [context] if source is None else [source, context]
             made = choice.entry.call(choice.entry.spec.fit or "", *given, values=choice.parameters)

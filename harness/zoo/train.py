@@ -12,6 +12,7 @@ from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError, ModelError
 from harness.parameters import jsonable
 from harness.plan.models import ModelChoice
+from harness.randomness import seed_torch
 from harness.training import StateDict
 from harness.zoo.build import ready
 from harness.zoo.cache import Report, learning_context
@@ -36,7 +37,7 @@ def train_model(
     context = learning_context(known, seed, device, report)
     start = time.perf_counter()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         try:
             train = choice.entry.spec.train or ""
             choice.entry.call(train, module.to(device), dataset, context, values=choice.parameters)

@@ -19,6 +19,12 @@ REAL = Minimal("l2", levels=None)
 """Judged as it is, without rounding."""
 
 
+@pytest.fixture
+def few(classes: Setting) -> Setting:
+    """Eighty of the cases."""
+    return classes.first(80)
+
+
 def distances(outcome: harness.Outcome) -> Tensor:
     return torch.tensor(outcome.distances["l2"].to_numpy())
 
@@ -33,16 +39,16 @@ def test_an_image_that_is_there_already_stays(classes: Setting) -> None:
 
 @pytest.mark.parametrize("polish", [0, 10])
 @pytest.mark.parametrize("kappa", [0.5, 1.0])
-def test_confidence_is_a_margin(classes: Setting, kappa: float, polish: int) -> None:
-    settings: dict[str, Any] = {"goal": classes.goal, "threat": REAL, "iterations": 80, "polish": polish}
-    sure = harness.attack("cw-l2", classes.model, classes.x, confidence=kappa, **settings)
-    objective = classes.goal.objective(classes.model, classes.model.scores(classes.x))
-    margins = objective.margin(classes.model.scores(sure.adversarials))
+def test_confidence_is_a_margin(few: Setting, kappa: float, polish: int) -> None:
+    settings: dict[str, Any] = {"goal": few.goal, "threat": REAL, "iterations": 80, "polish": polish}
+    sure = harness.attack("cw-l2", few.model, few.x, confidence=kappa, **settings)
+    objective = few.goal.objective(few.model, few.model.scores(few.x))
+    margins = objective.margin(few.model.scores(sure.adversarials))
     assert sure.success.all()
     assert margins.min() >= kappa - 1e-5
     if polish:  # to where the margin is no larger than it must be
         assert margins[objective.correct].median() < kappa + 0.01
-    plain = harness.attack("cw-l2", classes.model, classes.x, **settings)
+    plain = harness.attack("cw-l2", few.model, few.x, **settings)
     begun = objective.correct
     assert distances(plain)[begun].mean() < distances(sure)[begun].mean()
 
@@ -68,31 +74,31 @@ def test_polished_images_have_the_confidence_after_rounding(
     assert objective.margin(setting.model.scores(outcome.adversarials)).min() >= 0.5
 
 
-def test_nothing_outside_the_region_changes(classes: Setting) -> None:
+def test_nothing_outside_the_region_changes(few: Setting) -> None:
     mask = torch.zeros(16, 16, dtype=torch.bool)
     mask[2:14, 4:12] = True
-    each = torch.zeros(len(classes.x), 1, 16, 16, dtype=torch.bool)
+    each = torch.zeros(len(few.x), 1, 16, 16, dtype=torch.bool)
     each[::2, :, 1:13, 1:13] = True
     each[1::2, :, 3:15, 2:15] = True
     for region in (mask, each):
         outcome = harness.attack(
             "cw-l2",
-            classes.model,
-            classes.x,
-            goal=classes.goal,
+            few.model,
+            few.x,
+            goal=few.goal,
             threat=Region(region, norm="l2"),
             iterations=60,
         )
         assert outcome.valid.all()
         assert outcome.success.float().mean() > 0.95
-        changed = (outcome.adversarials != classes.x).any(1, keepdim=True)
+        changed = (outcome.adversarials != few.x).any(1, keepdim=True)
         assert not (changed & ~region).any()
 
 
-def test_cases_that_come_to_rest_leave(classes: Setting) -> None:
-    settings: dict[str, Any] = {"goal": classes.goal, "threat": REAL, "iterations": 100, "rescues": 0}
-    early = harness.attack("cw-l2", classes.model, classes.x, **settings)
-    late = harness.attack("cw-l2", classes.model, classes.x, abort_early=False, **settings)
+def test_cases_that_come_to_rest_leave(few: Setting) -> None:
+    settings: dict[str, Any] = {"goal": few.goal, "threat": REAL, "iterations": 100, "rescues": 0}
+    early = harness.attack("cw-l2", few.model, few.x, **settings)
+    late = harness.attack("cw-l2", few.model, few.x, abort_early=False, **settings)
     begun = late.backwards > 0
     assert (late.backwards[begun] >= 300).all()
     assert early.backwards[begun].float().mean() < 200
@@ -118,11 +124,11 @@ def test_rescues_reach_what_three_constants_do_not(classes: Setting) -> None:
     assert rescued.success.all()
 
 
-def test_the_polish_brings_images_nearer(classes: Setting) -> None:
-    settings: dict[str, Any] = {"goal": classes.goal, "iterations": 40}
+def test_the_polish_brings_images_nearer(few: Setting) -> None:
+    settings: dict[str, Any] = {"goal": few.goal, "iterations": 40}
     for threat in (REAL, Minimal("l2")):
-        rough = harness.attack("cw-l2", classes.model, classes.x, threat=threat, polish=0, **settings)
-        fine = harness.attack("cw-l2", classes.model, classes.x, threat=threat, **settings)
+        rough = harness.attack("cw-l2", few.model, few.x, threat=threat, polish=0, **settings)
+        fine = harness.attack("cw-l2", few.model, few.x, threat=threat, **settings)
         both = rough.success & fine.success & (rough.forwards > 1)
         assert fine.success.all()
         assert both.sum() > 40
@@ -139,10 +145,10 @@ def test_a_budget_bounds_what_counts(classes: Setting) -> None:
     assert set(outcome.faults) == {"", "over the budget"}
 
 
-def test_reduced_precision_costs_no_success(classes: Setting) -> None:
-    settings: dict[str, Any] = {"goal": classes.goal, "threat": Minimal("l2"), "iterations": 60}
-    exact = harness.attack("cw-l2", classes.model, classes.x, **settings)
-    coarse = harness.attack("cw-l2", classes.model, classes.x, compute="bfloat16", **settings)
+def test_reduced_precision_costs_no_success(few: Setting) -> None:
+    settings: dict[str, Any] = {"goal": few.goal, "threat": Minimal("l2"), "iterations": 60}
+    exact = harness.attack("cw-l2", few.model, few.x, **settings)
+    coarse = harness.attack("cw-l2", few.model, few.x, compute="bfloat16", **settings)
     assert exact.success.all()
     assert coarse.success.all()
     assert distances(coarse).mean() <= 1.02 * distances(exact).mean()

@@ -191,7 +191,14 @@ def test_trained_networks(network: str, compute: Any, request: pytest.FixtureReq
     kept = setting.x.clone()
     line, steps = (
         harness.attack(
-            ffa, setting.model, setting.x, goal=setting.goal, threat=MINIMAL, search=search, compute=compute
+            ffa,
+            setting.model,
+            setting.x,
+            goal=setting.goal,
+            threat=MINIMAL,
+            search=search,
+            compute=compute,
+            max_iterations=80,
         )
         for search in ("line", "iterative")
     )

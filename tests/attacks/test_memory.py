@@ -93,11 +93,10 @@ def watched(name: str, module: Watched, params: dict[str, Any]) -> None:
         return kept
 
     gc.collect()
-    gc.freeze()  # what was there before is not looked at again
+    gc.freeze()  # what was there before is not looked at again, nor by later tests: see tests/conftest.py
     gc.disable()  # what only a collection frees has grown
     try:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
             harness.attack(name, model, x, goal=goal, threat=threat, **params)
     finally:
         gc.enable()
-        gc.unfreeze()

@@ -114,10 +114,10 @@ def test_masks_of_different_sizes_in_one_batch(joint: Any) -> None:
 @pytest.mark.parametrize("goal_name", ["flip", "untargeted", "targeted", "impersonate", "evade"])
 def test_it_beats_random_patterns(joint: Any, classes: Any, name: str, goal_name: str) -> None:
     if goal_name == "flip":
-        few = joint.first(60)
+        few = joint.first(40)
         model, goal, x = few.model, few.goal, few.x
     else:
-        few = classes.first(60)
+        few = classes.first(40)
         (model, goal), x = goals(few)[goal_name], few.x
     run, masks = (patch, window()[None]) if name == "patch" else (square, grid())
     threat = Region(masks[0] if name == "patch" else masks)

@@ -38,7 +38,7 @@ Rows = npt.NDArray[np.int64]  # of some of the cases
 ATTRIBUTES = ["Male", "Smiling", "Eyeglasses"]
 CASES = 72  # of each network: two batches
 MOST_STEPS = 20
-MOST_ITERATIONS = 40
+MOST_ITERATIONS = 20
 NOISE = 1e-5  # of scores of size 1: by how much a decision must hold
 
 
@@ -128,13 +128,13 @@ def size(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def networks(size: str) -> dict[str, Network]:
-    """A few seconds' training on few images, or the quick presets as they are: sharper networks."""
+    """A few seconds' training on few images, or that of the quick presets: sharper networks."""
     made = {}
     images, recipe = (500, {"epochs": 4}) if size == "short" else (800, {})
     faces = synthetic.load(size=(24, 20), count=images)
     for kind in KINDS:
         # the joint network, by far the largest, is made smaller
-        layers = {"width": 8, "depth": 1} if size == "short" and kind == "moon" else {}
+        layers = {"width": 8} | ({"depth": 1} if size == "short" else {}) if kind == "moon" else {}
         made[kind] = network(kind, faces, CASES, layers, **recipe)
         right = made[kind].right.float().mean()
         assert 0.6 < right < 1, "neither untrained nor without natural adversarials"

@@ -87,7 +87,9 @@ def test_unseen_images_are_fooled_more_than_by_the_best_random_patch(
     worn_by_all = (torch.round(torch.where(window(), patch, x) * 255) / 255 for patch in noise)
     random = torch.stack([objective.reached(model.scores(images)) for images in worn_by_all])
     for fit in (halves(len(x)), ~halves(len(x))):
-        outcome = harness.attack("universal-patch", model, x, goal=goal, threat=Region(window()), fit=fit)
+        outcome = harness.attack(
+            "universal-patch", model, x, goal=goal, threat=Region(window()), fit=fit, iterations=100
+        )
         assert outcome.valid.all()
         assert torch.equal(outcome.rows, torch.nonzero(~fit).flatten())
         shares.append(float(outcome.success.float().mean()))

@@ -67,6 +67,23 @@ def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
+Weights = Callable[..., dict[str, Tensor]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> Weights:
+    """The weights of a training without a break and without states, which is done once."""
+    known: dict[str, dict[str, Tensor]] = {}
+
+    def weights(kind: Any, dataset: Dataset, design: Mapping[str, Any], **more: Any) -> dict[str, Tensor]:
+        key = json.dumps([kind.__name__, dataset.fingerprint, {**design, **more}], sort_keys=True)
+        if key not in known:
+            known[key] = trained(kind, dataset, Surroundings(), design, **more)
+        return {name: tensor.clone() for name, tensor in known[key].items()}
+
+    return weights
+
+
 def stop_in(epoch: int, step: int = 2) -> Callable[[str], None]:
     """Ends a training at a step of an epoch, counted from 1."""
     seen: list[str] = []
@@ -129,11 +146,15 @@ def test_a_checkpoint_is_the_converged_training_so_far(
 @MODELS
 @DESIGNS
 def test_epochs_that_checkpoints_share_are_trained_once(
-    dataset: Dataset, surroundings: Any, tmp_path: Path, kind: Any, design: dict[str, Any]
+    dataset: Dataset,
+    surroundings: Any,
+    tmp_path: Path,
+    kind: Any,
+    design: dict[str, Any],
+    undisturbed: Weights,
 ) -> None:
-    alone = [trained(kind, dataset, surroundings, design, checkpoint=wanted) for wanted in (2, "converged")]
+    alone = [undisturbed(kind, dataset, design, **wanted) for wanted in ({"checkpoint": 2}, {})]
     surroundings.folder = tmp_path
-    surroundings.reports.clear()
     early = trained(kind, dataset, surroundings, design, checkpoint=2)
     assert epochs_of(surroundings) == {1, 2}
     assert surroundings.reports[-1][0] == 1
@@ -277,11 +298,8 @@ def test_a_checkpoint_after_convergence_is_the_converged_network(dataset: Datase
 @DESIGNS
 @pytest.mark.parametrize("epoch", [1, 2, 4])
 def test_an_interrupted_training_goes_on_at_the_last_whole_epoch(
-    dataset: Dataset, kept: Any, kind: Any, design: dict[str, Any], epoch: int
+    dataset: Dataset, kept: Any, kind: Any, design: dict[str, Any], epoch: int, undisturbed: Weights
 ) -> None:
-    folder, kept.folder = kept.folder, None
-    undisturbed = trained(kind, dataset, kept, design)
-    kept.folder = folder
     kept.told = stop_in(epoch)
     with pytest.raises(KilledError):
         trained(kind, dataset, kept, design)
@@ -289,21 +307,20 @@ def test_an_interrupted_training_goes_on_at_the_last_whole_epoch(
     kept.reports.clear()
     torch.rand(7)  # another process has other global generators
     np.random.default_rng().random()
-    assert same(trained(kind, dataset, kept, design), undisturbed)
+    assert same(trained(kind, dataset, kept, design), undisturbed(kind, dataset, design))
     assert epochs_of(kept) == set(range(epoch, 5))
-    assert not list(folder.iterdir())
+    assert not list(kept.folder.iterdir())
 
 
-def test_a_training_that_is_interrupted_in_every_epoch_arrives(dataset: Dataset, kept: Any) -> None:
-    folder, kept.folder = kept.folder, None
-    undisturbed = trained(moon, dataset, kept, PUBLISHED)
-    kept.folder = folder
+def test_a_training_that_is_interrupted_in_every_epoch_arrives(
+    dataset: Dataset, kept: Any, undisturbed: Weights
+) -> None:
     for epoch in (1, 2, 3, 4):
         kept.told = stop_in(epoch, step=3)
         with pytest.raises(KilledError):
             trained(moon, dataset, kept, PUBLISHED)
     kept.told = lambda word: None
-    assert same(trained(moon, dataset, kept, PUBLISHED), undisturbed)
+    assert same(trained(moon, dataset, kept, PUBLISHED), undisturbed(moon, dataset, PUBLISHED))
 
 
 def test_a_training_goes_on_with_the_best_weights_so_far(dataset: Dataset, tmp_path: Path) -> None:
@@ -320,10 +337,8 @@ def test_a_training_goes_on_with_the_best_weights_so_far(dataset: Dataset, tmp_p
     assert same(fitted(dataset, tmp_path / "at-best")[0], converged)
 
 
-def test_a_state_past_the_checkpoint_is_left_alone(dataset: Dataset, kept: Any) -> None:
-    folder, kept.folder = kept.folder, None
-    first = trained(moon, dataset, kept, QUICK, checkpoint=1)
-    kept.folder = folder
+def test_a_state_past_the_checkpoint_is_left_alone(dataset: Dataset, kept: Any, undisturbed: Weights) -> None:
+    first = undisturbed(moon, dataset, QUICK, checkpoint=1)
     trained(moon, dataset, kept, QUICK, checkpoint=2)
     path = only_file(kept)
     before = path.read_bytes()
@@ -389,19 +404,17 @@ DAMAGES: dict[str, tuple[str, Callable[[dict[str, Any], dict[str, Tensor]], Any]
 @DESIGNS
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_state_that_does_not_fit_starts_anew(
-    dataset: Dataset, kept: Any, design: dict[str, Any], damage: str
+    dataset: Dataset, kept: Any, design: dict[str, Any], damage: str, undisturbed: Weights
 ) -> None:
     said, change = DAMAGES[damage]
-    folder, kept.folder = kept.folder, None
-    expected = trained(moon, dataset, kept, design, epochs=2)
-    kept.folder = folder
+    expected = undisturbed(moon, dataset, design, epochs=2)
     trained(moon, dataset, kept, design, epochs=2, checkpoint=1)
     rewritten(only_file(kept), change)
     kept.reports.clear()
     assert same(trained(moon, dataset, kept, design, epochs=2), expected)
     share, word = kept.reports[0]
     assert share == 0
-    assert word.startswith(f"starts again, because {folder}")
+    assert word.startswith(f"starts again, because {kept.folder}")
     assert said in word
     assert "\n" not in word
     assert epochs_of(kept) == {1, 2}

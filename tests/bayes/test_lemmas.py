@@ -97,9 +97,9 @@ def nearest(classifier: Classifier, x: Tensor) -> Floats:
     """Distances (N,) of x (N, D) to the surface: many rays, and scipy's SLSQP from the shortest."""
     draws = np.random.default_rng(0)
     dimension = x.shape[1]
-    rays = np.concatenate([np.eye(dimension), -np.eye(dimension), draws.normal(size=(150, dimension))])
+    rays = np.concatenate([np.eye(dimension), -np.eye(dimension), draws.normal(size=(80, dimension))])
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-    radii = np.geomspace(1e-5, 1, 300)
+    radii = np.geomspace(1e-5, 1, 200)
     found = []
     for point in x.double().numpy():
         along = point + radii[:, None, None] * rays  # (R, V, D)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from harness.model import Model, frozen
 from harness.precision import exact
 from harness.randomness import CaseRandom, seed_torch
 from harness.threat import Threat
+from harness_foolbox.models import foolbox_itself
 
 SIZE, CASES, CLASSES, ATTRIBUTES = 8, 4, 4, 3
 COLOURS = 5
@@ -117,6 +120,16 @@ def setting(request: pytest.FixtureRequest) -> Setting:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no random image reaches a goal, Foolbox draws 1,000 before it gives up; 50 fail as well."""
+    foolbox_itself()
+    for name in ("hop_skip_jump", "boundary_attack"):
+        place = importlib.import_module(f"foolbox.attacks.{name}")
+        kind = place.LinearSearchBlendedUniformNoiseAttack
+        monkeypatch.setattr(place, kind.__name__, partial(kind, directions=50))
 
 
 @pytest.fixture(scope="session")

@@ -49,14 +49,21 @@ OWN: dict[str, dict[str, Any]] = {
     "art/VirtualAdversarialMethod": {"max_iter": 1},
     "art/CarliniL0Method": {"max_iter": 2, "binary_search_steps": 1},
     "art/CarliniLInfMethod": {"max_iter": 2, "largest_const": 0.1, "const_factor": 10.0},
-    "art/UniversalPerturbation": {"max_iter": 1},
+    "art/UniversalPerturbation": {"max_iter": 1, "attacker": "fgsm"},
     "art/Wasserstein": {
         "regularization": 100.0,
         "kernel_size": 3,
         "conjugate_sinkhorn_max_iter": 20,
         "projected_sinkhorn_max_iter": 20,
     },
-    "art/ZooAttack": {"nb_parallel": 16, "use_resize": False, "use_importance": False},
+    "art/ZooAttack": {
+        "max_iter": 2,
+        "binary_search_steps": 1,
+        "nb_parallel": 16,
+        "use_resize": False,
+        "use_importance": False,
+    },
+    "foolbox/HopSkipJumpAttack": {"steps": 2},
 }
 
 NAMES = tuple(

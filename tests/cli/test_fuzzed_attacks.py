@@ -27,8 +27,10 @@ OWN = ("core", "attacks")
 """Plugins all of whose attacks are run; those of bridges are slow, and are drawn from."""
 LARGEST = 3
 """Of whole numbers in runs: iterations that take hours are right, and no matter of this test."""
-SMALLER = {name: {"size": [8, 8]} for name in ("art/PixelAttack", "art/ThresholdAttack")}
-"""Images for attacks whose every step takes longer than the others' whole runs."""
+SMALLER = {
+    f"art/{name}": {"size": [5, 4]} for name in ("PixelAttack", "ThresholdAttack", "VirtualAdversarialMethod")
+}
+"""Images for attacks that ask about every pixel, and whose every step takes longer than the others' runs."""
 HONEST = ("AttackError: ", "ContractError: ", "ModelError: ", "DatasetError: ")
 
 junk = st.one_of(

@@ -195,17 +195,20 @@ SAME = ["batch_size=5", "description=new", "attack.step.id=renamed", "attack.ste
 
 
 @pytest.mark.parametrize("change", OTHER)
-@pytest.mark.usefixtures("finished")
 def test_records_of_another_configuration_are_not_taken_for_these(
-    harness: Command, suite: Path, change: str
+    harness: Command, suite: Path, begun: Callable[..., Path], change: str
 ) -> None:
-    assert "nothing was left to do" not in harness("run", suite, "--set", change).out
+    few = () if "sample" in change else ("--limit", "2")  # which is a sample, too
+    begun(*few)
+    assert "nothing was left to do" not in harness("run", suite, *few, "--set", change).out
 
 
 @pytest.mark.parametrize("change", SAME)
-@pytest.mark.usefixtures("finished")
-def test_what_changes_no_record_attacks_nothing_again(harness: Command, suite: Path, change: str) -> None:
-    assert "nothing was left to do" in harness("run", suite, "--set", change).out
+def test_what_changes_no_record_attacks_nothing_again(
+    harness: Command, suite: Path, begun: Callable[..., Path], change: str
+) -> None:
+    begun("--limit", "2")
+    assert "nothing was left to do" in harness("run", suite, "--limit", 2, "--set", change).out
 
 
 def test_other_weights_are_another_cell(harness: Command, suite: Path) -> None:

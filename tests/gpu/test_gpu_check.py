@@ -24,6 +24,7 @@ from tests.gpu.report import Report, Row
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_it_runs_to_its_end_without_a_gpu(tmp_path: Path) -> None:
     out = tmp_path / "gpu-check.json"
     command = [sys.executable, "tests/gpu/gpu_check.py", "--out", str(out), "--wheels", str(tmp_path)]

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from math import comb, log
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest, t as student
+from scipy.stats import betabinom, binomtest, t as student
 
 from harness import metrics
 from harness.catalog import catalog
-from harness.metrics import CORE, GROUPS, Estimate, core, effective_size, mean, outcomes, rate, wilson
+from harness.metrics import (
+    CORE,
+    GROUPS,
+    Estimate,
+    beta_binomial,
+    core,
+    effective_size,
+    mean,
+    outcomes,
+    rate,
+    wilson,
+)
 from harness.store.schema import RECORD_SCHEMA
 
 
@@ -93,6 +105,21 @@ def _beta_binomial(rng: np.random.Generator, images: int, cases: int) -> tuple[n
     """Cases whose images are easy or hard: p ~ Beta(0.7, 0.3), so intra-class correlation 0.5, rate 0.7."""
     p = np.repeat(rng.beta(0.7, 0.3, images), cases)
     return rng.random(images * cases) < p, np.repeat(np.arange(images), cases)
+
+
+@pytest.mark.parametrize("cases", [1, 4, 40, 300])
+def test_the_likelihood_is_scipys_in_either_form(cases: int) -> None:
+    rng = np.random.default_rng(cases)
+    hits, misses = rng.integers(cases + 1, size=(2, 6))
+    hits[0] = misses[1] = 0
+    counts, p = np.array([1, 2, 3, 1, 1, 5]), np.array([[1e-4], [0.3], [0.5], [0.999]])
+    alpha, beta = p * beta_binomial._SPREAD, (1 - p) * beta_binomial._SPREAD
+    chances = [
+        times * (betabinom.logpmf(h, h + m, alpha, beta) - log(comb(int(h + m), int(h))))
+        for h, m, times in zip(hits, misses, counts, strict=True)
+    ]
+    for form in (beta_binomial._likelihood_by_terms, beta_binomial._likelihood_by_kinds):
+        np.testing.assert_allclose(form(p, hits, misses, counts), sum(chances), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("images", [12, 60])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.options import Options
 from harness.results import read_results
 from harness.session.session import run_suite
 from harness.store.schema import judge_of
+from tests.cli import forking
 from tests.cli.conftest import SUITE
 from tests.installing import install
 from tests.session.test_executor import TRANSFER, samples
@@ -60,6 +62,13 @@ def _cheats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _installed: None) -
         sys.modules.pop(module, None)
 
 
+@pytest.fixture
+def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attacks get processes that have imported the libraries before they begin; the first test has others."""
+    kind = type("subprocess", (), {**vars(subprocess), "Popen": forking.Python})
+    monkeypatch.setattr("harness.shards.channel.subprocess", kind)
+
+
 def of(*attacks: str) -> str:
     """The suite with small-eps attacks in place of its own, in batches of one attribute."""
     head, _, _ = SUITE.partition("[[attack]]")
@@ -67,6 +76,7 @@ def of(*attacks: str) -> str:
     return head + "".join(SMALL.format(name) + (ONE if name in CHEATS else "") for name in attacks)
 
 
+@pytest.mark.slow
 def test_the_records_are_those_of_attacks_that_run_here(suite: Path, tmp_path: Path) -> None:
     suite.write_text(SUITE.replace("shard_size = 8", "shard_size = 24") + MORE + TRANSFER)
     here = run_suite(suite, Options(out=tmp_path / "here"))
@@ -98,6 +108,7 @@ def _says_who_judged(suite: Path, folder: Path) -> None:
     assert (again.cases_done, again.cells_judged_here) == (0, 1)
 
 
+@pytest.mark.usefixtures("_forked")
 def test_cheats_and_deaths_change_no_honest_record(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     suite = tmp_path / "cheats.toml"
     text = of(*CHEATS, "drawn") + DYING + UNSTEADY + of("step").partition("[[model]]")[2].partition("\n\n")[2]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,29 +14,9 @@ from harness.session.executor import Executor, Turn, Work, in_process
 from harness.session.session import run_suite
 from harness.shards.jobs import Job
 from harness.store import Store
+from tests.cli import forking
 from tests.cli.conftest import SUITE
 
-WORKER = """
-import os, sys
-from pathlib import Path
-import torch
-from harness.session.executor import in_process, Work
-from harness.shards.preparation import rebuilt
-from harness.store import Store
-
-folder = Path(sys.argv[1])
-for line in sys.stdin:
-    cell, identity, shard = line.split()
-    child = os.fork()
-    if not child:
-        prepared = rebuilt(folder, torch.device("cpu"))
-        job = prepared.job(prepared.planned.cells[int(cell)])
-        assert job.id == identity, job.id
-        list(in_process(Store(folder))([Work(job, (int(shard),), lambda cases: None)]))
-        break
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
-"""Forks a process for each line, and answers with its status: the libraries are imported once."""
 TRANSFER = """
 [[model]]
 use = "linear"
@@ -58,22 +35,12 @@ def elsewhere(store: Store) -> Executor:
     def execute(works: Iterable[Work]) -> Iterator[tuple[Job, int]]:
         taken = list(works)
         cells = pd.read_parquet(store.folder / "cells.parquet")["cell"].tolist()
-        path = os.pathsep.join(filter(None, sys.path))
-        with subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(store.folder)],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as worker:
-            assert worker.stdin is not None
-            assert worker.stdout is not None
-            for work in taken:
-                for shard in work.shards:
-                    print(cells.index(work.job.id), work.job.id, shard, file=worker.stdin, flush=True)
-                    assert worker.stdout.readline() == "0\n"
-                    work.advance(len(work.job.parts[shard]))
-                    yield work.job, shard
+        for work in taken:
+            for shard in work.shards:
+                cell = cells.index(work.job.id)
+                assert forking.run_shard(store.folder, cell, work.job.id, shard) == 0
+                work.advance(len(work.job.parts[shard]))
+                yield work.job, shard
 
     return execute
 

@@ -21,6 +21,8 @@ from harness.testing import plugin_checks
 from harness.testing.findings import findings, results_of
 from tests.installing import plugin_installed
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = Path(__file__).parent / "plugin"
 HEADS = ("attributes", "classes")
 

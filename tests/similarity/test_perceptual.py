@@ -55,7 +55,9 @@ def test_photographs(portraits: Tensor, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", DISTORTIONS)
 def test_drawn_faces(drawn: tuple[Tensor, Tensor], kind: str) -> None:
-    assert largest_difference(DISTORTIONS[kind](drawn[0]), drawn[0]) <= BAR
+    every = drawn[0]
+    x = every[::2] if every.shape[2:] == SIZES[0] else every  # large ones take long
+    assert largest_difference(DISTORTIONS[kind](x), x) <= BAR
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

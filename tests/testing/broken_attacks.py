@@ -20,7 +20,7 @@ def unit(gradient: Tensor, norm: str | None) -> Tensor:
     return gradient / l2(gradient).clamp_min(1e-12).view(-1, 1, 1, 1)
 
 
-def climb(model, x, objective, threat, *, rng, steps: int = 10, backwards: bool = False):
+def climb(model, x, objective, threat, *, rng, steps: int = 6, backwards: bool = False):
     """Sound, with a budget: steps that together cross the budget twice, and the best image of all."""
     model = model.focus(objective)
     x_adv, best = x, x.clone()
@@ -55,7 +55,7 @@ def ray(model, x, objective, threat, *, rng, beyond: float = 1.0, norm: str | No
     return torch.where(found.view(-1, 1, 1, 1), at(beyond * high), x)
 
 
-def search(model, x, objective, threat, *, rng, draws: int = 60):
+def search(model, x, objective, threat, *, rng, draws: int = 30):
     """Sound, and sees scores only: random changes of sign, kept where the margin grows."""
     model = model.focus(objective)
     sign = rng.uniform(x.shape[1:], -1, 1).sign()

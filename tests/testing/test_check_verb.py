@@ -29,7 +29,7 @@ def harness_attacks():
 
     return [
         spec("climb", "climb"),
-        spec("slow", "climb", presets={"short": {"steps": 20}}),
+        spec("slow", "climb", presets={"short": {"steps": 8}}),
         spec("timid", "stops_early"),
         spec("bytes", "returns_bytes"),
     ]

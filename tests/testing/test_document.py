@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from harness.testing.analysis_contract import ANALYSIS_CHECKS
 from harness.testing.attacks.contract import ATTACK_CHECKS
 from harness.testing.converter_contract import CONVERTER_CHECKS
@@ -31,6 +33,7 @@ def test_every_check_is_named() -> None:
     assert named <= {check.name for check in (*ATTACK_CHECKS, *MODEL_CHECKS)}
 
 
+@pytest.mark.slow
 def test_the_example_runs(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT, flags=re.DOTALL)
     (tmp_path / "test_mine.py").write_text(example)

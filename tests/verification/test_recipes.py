@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,12 @@ def test_the_same_seed_gives_the_same_weights(
     assert not same(first, trained(dataset, surroundings, recipe, seed=1))
 
 
+@pytest.fixture(scope="module")
+def undisturbed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Verifier]:
+    """A verifier whose training nothing disturbed; it is trained once."""
+    return cache(lambda: trained(dataset, Surroundings(tmp_path_factory.mktemp("whole")), "proposed"))
+
+
 class KilledError(Exception):
     """What ends a training in the middle."""
 
@@ -80,25 +87,25 @@ def stop_at(word: str) -> Callable[[str], None]:
 
 @pytest.mark.parametrize("word", ["codes 3/", "encoders 2/", "start 2/", "proposed 3/"])
 def test_a_killed_training_goes_on_to_the_same_weights(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+    dataset: Dataset,
+    undisturbed: Callable[[], Verifier],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    word: str,
 ) -> None:
     monkeypatch.setattr(unfinished, "KEEP_SECONDS", 0.0)
-    places = [tmp_path / "whole", tmp_path / "killed"]
-    for place in places:
-        place.mkdir()
-    whole = trained(dataset, Surroundings(places[0]), "proposed")
-    killed = Surroundings(places[1], told=stop_at(word))
+    killed = Surroundings(tmp_path, told=stop_at(word))
     with pytest.raises(KilledError):
         trained(dataset, killed, "proposed")
-    assert len(list(places[1].iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 1
     done = int(word.split()[1].rstrip("/")) - 1
     killed.told = lambda word: None
     killed.words.clear()
     resumed = trained(dataset, killed, "proposed")
     assert killed.words[0] == f"continues after step {done}"
-    assert same(whole, resumed)
-    assert whole.training_notes == resumed.training_notes
-    assert list(places[1].iterdir()) == []
+    assert same(undisturbed(), resumed)
+    assert undisturbed().training_notes == resumed.training_notes
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_state_is_told_and_not_used(

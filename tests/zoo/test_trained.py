@@ -29,6 +29,7 @@ from harness.training import Context, StateDict
 from harness.zoo.cards import score
 from harness.zoo.trained import Report, obtain
 from harness.zoo.weights import load_weights
+from tests.cli import forking
 
 
 @pytest.fixture
@@ -177,26 +178,24 @@ def test_a_checkpoint_that_is_none_is_one_line_with_its_place(cache: Path) -> No
     assert str(caught.value) == expected
 
 
-KILLED = """
-import os, signal, sys
-import torch
-from tests.zoo.test_trained import CPU, choices, drawn
-from harness.zoo import obtain
+def killed(environment: dict[str, str]) -> None:
+    """Train until the third epoch, in a process of its own."""
 
-def report(share, word):
-    if word.startswith("epoch 3/"):
-        os.kill(os.getpid(), signal.SIGKILL)
+    def report(share: float, word: str) -> None:
+        if word.startswith("epoch 3/"):
+            os.kill(os.getpid(), signal.SIGKILL)
 
-torch.set_num_threads(1)
-(choice,) = choices(use="moon")
-obtain(choice, drawn(), 0, CPU, report)
-"""
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    (choice,) = choices(use="moon")
+    obtain(choice, drawn(), 0, CPU, report)
 
 
 def test_a_killed_training_goes_on(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    run = subprocess.run([sys.executable, "-c", KILLED], env=environment, capture_output=True, text=True)
-    assert run.returncode == -signal.SIGKILL, run.stderr
+    run = forking.CONTEXT.Process(target=killed, args=(dict(os.environ),))
+    run.start()
+    run.join()
+    assert run.exitcode == -signal.SIGKILL
     assert len(states(cache)) == 1
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

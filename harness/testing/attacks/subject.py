@@ -18,6 +18,7 @@ from harness.errors import AttackError, ContractError, HarnessError
 from harness.judge.region import with_region
 from harness.judge.trial import Trial, attempt
 from harness.parameters import check
+from harness.randomness import seed_torch
 from harness.specs import AttackSpec, Compute
 from harness.testing.contract import ContractFailure, Inapplicable, entry_of, one_line
 from harness.testing.problems.difficult import CallLimit, constant
@@ -266,7 +267,7 @@ def require_not_universal(subject: AttackSubject) -> None:
 
 
 def _unsettle() -> None:
-    torch.manual_seed(OTHER_STATE)
+    seed_torch(OTHER_STATE)
     np.random.seed(OTHER_STATE)  # noqa: NPY002  (an attack may draw from it)
     random.seed(OTHER_STATE)
 

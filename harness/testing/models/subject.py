@@ -19,6 +19,7 @@ from harness.errors import ModelError
 from harness.model import Model, exact, ordinary, plain, put_to_eval, torch_unchanged, wrap_model
 from harness.parameters import check
 from harness.plan.tables import preset_values
+from harness.randomness import seed_torch
 from harness.specs import ModelSpec
 from harness.testing.contract import ContractFailure, entry_of, one_line
 from harness.testing.problems.problem import generator
@@ -237,5 +238,5 @@ def precision(module: nn.Module, wanted: torch.dtype) -> torch.dtype:
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch's global generator, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         yield

@@ -53,6 +53,7 @@ def test_describing_them_imports_nothing_heavy_and_running_them_no_torch() -> No
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.slow
 def test_all_are_written_from_one_folder(tmp_path: Path) -> None:
     kept = {"adversarial": tiny.picture(103)}
     names = ("Male", "Smiling", "Young")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from harness.analysis.claims import FAILS, HOLDS, OPEN
 from harness_bayes.analyses import optimality_claims
@@ -51,8 +52,10 @@ def model(name: str, l2: float, errors: int = 0, **values: Any) -> dict[str, Any
 
 
 def judged(tmp_path: Path, cells: list[dict[str, Any]], **values: Any) -> dict[str, dict[str, Any]]:
-    """Rows by claim, of one task."""
-    table = optimality_claims.run(write(tmp_path, cells, **values)).table
+    """Rows by claim, of one task; nothing is drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.analysis.claims.figure", lambda *given, **more: Figure())
+        table = optimality_claims.run(write(tmp_path, cells, **values)).table
     assert len(table) == len(CLAIMS)
     assert set(table["verdict"]) <= {HOLDS, FAILS, OPEN}
     return {row["claim"]: row for row in table.to_dict("records")}
