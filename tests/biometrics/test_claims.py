@@ -170,7 +170,7 @@ def ways(folder: Path, gaps: dict[tuple[bool, bool], float]) -> Results:
         parts.append(part.path)
         how = {"mirror": mirror, "selection": "nearest" if selection else "first"}
         suites.append({"id": label, "comparisons": how})
-    whole = write(folder / "whole", [])
+    whole = write(folder / "whole", [Fake()])
     for file in (whole.path / "samples").glob("*"):
         shutil.rmtree(file)
     for name, schema in (("comparisons", COMPARISON_SCHEMA), ("thresholds", THRESHOLD_SCHEMA)):

@@ -70,6 +70,7 @@ def test_one_rate_needs_no_list(fakes: Catalog) -> None:
         ({"mirror": 1}, "mirror = 1 must be bool"),
         ({"selection": "best"}, "selection = 'best' must be"),
         ({"attacked": "dev"}, "attacked = 'dev' must be"),
+        ({"attacked": "tset"}, 'must be "train" or "validation" or "test" or "all"; did you mean "test"?'),
         ({"fmr": []}, "fmr = [] is empty"),
         ({"fmr": [0.1, 1.0]}, "fmr = [0.1, 1.0] must be"),
         ({"fmr": [0.1, 0.1]}, "names a rate twice"),

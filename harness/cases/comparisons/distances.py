@@ -73,19 +73,18 @@ def _of_squares(each: Tensor, references: Tensor, views: int, *, root: bool) -> 
     each, references = _centred(each, references)
     share = views**2 if root else 1  # so that the sum of the roots is their mean
     probes = each.view(len(each), 1, -1) if root else each.view(len(each) // views, views, -1)
-    lengths = _squared_lengths(each).view(probes.shape[:2]).mean(1).div_(share)
     others = _squared_lengths(references).div_(share)
-    bounds = _NEAR * (lengths + others.amax())
+    longest = others.amax()
     together = views if root else 1  # rows that make one of the result's
     found = each.new_empty(len(each) // views, len(references))
     size = max(1, BLOCK // max(together * len(references), 1))
     block = each.new_empty(min(size, len(found)) * together, len(references))
     for start in range(0, len(found), size):
-        rows = slice(start * together, (start + size) * together)
-        own = probes[rows]
-        squares = torch.add(lengths[rows, None], others, out=block[: len(own)])
+        own = probes[start * together : (start + size) * together]
+        lengths = _squared_lengths(own).mean(1).div_(share)
+        squares = torch.add(lengths[:, None], others, out=block[: len(own)])
         squares.addmm_(own[:, 0] if own.shape[1] == 1 else own.mean(1), references.T, alpha=-2 / share)
-        _mend(squares, bounds[rows], own, references, share)
+        _mend(squares, _NEAR * (lengths + longest), own, references, share)
         if root:
             squares.sqrt_()
         if together == 2:
@@ -98,6 +97,8 @@ def _of_squares(each: Tensor, references: Tensor, views: int, *, root: bool) -> 
 def _mend(squares: Tensor, bounds: Tensor, probes: Tensor, references: Tensor, share: int) -> None:
     """Compute again what is near: it loses its digits in a product, and its sign."""
     rows = torch.nonzero(squares.amin(1) < bounds).flatten()
+    if not len(rows):
+        return
     i, j = torch.nonzero(squares[rows] < bounds[rows, None]).T
     for pairs in torch.split(
         torch.arange(len(i), device=i.device), max(1, PAIRS // max(probes[0].numel(), 1))
@@ -119,8 +120,8 @@ def _centred(each: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _squared_lengths(embeddings: Tensor) -> Tensor:
-    """Return (B,) the squared lengths of embeddings (B, D)."""
-    return torch.linalg.vector_norm(embeddings, dim=1).square_()
+    """Return (…,) the squared lengths of embeddings (…, D)."""
+    return torch.linalg.vector_norm(embeddings, dim=-1).square_()
 
 
 def paired(distance: Distance, a: Tensor, b: Tensor) -> Tensor:

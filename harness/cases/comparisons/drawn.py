@@ -177,7 +177,10 @@ def draw_comparisons(
             partition.
     """
     if dataset.identities is None:
-        raise DatasetError(f"{place}: {dataset.name} does not say who its images show; comparisons need that")
+        raise DatasetError(
+            f"{place}: {dataset.name} does not say who its images show; comparisons need "
+            'that: take a data set with identities, such as "image-folder", or name a file of pairs'
+        )
     names = people_of(dataset)
     attacked, calibration = _partitions(settings, dataset, seed, place)
     splits: dict[SplitName, Split] = {}
