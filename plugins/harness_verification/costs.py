@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -60,14 +60,13 @@ def _of(kind: Any, parameters: Mapping[str, Any]) -> Any:
 
 def _passes_of(design: Design) -> tuple[float, float]:
     """Return the operations of an encoder, and of the generator, on one image."""
+
+    def flops(work: Callable[[], Any]) -> float:
+        with FlopCounterMode(display=False) as counter:
+            work()
+        return float(counter.get_total_flops())
+
     with torch.device("meta"), torch.no_grad():
         lord = Lord(1, design)
-        counts = []
-        for work in (
-            lambda: lord.content(torch.zeros(1, 3, EDGE, EDGE)),
-            lambda: lord.generator(torch.zeros(1, CONTENT), torch.zeros(1, CLASS)),
-        ):
-            with FlopCounterMode(display=False) as counter:
-                work()
-            counts.append(float(counter.get_total_flops()))
-    return counts[0], counts[1]
+        x, content, person = (torch.zeros(1, *shape) for shape in ((3, EDGE, EDGE), (CONTENT,), (CLASS,)))
+        return flops(lambda: lord.content(x)), flops(lambda: lord.generator(content, person))

@@ -121,7 +121,8 @@ def _centred(each: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
 
 def _squared_lengths(embeddings: Tensor) -> Tensor:
     """Return (…,) the squared lengths of embeddings (…, D)."""
-    return torch.linalg.vector_norm(embeddings, dim=-1).square_()
+    lengths: Tensor = torch.linalg.vector_norm(embeddings, dim=-1)
+    return lengths.square_()
 
 
 def paired(distance: Distance, a: Tensor, b: Tensor) -> Tensor:
