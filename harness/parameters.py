@@ -172,8 +172,13 @@ def convert(place: str, value: Any, parameter: Parameter, error: type[HarnessErr
         # Not strict: 1 is a float, and a list a tuple; but "3" is no number and 1.5 no integer.
         converted = _adapter(parameter.annotation).validate_python(value)
     except ValidationError as problem:
-        reason = problem.errors()[0]["msg"]
-        raise error(f"{place} = {value!r} must be {parameter.type_name}: {reason}") from None
+        first = problem.errors()[0]
+        reason = f": {first['msg']}"
+        if first["type"] == "literal_error":  # the type names the values already
+            known = [choice for choice in typing.get_args(parameter.annotation) if isinstance(choice, str)]
+            near = nearest(value, known) if isinstance(value, str) else ""
+            reason = f"; {near}" if near.startswith("did you mean") else ""
+        raise error(f"{place} = {value!r} must be {parameter.type_name}{reason}") from None
     except PydanticUserError:
         raise CatalogError(f"{place}: no manifest can give a {parameter.type_name}") from None
     if converted != converted:

@@ -92,9 +92,15 @@ class ModelSpec(Spec):
     presets: Mapping[str, Parameters] = field(default_factory=dict)
     """Named parameter sets; the first is the default."""
     traits: frozenset[str] = frozenset()
-    """What attacks may ask about, such as "joint-loss": one loss over all attributes at once."""
+    """What attacks may ask about, such as "joint-loss": one loss over all attributes at once; or
+    "indirect-anchor": the module has a method of that name."""
+    traits_of: Callable[[Parameters], frozenset[str]] | None = None
+    """More traits, which depend on the model's parameters."""
     training_passes: Callable[[Parameters], float] | None = None
     """How often training shows every training image to every network, at most; for `harness plan`."""
+    training_flops: Callable[[Parameters, int, float], float] | None = None
+    """For a training that does not go through all images again and again: its operations, at most, by the
+    parameters, the number of training images and the operations of one forward pass of one image."""
     counted_per: str = ""
     """What the parameter count is of, where a model is many equal networks: "attribute"."""
     card_size: Mapping[str, tuple[int, int]] = field(default_factory=dict)

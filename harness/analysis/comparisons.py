@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from harness.analysis.reading import Cell, kind_of, parameters_of, read_cells, recorded
+from harness.analysis.attacked_cases import attacked_cases, no_cases
+from harness.analysis.reading import Cell, kind_of, parameters_of, read_cells
 from harness.metrics.resampling import Compared
 from harness.metrics.verification import (
     Codes,
@@ -28,10 +29,9 @@ from harness.store.scores import compared_models, read_comparisons, read_thresho
 GOALS = ("impersonate", "evade")
 CLEAN = "clean"
 ATTACKED, CALIBRATION = "attacked", "calibration"
-CASE = ("target", "identity", "reference", "distance_clean", "distance_adv", "threshold")
-"""What records of comparisons have beside those of every case."""
-READ = ("sample_id", *CASE, "valid", "success", "error")
 COLUMNS = ("probe_identity", "reference_identity", "same", "split", "fold", "distance")
+Place = tuple[str, str]
+"""The labels of a data set and a model."""
 EVASION = 0.05
 """The error rate at whose thresholds evasion is told."""
 
@@ -57,6 +57,11 @@ class Attacked:
     def kind(self) -> str:
         """Return the attack's name in the catalogue."""
         return self.cells[0].attack_kind
+
+    @property
+    def surrogate(self) -> str | None:
+        """Return the model on which the adversarials were made; None where it was the verifier itself."""
+        return self.cells[0].surrogate
 
     @property
     def threat(self) -> str:
@@ -139,7 +144,14 @@ class Verifier:
     evasion: Mapping[str, float]
     """The thresholds at which 5 % of the genuine ("fnmr") and of the impostor comparisons ("fmr") of the
     calibration split are errors; of the attacked split where there is no calibration."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """How comparisons are made: the table [dataset.comparisons]; empty where the folder does not say."""
+    images: str = ""
+    """The same of data sets with the same images."""
     attacks: list[Attacked] = field(default_factory=list)
+    """On the verifier itself."""
+    transfers: list[Attacked] = field(default_factory=list)
+    """On other models, whose adversarials it judged: curves and claims leave them out."""
 
     @property
     def asked(self) -> tuple[float, ...]:
@@ -174,37 +186,58 @@ class Verifier:
 def read_verifiers(results: Results) -> list[Verifier]:
     """Return the verifiers of a results folder with their comparisons and attacks.
 
-    All models of a data set have the same codes of persons, so that their persons are resampled alike.
-    Adversarials that were made on another model are left out.
+    All models of a data set have the same codes of persons, so that their persons are resampled alike, and so
+    have those of data sets with the same images, whose comparisons differ.
+    Adversarials that were made on another model are no attacks of a verifier, but its ``transfers``.
 
     Raises:
         ResultsError: no comparisons are stored, or a file cannot be read.
     """
     pairs = compared_models(results.path)
-    cells = [(goal, cell) for goal in GOALS for cell in read_cells(results, goal=goal)]
+    cells = [(goal, cell) for goal in GOALS for cell in read_cells(results, goal=goal, transfers=True)]
     thresholds = to_frame(read_thresholds(results.path))
-    return [
-        verifier
-        for dataset in dict.fromkeys(dataset for dataset, _ in pairs)
-        for verifier in _of_dataset(
+    alike: dict[str, list[Place]] = {}
+    for pair in pairs:
+        alike.setdefault(_images(results, pair[0]), []).append(pair)
+    found = {
+        (verifier.dataset, verifier.model): verifier
+        for same in alike.values()
+        for verifier in _of_images(
             results,
-            dataset,
-            [model for name, model in pairs if name == dataset],
-            [(goal, cell) for goal, cell in cells if cell.dataset == dataset],
+            same,
+            [(goal, cell) for goal, cell in cells if cell.dataset in {dataset for dataset, _ in same}],
             thresholds,
         )
-    ]
+    }
+    datasets = list(dict.fromkeys(dataset for dataset, _ in pairs))
+    return [found[pair] for dataset in datasets for pair in pairs if pair[0] == dataset]
 
 
-def _of_dataset(
+def _images(results: Results, dataset: str) -> str:
+    """Return what tells the images of a data set from those of others."""
+    cells = results.cells()
+    rows = cells[cells["dataset"] == dataset]
+    if rows.empty or "dataset_use" not in rows:
+        return dataset
+    row = rows.iloc[0]
+    return repr([row.get(name) for name in ("dataset_use", "dataset_parameters", "dataset_source")])
+
+
+def _settings(results: Results, dataset: str) -> Mapping[str, Any]:
+    """Return the table [dataset.comparisons] of a data set; empty where the folder has none."""
+    tables = results.suite.get("suite", {}).get("dataset", [])
+    found = [table.get("comparisons") for table in tables if table.get("id") == dataset]
+    return found[0] or {} if found else {}
+
+
+def _of_images(
     results: Results,
-    dataset: str,
-    models: list[str],
+    pairs: list[Place],
     cells: list[tuple[str, Cell]],
     thresholds: pd.DataFrame,
 ) -> Iterable[Verifier]:
-    tables = {model: read_comparisons(results.path, dataset, model, COLUMNS) for model in models}
-    cases = {cell.id: _cases(results, cell) for _, cell in cells if cell.id}
+    tables = {pair: read_comparisons(results.path, *pair, COLUMNS) for pair in pairs}
+    cases = {cell.id: attacked_cases(results, cell) for _, cell in cells if cell.id}
     persons = [table.column(name) for table in tables.values() for name in COLUMNS[:2]]
     named = [name for column in persons for name in column.combine_chunks().dictionary.to_pylist()]
     named += [
@@ -213,17 +246,18 @@ def _of_dataset(
         for name in pd.unique(frame[["identity", "target"]].to_numpy().ravel())
     ]
     people = {name: code for code, name in enumerate(dict.fromkeys(named))}
-    for model, table in tables.items():
+    for (dataset, model), table in tables.items():
         rows = thresholds[(thresholds["dataset"] == dataset) & (thresholds["model"] == model)]
-        own = [(goal, cell) for goal, cell in cells if cell.model == model]
+        own = [(goal, cell) for goal, cell in cells if (cell.dataset, cell.model) == (dataset, model)]
         verifier = _verifier(results, (dataset, model), table, rows.reset_index(drop=True), people)
         groups: dict[tuple[str, str, str], list[Cell]] = {}
         for goal, cell in own:
             groups.setdefault((goal, cell.attack, cell.threat), []).append(cell)
         for (goal, _, _), same in groups.items():
             frames = [cases[cell.id].assign(cell=cell.id) for cell in same if cell.id]
-            joined = pd.concat([frame for frame in frames if len(frame)] or [_none()], ignore_index=True)
-            verifier.attacks.append(Attacked(verifier, tuple(same), goal, joined))
+            joined = pd.concat([frame for frame in frames if len(frame)] or [no_cases()], ignore_index=True)
+            found = Attacked(verifier, tuple(same), goal, joined)
+            (verifier.attacks if found.surrogate is None else verifier.transfers).append(found)
         yield verifier
 
 
@@ -260,30 +294,9 @@ def _verifier(
         fold_accuracy=fold_accuracy(whole.distances, whole.same, folds),
         thresholds=thresholds,
         evasion=evasion,
+        settings=_settings(results, dataset),
+        images=_images(results, dataset),
     )
-
-
-def _cases(results: Results, cell: Cell) -> pd.DataFrame:
-    """Return the cases of a cell that have an outcome."""
-    held = recorded(results, cell)
-    if not held.issuperset(CASE):
-        return _none()
-    frame = results.samples(columns=list(READ), where={"cell": cell.id})
-    known = frame["error"].isna() & frame["distance_adv"].notna() & frame["success"].notna()
-    frame = frame[known & frame["identity"].notna() & frame["target"].notna()].reset_index(drop=True)
-    valid = frame["valid"].fillna(False).astype(bool)
-    after = frame["distance_adv"].where(valid, frame["distance_clean"]).astype(float)
-    frame = frame.assign(after=after, success=frame["success"].astype(bool))
-    return frame[list(_none())]
-
-
-def _none() -> pd.DataFrame:
-    texts = {
-        name: pd.Series(dtype=object) for name in ("cell", "sample_id", "target", "identity", "reference")
-    }
-    numbers = ("distance_clean", "distance_adv", "threshold", "after")
-    floats = {name: pd.Series(dtype=float) for name in numbers}
-    return pd.DataFrame(texts | floats | {"success": pd.Series(dtype=bool)})
 
 
 def _numbers(thresholds: pd.DataFrame) -> list[float]:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from harness.cases.comparisons import Drawn, References, Verifier
 from harness.dataset import Dataset
-from harness.errors import DatasetError
 from harness.goals import Goal
 from harness.plan.cells import Cell
 from harness.randomness import derived_seed
@@ -149,16 +148,16 @@ def by_target(cases: Cases) -> list[Cases]:
 def divided(cases: Cases, dataset: Dataset, share: float, seed: int) -> tuple[Cases, Cases]:
     """Return the cases on which one change for all is learned, and the others, on which it is judged.
 
-    All cases of an image are on one side, and stay there when the sample grows.
-
-    Raises:
-        DatasetError: one of the two would be empty.
+    All cases of an image are on one side, and stay there when the sample grows. Where few images would all
+    be on one side, the one that was nearest to the other side is moved there. A single image is judged, and
+    nothing is learned on.
     """
     drawn = np.array([derived_seed(seed, "fit", dataset.ids[row]) for row in cases.rows], np.float64)
     fit = drawn / 2.0**63 < share
-    if fit.all() or not fit.any():
-        raise DatasetError(
-            f"of {len(cases)} images {fit.sum()} are to be learned on and {(~fit).sum()} judged; "
-            "take a larger sample"
-        )
+    if len(np.unique(cases.rows)) < 2:
+        fit[:] = False
+    elif fit.all():
+        fit[drawn == drawn.max()] = False
+    elif not fit.any():
+        fit[drawn == drawn.min()] = True
     return cases.select(np.flatnonzero(fit)), cases.select(np.flatnonzero(~fit))

@@ -52,6 +52,12 @@ class OpenedDataset:
         return np.union1d(self.rows, self.comparisons.probes) if self.sampled else self.comparisons.probes
 
     @property
+    def shortage(self) -> list[str]:
+        """Return a line for each number of persons that the data set does not have."""
+        told = [] if self.comparisons is None else self.comparisons.shortage
+        return [f"{self.choice.label}: {line}" for line in told]
+
+    @property
     def sample_digest(self) -> str:
         """Return a digest of the sample's ids."""
         return _digest(self.dataset, self.rows)

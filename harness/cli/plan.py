@@ -95,4 +95,6 @@ def _print(expected: Forecast) -> None:
         said += [f"{place} cannot be run: {model['error']}"] if model["error"] else []
         for line in said:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in expected.shortage:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(expected.summary, markup=False, highlight=False, soft_wrap=True)

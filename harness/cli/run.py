@@ -45,6 +45,8 @@ def handle(given: argparse.Namespace) -> int:
     failed = f", {summary.cells_failed} failed" if summary.cells_failed else ""
     skipped = f"{counted(summary.skipped, 'pair')} skipped"
     print(f"{done}; {counted(summary.cells, 'cell')}{failed}, {skipped}; results in {summary.folder}")
+    for line in summary.shortage:
+        print(line)
     for written in summary.analyses:
         if written.error:
             print(f"failed: {written.error}", file=sys.stderr)

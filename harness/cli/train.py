@@ -23,7 +23,7 @@ def add(verbs: Any) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    """Train the models, and print the accuracy of each."""
+    """Train the models, and print the accuracy of each, or how well it tells persons apart."""
     from harness.cases.datasets import open_datasets
     from harness.cli.memory import keep_freed_memory
     from harness.session.device import device_of
@@ -58,9 +58,14 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def _scored(card: Any, had: bool) -> str:
-    if "accuracy" not in card:
+    if "accuracy" not in card and "auc_roc" not in card:
         return "ready"
     how = "was trained before" if had else f"trained in {card['training_seconds']} s"
+    if "auc_roc" in card:
+        return (
+            f"{how}; clean AU-ROC {card['auc_roc']:.3f} on {card['scored_images']} {card['scored_on']} "
+            f"images of {card['scored_persons']} persons (pixels alone {card['pixels_auc_roc']:.3f})"
+        )
     return (
         f"{how}; accuracy {card['accuracy']:.2%} on {card['scored_images']} {card['scored_on']} images "
         f"(majority-class baseline {card['majority']:.2%})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,20 @@ from harness.catalog import Entry
 from harness.errors import AttackError
 from harness.specs import AttackSpec
 from harness.threat import Threat
+
+
+def digest_of_region(
+    entry: Entry[AttackSpec], values: Mapping[str, Any], threat: Threat, size: tuple[int, int]
+) -> str | None:
+    """Return a digest of the pixels that an attack may change; None: all of them, or its region has none."""
+    try:
+        mask = with_region(entry, values, threat, size).mask
+    except Exception:  # whatever a plugin raises: its cases will say so
+        return None
+    if mask is None:
+        return None
+    told = f"{tuple(mask.shape)}".encode() + mask.cpu().numpy().tobytes()
+    return hashlib.sha256(told).hexdigest()[:16]
 
 
 def with_region(

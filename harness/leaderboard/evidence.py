@@ -118,6 +118,8 @@ class Evidence:
     attack: str
     regional: bool
     """The attack is confined to some pixels."""
+    region: str | None
+    """Which pixels; None where not known, as in folders of earlier versions."""
     transferred: bool
     """It was made on another model: on this one it is a black-box attack, whatever it saw of the other."""
     traces: Traces
@@ -134,6 +136,13 @@ class Evidence:
     def budget(self) -> Budget | None:
         """Return the attack's own budget; None where it has none, or is confined to a region."""
         return None if self.norm is None or self.eps is None or self.regional else (self.norm, self.eps)
+
+    @property
+    def bounds(self) -> tuple[Any, ...] | None:
+        """Return what bounds the attack, a budget or some pixels; None where nothing does, or unknown."""
+        if not self.regional:
+            return self.budget
+        return None if self.region is None else (self.norm, self.eps, self.region)
 
     @property
     def sees_gradients(self) -> bool:
@@ -193,6 +202,7 @@ def evidence_of(
         traits=frozenset(filter(None, (cell.get("traits") or "").split(","))),
         attack=cell["attack"],
         regional=threat_of(cell).regional,
+        region=cell.get("region"),
         transferred=cell.get("surrogate") is not None,
         traces=traces,
         keys=keys,

@@ -54,7 +54,7 @@ FLAGS: Mapping[str, Flag] = {
         "or without gradients",
     ),
     "noise-as-strong": Flag(
-        "random noise of the same budget succeeds as often as this gradient attack",
+        "random noise of the same budget, or on the same pixels, succeeds as often as this gradient attack",
         "its gradients lead nowhere; look for masked gradients, or for a mistake in the attack",
     ),
     "black-box-stronger": Flag(
@@ -180,17 +180,17 @@ def _not_converged(row: Evidence) -> bool:
 
 
 def _noise_as_strong(rows: Rows) -> set[int]:
-    """Find gradient attacks that do no better than noise of the same norm and budget.
+    """Find gradient attacks that do no better than noise of the same norm and budget, or on the same pixels.
 
     Noise must have a share of successes that counts, and successes that the gradient attack does not have, no
     fewer than the other way round. Where both succeed on the same cases, these may be all that can be had.
     """
     found = set()
     for noise in rows:
-        if "random" not in noise.traits or noise.transferred or noise.budget is None:
+        if "random" not in noise.traits or noise.transferred or noise.bounds is None:
             continue
         for at, row in enumerate(rows):
-            if not _for_one_image(row) or row.budget != noise.budget:
+            if not _for_each_image(row) or row.bounds != noise.bounds:
                 continue
             pair = paired(noise, [row])
             wins, losses = pair.wins()
@@ -212,9 +212,7 @@ def _black_box_stronger(rows: Rows) -> set[int]:
         flagged = [
             at
             for at, row in enumerate(rows)
-            if _for_one_image(row)
-            and row.budget == budget
-            and (budget is not None or "unbounded" in row.traits)
+            if _anywhere(row) and row.budget == budget and (budget is not None or "unbounded" in row.traits)
         ]
         if not flagged:
             continue
@@ -256,12 +254,14 @@ def _not_rising(rows: Rows) -> set[int]:
     return found
 
 
-def _for_one_image(row: Evidence) -> bool:
-    """Say whether an attack follows each image's own gradients, anywhere in it.
+def _for_each_image(row: Evidence) -> bool:
+    """Say whether an attack follows each image's own gradients: one change for all is weaker by design."""
+    return row.sees_gradients and "universal" not in row.traits
 
-    One perturbation for all images is weaker by design.
-    """
-    return row.sees_gradients and not row.regional and "universal" not in row.traits
+
+def _anywhere(row: Evidence) -> bool:
+    """Say whether an attack follows each image's own gradients, anywhere in it."""
+    return _for_each_image(row) and not row.regional
 
 
 _ALONE: Mapping[str, Callable[[Evidence], bool]] = {

@@ -54,7 +54,7 @@ class Comparisons:
     calibration: Part = "validation"
     """The partition whose persons decide the thresholds."""
     targets: Count | All = 10
-    """At most so many persons are impersonated, and evade."""
+    """So many persons are impersonated, and evade."""
     references: Count = 1
     """Enrolled images per person."""
     intruders: CountFromNone = 8
@@ -67,6 +67,8 @@ class Comparisons:
     """Other images of the person that are compared without attack."""
     calibration_targets: Count | All = "all"
     """Persons of the calibration whose references are compared."""
+    exact: tuple[Literal["targets", "calibration_targets"], ...] = ()
+    """Which of the two numbers of persons are met exactly, or refused; of the others, fewer are accepted."""
     selection: Literal["nearest", "first"] = "nearest"
     """Which image is the reference: the one nearest to the person's others, or the first."""
     cases: Count | None = None
@@ -86,9 +88,11 @@ class Comparisons:
         return {key: value for key, value in given.items() if value is not None and key not in foreign}
 
 
+COUNTED = ("targets", "calibration_targets")
+"""Keys that are numbers of persons."""
 _DRAWN = (
     *("protocol", "attacked", "calibration", "targets", "references", "intruders", "genuine"),
-    *("clean_intruders", "clean_genuine", "calibration_targets", "selection"),
+    *("clean_intruders", "clean_genuine", "calibration_targets", "exact", "selection"),
 )
 """Keys that say how comparisons are drawn, and nothing of those of a file."""
 
@@ -100,11 +104,15 @@ def _parameters() -> dict[str, Parameter]:
     return found | {"preset": Parameter("preset", str, "quick")}
 
 
-def comparisons_of(table: Table, *, without_file: bool = False) -> Comparisons | None:
+def comparisons_of(table: Table, *, stand_in: bool = False) -> Comparisons | None:
     """Return the comparisons of a data set's table; None where it has none.
 
+    Numbers of persons that the table itself gives are met exactly. A preset's number, and any number on a
+    stand-in, was not written for this data set: there, fewer persons are accepted, and told.
+
     Args:
-        without_file: draw comparisons in place of those of a file, which a stand-in does not have.
+        stand_in: the data set stands in for another. It has none of that one's files, so that comparisons are
+            drawn in place of those of a file.
 
     Raises:
         ManifestError: a key is unknown, or a value is wrong.
@@ -115,7 +123,7 @@ def comparisons_of(table: Table, *, without_file: bool = False) -> Comparisons |
     place = f"{table.place}.{KEY}"
     if not isinstance(given, Mapping):
         raise ManifestError(f"{place} = {given!r} must be a table: write [dataset.{KEY}] below the data set")
-    if without_file and "file" in given:
+    if stand_in and "file" in given:
         given = {key: value for key, value in given.items() if key not in ("file", "fold")}
     preset = given.get("preset", "quick")
     if preset not in PRESETS:
@@ -123,6 +131,8 @@ def comparisons_of(table: Table, *, without_file: bool = False) -> Comparisons |
     values = {**PRESETS[preset], **given}
     if isinstance(values.get("fmr"), int | float | str):
         values["fmr"] = [values["fmr"]]
+    if not stand_in:
+        values.setdefault("exact", [key for key in COUNTED if isinstance(given.get(key), int)])
     found = check(place, values, _parameters(), ManifestError)
     found.pop("preset")
     _refuse_contradictions(place, given, found)

@@ -87,7 +87,7 @@ def _datasets(
     source = _source(table, entry, own["source"], sources)
     if source is not None and source.stand_in_for:
         stand_in_for = source.stand_in_for
-    comparisons = comparisons_of(table, without_file=stand_in_for is not None)
+    comparisons = comparisons_of(table, stand_in=stand_in_for is not None)
     for parameters in combinations(table, entry, values):
         yield DatasetChoice(
             label,

@@ -13,6 +13,8 @@ from harness.plan.attacks import AttackChoice
 from harness.plan.datasets import DatasetChoice
 from harness.plan.models import ModelChoice
 
+_WAYS = ("mirror", "selection", "references")
+"""Keys of [dataset.comparisons] in which data sets may differ, beside the numbers of persons and images."""
 C = TypeVar("C", bound=Choice[Any])
 
 
@@ -33,6 +35,8 @@ def labelled(choices: Iterable[C], extra: tuple[str, ...] = ()) -> tuple[C, ...]
             more |= {"weights": choice.weights}
         if isinstance(choice, DatasetChoice):
             more |= {"source": choice.source.label if choice.source else None}
+            told = choice.comparisons.table if choice.comparisons else {}
+            more |= {key: told.get(key) for key in (*_WAYS, "targets", "intruders", "genuine", "file")}
         return {**choice.parameters, **more}
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -102,7 +103,7 @@ def _unfit(model: ModelChoice, attack: AttackChoice, flips: bool) -> str | None:
         flips: whether a model of the suite answers attributes. Those that an attack names then concern such
             models alone; where there is none, they are a mistake.
     """
-    spec, target = attack.entry.spec, model.entry.spec
+    spec, target = attack.entry.spec, _spec_of(model)
     if target.head not in spec.heads:
         return f'{spec.name} does not attack the head "{target.head}"'
     if ACCESS_ORDER.index(target.access) < ACCESS_ORDER.index(spec.access):
@@ -119,6 +120,20 @@ def _unfit(model: ModelChoice, attack: AttackChoice, flips: bool) -> str | None:
     if model.attributes is not None and not set(attack.attributes) & set(model.attributes):
         return f"{model.label} answers none of the attributes {', '.join(attack.attributes)}"
     return None
+
+
+def _spec_of(model: ModelChoice) -> ModelSpec:
+    """Return the spec of a model with the traits that its parameters give it."""
+    spec = model.entry.spec
+    if spec.traits_of is None:
+        return spec
+    try:
+        return replace(spec, traits=spec.traits | spec.traits_of(model.parameters))
+    except Exception as error:
+        raise CatalogError(
+            f'"{model.entry.qualified}" of {model.entry.plugin.distribution} {model.entry.plugin.version} '
+            f"cannot say what traits it has: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _incomparable(dataset: DatasetChoice, model: ModelChoice) -> str | None:

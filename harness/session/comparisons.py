@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 
 from harness.cases.comparisons import Verifier
 from harness.cases.comparisons.drawn import Split
-from harness.cases.datasets import VERIFIER
+from harness.cases.datasets import VERIFIER, OpenedDataset
 from harness.files import write_whole
 from harness.parameters import digest_of, jsonable
 from harness.plan.cells import Plan
+from harness.plan.datasets import DatasetChoice
 from harness.shards.context import ReadyModel
 from harness.store.schema import COMPARISON_SCHEMA, THRESHOLD_SCHEMA
 from harness.store.scores import COMPARISONS, THRESHOLDS
@@ -85,6 +86,15 @@ def verifiers_of(planned: Plan) -> list[Place]:
         if cell.model.entry.spec.head == VERIFIER
     ]
     return list(dict.fromkeys(pairs))
+
+
+def persons_of(opened: Mapping[DatasetChoice, OpenedDataset]) -> dict[str, dict[str, Any]]:
+    """Return, by data set, how many persons its comparisons ask for and how many were drawn."""
+    return {
+        choice.label: data.comparisons.persons
+        for choice, data in opened.items()
+        if data.comparisons is not None and data.comparisons.persons
+    }
 
 
 def identity_of(ready: ReadyModel) -> str:

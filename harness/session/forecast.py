@@ -47,6 +47,8 @@ class Forecast:
     models: tuple[dict[str, Any], ...]
     unfitted: tuple[str, ...] = ()
     """Data sets that must be fitted to others before there are images."""
+    shortage: tuple[str, ...] = ()
+    """Lines on data sets that have fewer persons than a preset asks for."""
 
     @property
     def seconds(self) -> float | None:
@@ -91,6 +93,7 @@ class Forecast:
             "skipped": list(self.skipped),
             "models": list(self.models),
             "unfitted": list(self.unfitted),
+            "shortage": list(self.shortage),
             "seconds": self.seconds,
             "flops": self.flops,
             "training_flops": self.training_flops,
@@ -136,7 +139,8 @@ def forecast(planned: Plan, options: Options) -> Forecast:
         }
         for item in planned.skipped
     )
-    return Forecast(planned.suite.name, cells, skipped, tuple(models), tuple(unfitted))
+    shortage = tuple(line for data in loaded.values() for line in data.shortage)
+    return Forecast(planned.suite.name, cells, skipped, tuple(models), tuple(unfitted), shortage)
 
 
 def _model(choice: ModelChoice, data: OpenedDataset, seed: int) -> dict[str, Any]:
@@ -145,9 +149,8 @@ def _model(choice: ModelChoice, data: OpenedDataset, seed: int) -> dict[str, Any
     trained = card is not None or choice.weights is not None or spec.train is None
     flops = _forward_flops(choice, data.dataset, seed)
     training = None
-    if not trained and flops is not None and spec.training_passes is not None:
-        images = len(data.dataset.rows("train"))
-        training = spec.training_passes(choice.parameters) * images * flops * (1 + 2 * BACKWARD)
+    if not trained and flops is not None:
+        training = _training_flops(choice, len(data.dataset.rows("train")), flops)
     return {
         "model": choice.label,
         "trained": trained,
@@ -157,6 +160,16 @@ def _model(choice: ModelChoice, data: OpenedDataset, seed: int) -> dict[str, Any
         "flags": [],
         "error": None,
     }
+
+
+def _training_flops(choice: ModelChoice, images: int, flops: float) -> float | None:
+    """Return the most operations of a training on so many images; None where its spec does not say."""
+    spec = choice.entry.spec
+    if spec.training_flops is not None:
+        return spec.training_flops(choice.parameters, images, flops)
+    if spec.training_passes is not None:
+        return spec.training_passes(choice.parameters) * images * flops * (1 + 2 * BACKWARD)
+    return None
 
 
 def _examined(

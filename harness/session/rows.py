@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from harness.judge.examination import RANDOMISED
+from harness.judge.region import digest_of_region
 from harness.parameters import jsonable
 from harness.plan.cells import Cell, Skipped
 from harness.plan.datasets import DatasetChoice
@@ -72,7 +73,15 @@ def of_model(ready: ReadyModel) -> dict[str, Any]:
 
 def of_job(job: Job) -> dict[str, Any]:
     """Return what a cell's row says once its cases are known."""
-    return {"cell": job.id, "cases": job.cases, "shards": len(job.shards), "source": job.source}
+    context, attack = job.context, job.context.cell.attack
+    shape = context.dataset.shape
+    return {
+        "cell": job.id,
+        "cases": job.cases,
+        "shards": len(job.shards),
+        "source": job.source,
+        "region": digest_of_region(attack.entry, attack.parameters, attack.threat, (shape[1], shape[2])),
+    }
 
 
 def state_of(tally: dict[str, Any], shards: int) -> dict[str, Any]:

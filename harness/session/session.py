@@ -26,7 +26,7 @@ from harness.plan import Cell, Plan, plan
 from harness.plan.datasets import DatasetChoice
 from harness.plan.models import ModelChoice
 from harness.session.annotations import keep_annotations
-from harness.session.comparisons import keep_comparisons, verifiers_of
+from harness.session.comparisons import keep_comparisons, persons_of, verifiers_of
 from harness.session.device import device_of
 from harness.session.executor import Executor, Turn, Work, in_process
 from harness.session.originals import keep_originals
@@ -60,6 +60,8 @@ class Summary:
     """Cells of which other processes' shards are still missing."""
     cells_judged_here: int = 0
     """Of a suite that is judged apart: cells with shards that an earlier run judged where attacks ran."""
+    shortage: list[str] = field(default_factory=list)
+    """Lines on data sets that have fewer persons than a preset asks for."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     analyses: list[analysis.Written] = field(default_factory=list)
 
@@ -115,7 +117,7 @@ def _run_plan(
         reporter or Reporter() as shown,
     ):
         opened = open_datasets(planned, options.limit, fitting(planned, device, shown))
-        store.write_suite(describe(planned, options, device))
+        store.write_suite(describe(planned, options, device) | {"persons": persons_of(opened)})
         keep_annotations(store.folder, opened.values())
         keep_originals(
             store.folder, {cell.dataset: opened[cell.dataset] for cell in planned.cells if cell.keep}
@@ -124,6 +126,7 @@ def _run_plan(
             keep_comparisons(store.folder, {}, ())  # those of an earlier suite
         prepared = Preparation(planned, opened, obtaining(planned, device, shown))
         run = _Run(prepared, options, store, shown)
+        run.summary.shortage = [line for data in opened.values() for line in data.shortage]
         try:
             run.cells(executor(store))
         except BaseException:

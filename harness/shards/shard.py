@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from harness.cases.cases import Cases
-from harness.errors import ContractError, DatasetError
+from harness.errors import AttackError, ContractError, DatasetError
 from harness.judge.batching import BatchSize, in_batches
 from harness.judge.region import with_region
 from harness.judge.trial import Elsewhere, attempt
@@ -81,6 +81,11 @@ def _attacked(
     """Return the record columns of a batch that is attacked, together with ``learning``, and judged."""
     attack = context.cell.attack
     entry = attack.entry
+    if learning is not None and not len(learning):
+        raise AttackError(
+            f"{attack.label} learns on some images and is judged on others, and here is one image alone; "
+            "take more images, of verifiers more intruders or genuine ones"
+        )
     every = batch if learning is None else learning.with_others(batch)
     learned = None if learning is None else len(learning)
     trial = attempt(

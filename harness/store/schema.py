@@ -53,6 +53,7 @@ CELL_SCHEMA = pa.schema(
         pa.field("surrogate", pa.string()),  # transfer: the model that the attack saw; null elsewhere
         pa.field("source", pa.string()),  # transfer: the cell whose adversarials are judged here
         pa.field("threat", pa.string(), nullable=False),  # "linf 8/255", "linf minimal", …
+        pa.field("region", pa.string()),  # digest of the pixels that may change; null: all, or not known
         pa.field("norm", pa.string()),  # of the threat
         pa.field("eps", pa.float64()),  # of the threat; null where the attack looks for the smallest
         pa.field("access", pa.string()),  # what the attack saw: "gradients", "scores", "decisions"

@@ -20,6 +20,7 @@ from harness.model import Model, frozen
 from harness.parameters import digest_of, jsonable
 from harness.plan.models import ModelChoice
 from harness.zoo.cache import cache_folder
+from harness.zoo.separation import separation_of
 
 
 def identity(choice: ModelChoice, dataset: Dataset, seed: int) -> dict[str, Any]:
@@ -55,11 +56,13 @@ def score(model: Model, dataset: Dataset, *, batch_size: int = 256) -> dict[str,
     "majority" is the accuracy of answering each attribute's, or the, commoner value of the training images.
     Of attributes, "accuracy_interval" has the ends of the 95 % interval of each accuracy, and
     "above_majority_interval" those of its difference to the guess on the same images; both are over persons
-    where the data set has identities.
+    where the data set has identities. Of embeddings, there is what ``separation_of`` returns instead.
     """
     have = set() if dataset.partitions is None else set(dataset.partitions.tolist())
     partition = next((name for name in ("test", "validation") if name in have), "all")
     rows = dataset.rows(partition)
+    if model.head == "embedding":
+        return {"scored_on": partition, **separation_of(model, dataset, rows)}
     parts = []
     for start in range(0, len(rows), batch_size):
         x = torch.from_numpy(dataset.images(rows[start : start + batch_size])).float() / 255

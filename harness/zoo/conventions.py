@@ -91,14 +91,14 @@ def better_convention(
     persons, codes = np.unique(identities, return_inverse=True)
     if model.head != "embedding" or len(persons) < FEWEST or np.bincount(codes).max() < 2:
         return None
-    given = _compared(model, partial(model.scores, batch_size=BATCH), images, codes)
+    given = compared(model, partial(model.scores, batch_size=BATCH), images, codes)
     found: dict[tuple[str, ...], Resampled] = {}
     for name, ask in _alternatives(model, images.shape[1]):
         with suppress(ModelError, ContractError):  # it refuses such images
-            found[name] = _compared(model, ask, images, codes)
+            found[name] = compared(model, ask, images, codes)
     if not found:
         return None
-    areas = {name: float(auc_roc(compared.counts)) for name, compared in found.items()}
+    areas = {name: float(auc_roc(resampled.counts)) for name, resampled in found.items()}
     top = max(areas.values())
     # Of those that are as good, the one that changes least is likelier.
     name = min(areas, key=lambda one: (areas[one] < top - LEAST, len(one), -areas[one]))
@@ -156,8 +156,8 @@ def convention_of(model: Model, dataset: Dataset, rows: npt.NDArray[np.intp]) ->
     return better_convention(model, images, dataset.identities[rows])
 
 
-def _compared(model: Model, ask: Ask, images: Tensor, codes: npt.NDArray[np.intp]) -> Resampled:
-    """Compare all pairs of images."""
+def compared(model: Model, ask: Ask, images: Tensor, codes: npt.NDArray[np.intp]) -> Resampled:
+    """Compare all pairs of images (B, C, H, W) of persons (B,): the distances of what ``ask`` returns."""
     embeddings = ask(images).cpu()
     first, second = np.triu_indices(len(images), 1)
     parts = []

@@ -27,8 +27,15 @@ def _not_on_joint_losses(model: ModelSpec, parameters: Parameters) -> str | None
 
 
 def _only_of_embeddings(model: ModelSpec, parameters: Parameters) -> str | None:
-    if parameters["anchor"] == "indirect" and model.head != "embedding":
+    if parameters["anchor"] != "indirect":
+        return None
+    if model.head != "embedding":
         return "only embeddings have anchors, direct or indirect (Arvinte et al., 4.4)"
+    if "indirect-anchor" not in model.traits:
+        return (
+            'anchor = "indirect" approaches an image that the model itself draws of the person, and this one '
+            "has no generator (Arvinte et al., 4.4)"
+        )
     return None
 
 

@@ -46,6 +46,18 @@ F is trained from scratch here; the authors started from weights of ImageNet, wh
 """
 
 
+def traits_of(parameters: Mapping[str, Any]) -> frozenset[str]:
+    """Return what a verifier can do: those that learned from a generator's images keep it."""
+    return frozenset({"indirect-anchor"} if parameters["recipe"] in ("proposed", "none") else ())
+
+
+def training_flops(parameters: Mapping[str, Any], images: int, forward: float) -> float:
+    """Return the most operations of a training; see ``harness_verification.costs``."""
+    from harness_verification.costs import flops_of_training
+
+    return flops_of_training(parameters, images, forward)
+
+
 @hookimpl
 def harness_models() -> list[ModelSpec]:
     """Return the models of this plugin."""
@@ -59,6 +71,8 @@ def harness_models() -> list[ModelSpec]:
             head="embedding",
             presets={"quick": {}, "paper": PUBLISHED},
             card_size={"quick": SIZE, "paper": SIZE},
+            traits_of=traits_of,
+            training_flops=training_flops,
         ),
         ModelSpec(
             name="raw-pixels",

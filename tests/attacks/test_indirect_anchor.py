@@ -135,10 +135,12 @@ def test_what_there_is_no_anchor_for_is_refused(joint: Any, classes: Any) -> Non
 @pytest.mark.parametrize("head", ["attributes", "classes", "embedding"])
 def test_suites_skip_models_without_anchors(name: str, head: Any) -> None:
     spec = next(spec for spec in PATCH_ATTACKS if spec.name == name)
-    model = harness.ModelSpec(name="m", summary="", build="m:m", head=head)
     assert spec.refuses is not None
-    assert (spec.refuses(model, {"anchor": "indirect"}) is None) == (head == "embedding")
-    assert spec.refuses(model, {"anchor": "direct"}) is None
+    for traits in ((), ("indirect-anchor",)):
+        model = harness.ModelSpec(name="m", summary="", build="m:m", head=head, traits=frozenset(traits))
+        able = head == "embedding" and bool(traits)
+        assert (spec.refuses(model, {"anchor": "indirect"}) is None) == able
+        assert spec.refuses(model, {"anchor": "direct"}) is None
 
 
 @pytest.mark.parametrize("draws", [True, False])

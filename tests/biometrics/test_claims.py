@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 
 from harness.analysis.claims import FAILS, HOLDS, OPEN
+from harness.results import Results, read_results
+from harness.store import Store
+from harness.store.schema import COMPARISON_SCHEMA, THRESHOLD_SCHEMA
 from harness_biometrics.analyses import claims, paper_tables
 from tests.biometrics.verifier_fixture import Fake, write
 
@@ -94,6 +100,19 @@ def test_claims_on_attacks(tmp_path: Path) -> None:
     assert (distal["held"], distal["against"]) == (int(distal["verdict"] == HOLDS), 0)
 
 
+def test_learned_eyeglasses_are_held_against_random_ones(tmp_path: Path) -> None:
+    verdicts = []
+    for learned, random in ((1.0, 0.1), (0.1, 1.0)):
+        attacks = {"eyeglasses": learned, "random-eyeglasses": random}
+        table = judged(tmp_path / str(learned), [fake("proposed", learned, square=0.0, **attacks)])
+        row = table.loc["learned eyeglasses do more than random ones"]
+        assert row["comparisons"] == 1
+        verdicts.append(row["verdict"])
+    assert verdicts == [HOLDS, FAILS]
+    alone = judged(tmp_path / "alone", [fake("proposed", 0.5)])
+    assert alone.loc["learned eyeglasses do more than random ones", "verdict"] == OPEN
+
+
 def test_the_nearer_of_a_direct_and_an_indirect_attack_is_compared_case_by_case(tmp_path: Path) -> None:
     direct = Fake("p", parameters={"recipe": "proposed"}, attacks={"eyeglasses": 0.8})
     results = write(tmp_path, [direct])
@@ -136,6 +155,62 @@ def test_attacks_that_stop_at_their_goal_are_named(tmp_path: Path) -> None:
     told = found.table[found.table["condition"] == "eyeglasses"].set_index("model")["stops_early"]
     assert told.to_dict() == {"proposed": True, "weak": False}
     assert "stop at their goal" in found.figure.get_suptitle().replace("\n", " ")
+
+
+def ways(folder: Path, gaps: dict[tuple[bool, bool], float]) -> Results:
+    """The same model on the same images, compared with and without mirroring and selection."""
+    parts, suites = [], []
+    for (mirror, selection), gap in gaps.items():
+        label = f"faces-{mirror}-{selection}"
+        part = write(folder / label, [fake("proposed", 0.4, gap)])
+        for name in ("comparisons", "thresholds", "cells"):
+            file = part.path / f"{name}.parquet"
+            frame = pd.read_parquet(file).assign(dataset=label)
+            if name == "cells":
+                frame["cell"] = [f"{label}-{cell}" for cell in frame["cell"]]
+            frame.to_parquet(file)
+        for cell in list((part.path / "samples").iterdir()):
+            cell.rename(folder / f"{label}-{cell.name}")
+        parts.append(part.path)
+        how = {"mirror": mirror, "selection": "nearest" if selection else "first"}
+        suites.append({"id": label, "comparisons": how})
+    whole = write(folder / "whole", [Fake()])
+    for file in (whole.path / "samples").glob("*"):
+        shutil.rmtree(file)
+    for name, schema in (("comparisons", COMPARISON_SCHEMA), ("thresholds", THRESHOLD_SCHEMA)):
+        tables = [pq.read_table(part / f"{name}.parquet").cast(schema) for part in parts]
+        pq.write_table(pa.concat_tables(tables), whole.path / f"{name}.parquet")
+    cells = pd.concat([pd.read_parquet(part / "cells.parquet") for part in parts], ignore_index=True)
+    cells.to_parquet(whole.path / "cells.parquet")
+    (whole.path / "samples").mkdir(exist_ok=True)
+    for name in cells["cell"]:
+        (folder / name).rename(whole.path / "samples" / name)
+    Store(whole.path).write_suite({"suite": {"name": "kit", "dataset": suites}, "versions": {}})
+    return read_results(whole.path)
+
+
+def test_mirroring_and_selection_are_judged_where_the_suite_has_both_ways(tmp_path: Path) -> None:
+    """Mirroring changes nothing, and selection much, in the opposite direction of the second suite's."""
+    for place, (first, second) in enumerate(((0.9, 1.6), (1.6, 0.9))):
+        gaps = {(False, False): first, (True, False): first, (False, True): second, (True, True): second}
+        results = ways(tmp_path / str(place), gaps)
+        table = claims.run(results).table.set_index(["claim", "dataset"])
+        selection = table.loc["selection of the reference helps"]
+        judged_on = ["faces-False-True", "faces-True-True"]
+        assert selection.loc[judged_on, "verdict"].tolist() == [HOLDS, FAILS][place : place + 1] * 2
+        assert selection.loc[judged_on, "comparisons"].tolist() == [4, 4]
+        assert selection.drop(judged_on)["comparisons"].tolist() == [0, 0]
+        mirroring = table.loc["mirroring helps"]
+        assert mirroring["verdict"].tolist() == [OPEN] * 4
+        assert mirroring.loc["faces-True-True", "comparisons"] == 4
+        shown = paper_tables.run(results).table.query("condition == 'clean'").set_index("dataset")
+        assert shown["published_auc_roc"].to_dict() == {
+            "faces-False-False": 0.957,
+            "faces-True-False": 0.959,
+            "faces-False-True": 0.976,
+            "faces-True-True": 0.978,
+        }
+        assert shown.loc["faces-True-False", ["mirror", "selection"]].tolist() == [True, False]
 
 
 def test_tables_have_the_published_areas_beside_ours(tmp_path: Path) -> None:

@@ -111,6 +111,35 @@ def test_each_threshold_has_its_rates(results: Results, clean: pd.DataFrame) -> 
     assert table["chosen_for"].tolist() == [0.1, 0.01] * 3
 
 
+def test_transfers_have_rows_of_their_own_and_are_in_no_curve(tmp_path: Path) -> None:
+    """The victim is "one"; what was made on "other" brings intruders much nearer than its own attack."""
+    results = tiny.write(tmp_path, [MODEL], persons=6)
+    cells = pd.read_parquet(results.path / "cells.parquet")
+    own = cells[cells["goal"] == "impersonate"]
+    lent = own.assign(cell="lent", attack="eyeglasses from other", surrogate="other")
+    pd.concat([cells, lent], ignore_index=True).to_parquet(results.path / "cells.parquet")
+    (results.path / "samples/lent").mkdir()
+    rows = records(results, "impersonate")
+    nearer = rows.assign(distance_adv=np.float32(0.01), success=True)
+    nearer.to_parquet(results.path / "samples/lent/part-00000.parquet")
+    table = numbers.run(results).table
+    transfer = table[table["surrogate"].notna()]
+    assert transfer[["model", "attack", "surrogate"]].to_numpy().tolist() == [
+        ["one", "eyeglasses from other", "other"]
+    ]
+    assert transfer["auc_roc"].tolist() == [0.0]
+    assert len(table) == 1 + 2 + 1
+    direct = table.query("attack == 'eyeglasses' and goal == 'impersonate'")["auc_roc"].item()
+    assert direct > 0.5
+    points = operating_points.run(results).table.query("surrogate == 'other'")
+    assert points["success"].tolist() == [1.0, 1.0]
+    for curve in (roc, det, precision_recall):
+        found = curve.run(results)
+        assert set(found.table["attack"]) == {"clean", "eyeglasses"}
+        assert "without transfers" in found.figure.get_suptitle().replace("\n", " ")
+    assert "without transfers" not in roc.run(tiny.write(tmp_path / "2", [MODEL])).figure.get_suptitle()
+
+
 def test_what_is_not_valid_counts_as_its_original_and_errors_do_not_count(tmp_path: Path) -> None:
     results = tiny.write(tmp_path, [MODEL], persons=6)
     file = results.path / CELL.format("impersonate")

@@ -103,3 +103,11 @@ def test_an_image_stays_on_its_side_when_the_sample_grows() -> None:
     # a larger share learns on those of the smaller one, and on more
     assert held_out(400, 0.8) < many
     assert 50 < len(held_out(400, 0.8)) < 110
+
+
+@pytest.mark.parametrize("share", [0.001, 0.5, 0.999])
+def test_few_images_are_on_both_sides_and_one_alone_is_judged(share: float) -> None:
+    for seed in range(6):
+        assert len(held_out(2, share, seed)) == 1
+        assert 0 < len(held_out(3, share, seed)) < 3
+        assert len(held_out(1, share, seed)) == 1

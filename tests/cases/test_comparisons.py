@@ -115,8 +115,27 @@ def test_people_of_both_partitions_do_not_calibrate() -> None:
 
 
 def test_without_identities_nobody_is_compared() -> None:
-    with pytest.raises(DatasetError, match="does not say who its images show"):
+    with pytest.raises(DatasetError, match=r"who its images show; .* name a file of pairs"):
         drawn(faces(identities=None))
+
+
+def test_a_number_of_persons_that_must_be_met_is_not_shrunk() -> None:
+    """Of the 12 persons, 4 are in each partition."""
+    told = (
+        'x.comparisons.targets = 5, but of the 4 persons of "test" 4 have the 9 images .* write targets = 4'
+    )
+    with pytest.raises(DatasetError, match=told):
+        drawn(targets=5, exact=("targets",))
+    with pytest.raises(DatasetError, match=r'calibration_targets = 6, but of the 4 persons of "validation"'):
+        drawn(targets=5, calibration_targets=6, exact=("calibration_targets",))
+    for met in (4, "all"):
+        assert len(drawn(targets=met, exact=("targets",), limit=1).attacked.targets) == 4
+    few = drawn(targets=5, calibration_targets=4)
+    assert few.persons == {
+        "targets": {"asked": 5, "drawn": 4},
+        "calibration_targets": {"asked": 4, "drawn": 4},
+    }
+    assert few.shortage == ["targets = 5, but only 4 persons have enough images; all are taken"]
 
 
 def test_too_few_images_are_refused() -> None:
@@ -209,6 +228,28 @@ def test_distances_of_many_pairs_are_those_of_each(distance: Callable[..., Tenso
     again = torch.stack([distance(turned, reference.expand_as(turned)) for reference in references], 1)
     both = mean_distances(distance, torch.cat([probes, turned], 1), references, mirrored=True)
     torch.testing.assert_close(both, (wanted + again) / 2, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("distance", [euclidean, squared_euclidean, cosine_distance])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 300.0])
+def test_blocks_and_distant_centres_lose_no_digits(
+    distance: Callable[..., Tensor], offset: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against float64, in blocks of two probes; some are as near as a rounding, in one view or in both."""
+    monkeypatch.setattr(products, "BLOCK", 60)
+    generator = torch.Generator().manual_seed(1)
+    probes, references = (torch.randn(count, 64, generator=generator) + offset for count in (9, 15))
+    mirrored = probes[:, torch.randperm(64, generator=generator)].clone()
+    probes[3], mirrored[3] = references[2] + 1e-3, references[2]
+    probes[4] = references[5]
+    found = mean_distances(distance, torch.cat([probes, mirrored], 1), references, mirrored=True)
+    sides = [
+        torch.stack([distance(side, other.expand_as(side)) for other in references.double()], 1)
+        for side in (probes.double(), mirrored.double())
+    ]
+    torch.testing.assert_close(found.double(), (sides[0] + sides[1]) / 2, atol=2e-5, rtol=1e-4)
+    alone = distances(distance, probes, references)
+    torch.testing.assert_close(alone.double(), sides[0], atol=2e-5, rtol=1e-4)
 
 
 def test_embeddings_that_are_all_alike_are_no_distance_apart() -> None:

@@ -79,6 +79,13 @@ def test_an_unknown_fold_is_refused(tmp_path: Path) -> None:
         read(tmp_path, fold=7)
 
 
+def test_one_fold_alone_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    file.write_text("image_a,image_b,same,fold\n000.png,012.png,1,1\n000.png,001.png,0,1\n")
+    with pytest.raises(DatasetError, match=r"has fold 1 alone, .* leave the column fold out"):
+        read_comparisons(Comparisons(file=str(file)), faces(), 0, None, "x")
+
+
 def test_nobody_left_to_calibrate_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "pairs.csv"
     file.write_text("image_a,image_b,same,fold\n000.png,012.png,1,1\n000.png,024.png,1,2\n")

@@ -293,6 +293,29 @@ def test_noise_is_compared_under_the_same_threat_alone(tmp_path: Path, values: d
     assert "noise-as-strong" not in " ".join(found["flags"])
 
 
+@pytest.mark.parametrize(
+    ("own", "traits", "expected"),
+    [
+        ("frame", "", {"noise-as-strong"}),
+        ("square", "", set()),
+        (None, "", set()),  # folders of earlier versions do not say
+        ("frame", "universal", set()),
+    ],
+)
+def test_noise_on_the_same_pixels_is_as_strong(
+    tmp_path: Path, own: str | None, traits: str, expected: set[str]
+) -> None:
+    """Random eyeglasses, which succeed on 20 cases, and learned ones, which succeed on 1."""
+    glasses: dict[str, Any] = {"norm": None, "eps": None}
+    found = raised(
+        tmp_path,
+        noise(cases(range(20)), threat="random-eyeglasses", region="frame", **glasses),
+        attack(cases([0]), "eyeglasses", threat="eyeglasses", region=own, traits=traits, **glasses),
+        attack="eyeglasses",
+    )
+    assert found & {"noise-as-strong"} == expected
+
+
 @pytest.mark.parametrize(("more", "expected"), [(7, True), (6, False)])
 def test_black_box_stronger(tmp_path: Path, more: int, expected: bool) -> None:
     """Seven wins and no loss have a chance of 0.8 %, six of 1.6 %."""

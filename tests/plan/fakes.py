@@ -108,6 +108,13 @@ def harness_models() -> list[ModelSpec]:
         ),
         ModelSpec(name="classifier", summary="classifier", build=f"{HERE}:build_plain", head="classes"),
         ModelSpec(name="embedder", summary="embedder", build=f"{HERE}:build_plain", head="embedding"),
+        ModelSpec(
+            name="sketcher",
+            summary="sketcher",
+            build=f"{HERE}:build",
+            head="embedding",
+            traits_of=lambda parameters: frozenset({"wide"} if parameters["width"] > 4 else ()),
+        ),
     ]
 
 
@@ -120,7 +127,12 @@ def harness_attacks() -> list[AttackSpec]:
         _attack("noise", plain, access="decisions"),
         _attack("demanding", demanding),
         _attack("intruding", plain, goals=frozenset({"impersonate"})),
+        _attack("wide-only", plain, refuses=only_wide),
     ]
+
+
+def only_wide(model: ModelSpec, parameters: Parameters) -> str | None:
+    return None if "wide" in model.traits else "it is too narrow"
 
 
 @hookimpl

@@ -43,6 +43,20 @@ def test_the_paper_is_a_preset_that_keys_override(fakes: Catalog) -> None:
     assert (found.mirror, found.selection, found.references) == (True, "nearest", 1)
 
 
+def test_numbers_that_the_table_gives_are_met_exactly(fakes: Catalog) -> None:
+    """A preset's were not written for this data set, nor was any for a stand-in."""
+    assert comparisons(fakes).exact == ()
+    assert comparisons(fakes, preset="paper").exact == ()
+    assert comparisons(fakes, preset="paper", targets=3).exact == ("targets",)
+    assert comparisons(fakes, targets="all", calibration_targets=9).exact == ("calibration_targets",)
+    assert comparisons(fakes, targets=3, exact=[]).exact == ()
+    table = data(targets=3) | {"use": "files", "root": "$NOWHERE", "stand_in": "drawn"}
+    suite = read_suite(document(dataset=table, model=VERIFIER), environment={})
+    found = plan(suite, fakes).datasets[0].comparisons
+    assert found is not None
+    assert (found.targets, found.exact) == (3, ())
+
+
 def test_one_rate_needs_no_list(fakes: Catalog) -> None:
     assert comparisons(fakes, fmr=0.05).fmr == (0.05,)
 
@@ -56,6 +70,7 @@ def test_one_rate_needs_no_list(fakes: Catalog) -> None:
         ({"mirror": 1}, "mirror = 1 must be bool"),
         ({"selection": "best"}, "selection = 'best' must be"),
         ({"attacked": "dev"}, "attacked = 'dev' must be"),
+        ({"attacked": "tset"}, 'must be "train" or "validation" or "test" or "all"; did you mean "test"?'),
         ({"fmr": []}, "fmr = [] is empty"),
         ({"fmr": [0.1, 1.0]}, "fmr = [0.1, 1.0] must be"),
         ({"fmr": [0.1, 0.1]}, "names a rate twice"),
@@ -125,7 +140,9 @@ def test_transfers_have_the_goals_of_their_sources(fakes: Catalog) -> None:
     assert all(cell.keep for cell in found.cells if cell.model.label == "embedder")
 
 
-@pytest.mark.parametrize("keys", [{}, {"preset": "paper"}, {"targets": "all", "threshold": 1.5, "cases": 3}])
+@pytest.mark.parametrize(
+    "keys", [{}, {"preset": "paper"}, {"targets": 3}, {"targets": "all", "threshold": 1.5, "cases": 3}]
+)
 def test_a_resolved_suite_plans_the_same_comparisons(fakes: Catalog, keys: dict[str, Any]) -> None:
     attack = PGD | {"goals": ["evade"]}
     made = plan(read_suite(document(dataset=data(**keys), model=VERIFIER, attack=attack)), fakes)

@@ -27,6 +27,18 @@ def reasons(catalog: Catalog, **changes: Any) -> list[str]:
     return [skipped.reason for skipped in planned(catalog, **changes).skipped]
 
 
+def test_a_model_has_traits_by_its_parameters(fakes: Catalog) -> None:
+    models = [{"use": "sketcher", "width": 4}, {"use": "sketcher", "id": "wide", "width": 5}]
+    made = planned(
+        fakes,
+        dataset={"use": "drawn", "comparisons": {}},
+        model=models,
+        attack={"use": "wide-only", "eps": 0.1, "goals": ["evade"]},
+    )
+    assert [cell.model.label for cell in made.cells] == ["wide"]
+    assert [(item.model.label, item.reason) for item in made.skipped] == [("sketcher", "it is too narrow")]
+
+
 # --- crossing ---------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,8 @@ import torch
 import harness
 from harness.cases.datasets import open_datasets
 from harness.catalog import catalog
-from harness.errors import ManifestError
+from harness.cli import main
+from harness.errors import DatasetError, ManifestError
 from harness.export import export
 from harness.manifest import read_suite
 from harness.options import Options
@@ -317,6 +318,26 @@ def edit(file: Path, values: dict[str, Any], at: int) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file)
 
 
+@pytest.mark.parametrize("judge", ["here", "apart"])
+def test_a_target_with_one_intruder_has_errors_and_the_others_have_outcomes(
+    tmp_path: Path, judge: str
+) -> None:
+    """Nothing is left to learn a patch on; the case says so, and nobody takes it for robust."""
+    patch = [{"use": "universal-patch", "goals": ["impersonate"], "iterations": 1, "mini_batch": 4}]
+
+    def ran(intruders: int) -> Results:
+        table = COMPARISONS | {"intruders": intruders}
+        return harness.run(dots(table, attack=patch), out=tmp_path / str(intruders), judge=judge)
+
+    alone = ran(1)
+    assert alone.samples()["error"].str.contains("one image alone; take more images").tolist() == [True] * 2
+    assert alone.samples()["success"].isna().all()
+    assert (alone.leaderboard()["coverage"] == 0).all()
+    two = ran(2)
+    assert two.samples()["error"].isna().tolist() == [True] * 2  # one of two each, whoever was drawn
+    assert two.cells()["status"].tolist() == ["done"]
+
+
 def test_attacks_apart_give_the_same_records(tmp_path: Path) -> None:
     pgd = [{"use": "pgd", "eps": "24/255", "steps": 3}]
     apart, here = (
@@ -349,6 +370,27 @@ def test_a_plan_counts_cases_and_a_limit_bounds_them(ran: Results, tmp_path: Pat
     assert len(limited) == 4
     assert len(whole) == 10
     assert len(limited.merge(whole, on=key)) == 4
+
+
+def test_persons_that_a_data_set_lacks_are_told_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the 9 persons of the dots, 3 are in each partition."""
+    with pytest.raises(DatasetError, match=r"targets = 4, but of the 3 persons .* write targets = 3"):
+        harness.run(dots(COMPARISONS | {"targets": 4}), out=tmp_path / "refused")
+    line = "dots: targets = 4, but only 3 persons have enough images; all are taken"
+    file = tmp_path / "suite.toml"
+    file.write_text(
+        'schema = 1\nname = "toy"\nkeep = true\n'
+        '[[dataset]]\nuse = "dots"\n[dataset.comparisons]\ntargets = 4\ngenuine = 2\nexact = []\n'
+        '[[model]]\nuse = "shrunk"\n[[attack]]\nuse = "noise"\neps = "8/255"\n'
+    )
+    for verb in (["run", str(file), "--out", str(tmp_path / "out"), "--limit", "1"], ["plan", str(file)]):
+        assert main(verb) == 0
+        assert line in capsys.readouterr().out.splitlines()
+    found = harness.read_results(tmp_path / "out")
+    assert found.suite["persons"]["dots"]["targets"] == {"asked": 4, "drawn": 3}
+    assert not verify(found.path, "cpu").differences
 
 
 def test_a_verifier_without_comparisons_is_skipped_with_the_remedy() -> None:

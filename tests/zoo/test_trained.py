@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from harness.catalog import catalog
@@ -27,6 +28,7 @@ from harness.plan.models import ModelChoice
 from harness.plan.planner import plan
 from harness.training import Context, StateDict
 from harness.zoo.cards import score
+from harness.zoo.separation import images_of_persons
 from harness.zoo.trained import Report, obtain
 from harness.zoo.weights import load_weights
 from tests.cli import forking
@@ -290,6 +292,62 @@ def test_the_intervals_of_a_card_are_over_persons() -> None:
         found.append((high - low, over - under))
     assert found[1][0] > 1.2 * found[0][0]
     assert found[1][1] != found[0][1]
+
+
+def test_the_card_of_a_verifier_tells_how_well_it_separates_persons() -> None:
+    """Each person has a colour of red; blue is noise that is ten times as large."""
+    random = np.random.default_rng(0)
+    who = np.arange(80) % 8
+    pixels = np.zeros((80, 2, 4, 4), np.uint8)
+    pixels[:, 0] = (10 + 3 * who + random.integers(0, 4, 80))[:, None, None]
+    pixels[:, 1] = random.integers(0, 200, 80)[:, None, None]
+    dataset = Dataset(
+        name="people",
+        ids=[str(row) for row in range(80)],
+        shape=(2, 4, 4),
+        read=lambda rows: pixels[rows],
+        fingerprint="people",
+        identities=who,
+        partitions=np.array(["train"] * 16 + ["test"] * 64),
+    )
+
+    class Red(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (255 * x[:, 0, :1, 0]).round()  # whole numbers: their equal distances are equal
+
+    card = score(wrap_model(Red(), "embedding"), dataset)
+    first, second = np.triu_indices(64, 1)
+    red, flat = pixels[16:, 0, 0, 0].astype(float), pixels[16:].reshape(64, -1).astype(float)
+    same = who[16:][first] == who[16:][second]
+    areas = [
+        roc_auc_score(same, -apart)
+        for apart in (
+            np.abs(red[first] - red[second]),
+            np.linalg.norm(flat[first] - flat[second], axis=1),
+        )
+    ]
+    assert (card["scored_on"], card["scored_images"], card["scored_persons"]) == ("test", 64, 8)
+    assert [card["auc_roc"], card["pixels_auc_roc"]] == pytest.approx(areas, abs=1e-3)
+    low, high = card["auc_roc_interval"]
+    assert low < card["auc_roc"] < high
+    above, over = card["above_pixels_interval"]
+    assert 0.2 < above < areas[0] - areas[1] < over
+    assert set(score(wrap_model(Red(), "embedding"), replace(dataset, identities=None))) == {"scored_on"}
+
+
+def test_verifiers_are_scored_on_some_images_of_some_persons() -> None:
+    def chosen(people: int, each: int) -> list[int]:
+        who = np.repeat(np.arange(people), each)
+        dataset = Dataset(
+            "x", [str(n) for n in range(len(who))], (1, 1, 1), lambda rows: rows, "x", identities=who
+        )  # type: ignore[arg-type, return-value]
+        rows = images_of_persons(dataset, np.arange(len(who)))
+        return [] if rows is None else np.bincount(who[rows]).tolist()
+
+    assert chosen(100, 4) == [4] * 60
+    assert chosen(20, 40) == [15] * 20
+    assert chosen(2, 3) == [3, 3]
+    assert chosen(9, 1) == chosen(1, 9) == []
 
 
 def test_the_majority_model_scores_what_its_card_says_a_guess_scores(cache: Path) -> None:

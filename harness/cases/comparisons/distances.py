@@ -19,6 +19,10 @@ Measure = Literal["own", "squared_euclidean", "cosine"]
 
 PAIRS = 1 << 20
 """So many pairs are compared at once."""
+BLOCK = 1 << 19
+"""So many distances are computed before the next ones: 2 MB of them."""
+_FAR = 0.5
+"""Of the references' mean squared length: a centre farther from the origin costs digits."""
 _NEAR = 1e-4
 """Of the squared lengths: squared distances below this share of them lose digits in a product."""
 
@@ -49,9 +53,9 @@ def _mean(distance: Distance, probes: Tensor, references: Tensor, views: int) ->
         if distance in _SQUARES:
             return _of_squares(each, references, views, root=_SQUARES[distance])
         if distance is cosine_distance:
-            found = 1 - _unit(each) @ _unit(references).T
-        else:
-            found = _called(distance, each, references)
+            # The mean cosine is that of the mean of the views, of which each has length 1.
+            return 1 - _unit(each).view(len(probes), views, -1).mean(1) @ _unit(references).T
+        found = _called(distance, each, references)
         return found if views == 1 else found.view(len(probes), views, -1).mean(1)
 
 
@@ -62,43 +66,63 @@ def _unit(embeddings: Tensor) -> Tensor:
 def _of_squares(each: Tensor, references: Tensor, views: int, *, root: bool) -> Tensor:
     """Return the mean squared distances (P, R) over the views of each probe (P * views, D), or mean roots.
 
-    The lengths of embeddings are two more components of one product; each pass over all pairs beside it costs
-    a twentieth of it.
+    |a|^2 + |b|^2 - 2ab is computed in blocks of probes that stay in the processor's cache: what is done to
+    all pairs beside the product would else take half as long again. The mean of squares needs the mean of
+    the views alone, and so half the product.
     """
-    share = views**2 if root else views  # so that the sum over the views is their mean
-    centre = references.mean(0)  # so that embeddings that are all alike are not far from the origin
-    a, b = _longer(each, centre, share), _longer(references, centre, 1)
-    width = each.shape[1]
-    bounds = _NEAR * (a[:, width] + b[:, width].amax() / share)
-    a[:, width + 1] = 1 / share
-    b[:, width], b[:, width + 1] = 1, b[:, width].clone()
-    b[:, :width].mul_(-2 / share)
-    squares = a @ b.T
-    _mend(squares, bounds, each, references, share)
-    if root:
-        squares.sqrt_()
-    if views == 1:
-        return squares
-    parts = squares.view(-1, views, len(references))
-    return torch.add(parts[:, 0], parts[:, 1])
+    each, references = _centred(each, references)
+    share = views**2 if root else 1  # so that the sum of the roots is their mean
+    probes = each.view(len(each), 1, -1) if root else each.view(len(each) // views, views, -1)
+    others = _squared_lengths(references).div_(share)
+    longest = others.amax()
+    together = views if root else 1  # rows that make one of the result's
+    found = each.new_empty(len(each) // views, len(references))
+    size = max(1, BLOCK // max(together * len(references), 1))
+    block = each.new_empty(min(size, len(found)) * together, len(references))
+    for start in range(0, len(found), size):
+        own = probes[start * together : (start + size) * together]
+        lengths = _squared_lengths(own).mean(1).div_(share)
+        squares = torch.add(lengths[:, None], others, out=block[: len(own)])
+        squares.addmm_(own[:, 0] if own.shape[1] == 1 else own.mean(1), references.T, alpha=-2 / share)
+        _mend(squares, _NEAR * (lengths + longest), own, references, share)
+        if root:
+            squares.sqrt_()
+        if together == 2:
+            torch.add(squares[::2], squares[1::2], out=found[start : start + size])
+        else:
+            found[start : start + size] = squares
+    return found
 
 
 def _mend(squares: Tensor, bounds: Tensor, probes: Tensor, references: Tensor, share: int) -> None:
     """Compute again what is near: it loses its digits in a product, and its sign."""
     rows = torch.nonzero(squares.amin(1) < bounds).flatten()
+    if not len(rows):
+        return
     i, j = torch.nonzero(squares[rows] < bounds[rows, None]).T
-    for pairs in torch.split(torch.arange(len(i), device=i.device), max(1, PAIRS // max(probes.shape[1], 1))):
+    for pairs in torch.split(
+        torch.arange(len(i), device=i.device), max(1, PAIRS // max(probes[0].numel(), 1))
+    ):
         at, to = rows[i[pairs]], j[pairs]
-        squares[at, to] = (probes[at] - references[to]).square().sum(1) / share
+        apart = probes[at] - references[to][:, None]  # (K, V, D)
+        squares[at, to] = apart.square().sum(2).mean(1) / share
 
 
-def _longer(embeddings: Tensor, centre: Tensor, share: int) -> Tensor:
-    """Return embeddings (B, D) around a centre, with their squared lengths / share and room, (B, D + 2)."""
-    width = embeddings.shape[1]
-    found = embeddings.new_empty(len(embeddings), width + 2)
-    torch.sub(embeddings, centre, out=found[:, :width])
-    found[:, width] = torch.linalg.vector_norm(found[:, :width], dim=1).square_().div_(share)
-    return found
+def _centred(each: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+    """Return embeddings around the references' mean where that is far from the origin, and else as they are.
+
+    Where they are all alike, products of long vectors would leave no digits of their distances.
+    """
+    centre = references.mean(0)
+    if centre.square().sum() <= _FAR * _squared_lengths(references).mean():
+        return each, references
+    return each - centre, references - centre
+
+
+def _squared_lengths(embeddings: Tensor) -> Tensor:
+    """Return (…,) the squared lengths of embeddings (…, D)."""
+    lengths: Tensor = torch.linalg.vector_norm(embeddings, dim=-1)
+    return lengths.square_()
 
 
 def paired(distance: Distance, a: Tensor, b: Tensor) -> Tensor:

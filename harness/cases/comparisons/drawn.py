@@ -23,6 +23,8 @@ from harness.randomness import derived_seed
 Rows = npt.NDArray[np.intp]
 Digests = npt.NDArray[np.uint64]
 SplitName = Literal["calibration", "attacked"]
+_KEYS: Mapping[SplitName, str] = {"calibration": "calibration_targets", "attacked": "targets"}
+"""The keys that say how many persons of each split have references."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +138,30 @@ class Drawn:
         """Return a digest of the calibration, which decides the thresholds of every model."""
         return self.calibration.digest(self.dataset)
 
+    @property
+    def persons(self) -> dict[str, dict[str, int | str]]:
+        """Return how many persons each key asks for ("asked"), and how many there are ("drawn").
+
+        Empty where a file says what is compared.
+        """
+        return {
+            _KEYS[split.name]: {
+                "asked": getattr(self.settings, _KEYS[split.name]),
+                "drawn": len(split.targets),
+            }
+            for split in (self.attacked, self.calibration)
+            if split.listed is None
+        }
+
+    @property
+    def shortage(self) -> list[str]:
+        """Return a line for each number of persons that is smaller than the one that was asked for."""
+        return [
+            f"{key} = {count['asked']}, but only {count['drawn']} persons have enough images; all are taken"
+            for key, count in self.persons.items()
+            if isinstance(count["asked"], int) and count["drawn"] != count["asked"]
+        ]
+
 
 def draw_comparisons(
     settings: Comparisons, dataset: Dataset, seed: int, limit: int | None, place: str
@@ -147,10 +173,14 @@ def draw_comparisons(
         place: where the suite names the data set; errors begin with it.
 
     Raises:
-        DatasetError: the data set has no identities, too few persons, or lacks a partition.
+        DatasetError: the data set has no identities, fewer persons than the manifest names, or lacks a
+            partition.
     """
     if dataset.identities is None:
-        raise DatasetError(f"{place}: {dataset.name} does not say who its images show; comparisons need that")
+        raise DatasetError(
+            f"{place}: {dataset.name} does not say who its images show; comparisons need "
+            'that: take a data set with identities, such as "image-folder", or name a file of pairs'
+        )
     names = people_of(dataset)
     attacked, calibration = _partitions(settings, dataset, seed, place)
     splits: dict[SplitName, Split] = {}
@@ -165,6 +195,14 @@ def draw_comparisons(
             raise DatasetError(
                 f"{place}: of {len(people)} persons of the {name} images {len(chosen)} have {least} images, "
                 "and two persons are needed; ask for fewer genuine images or references, or for more images"
+            )
+        key = _KEYS[name]
+        if key in settings.exact and isinstance(targets, int) and targets > len(chosen):
+            part = settings.attacked if name == "attacked" else settings.calibration
+            raise DatasetError(
+                f'{place}.comparisons.{key} = {targets}, but of the {len(people)} persons of "{part}" '
+                f"{len(chosen)} have the {least} images that are asked for; write {key} = {len(chosen)}, or "
+                f'"all" to take as many as there are'
             )
         chosen.sort(key=lambda person: (int(person.draw), person.name))
         splits[name] = Split(

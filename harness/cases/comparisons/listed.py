@@ -81,6 +81,11 @@ def _folds(
     if wanted not in known:
         told = f"{known[0]} to {known[-1]}"
         raise DatasetError(f"{place}: {settings.file} has no fold {wanted}; it has folds from {told}")
+    if len(known) == 1:
+        raise DatasetError(
+            f"{place}: {settings.file} has fold {wanted} alone, so that no other one gives thresholds; name "
+            "a file of several folds, or leave the column fold out, and its persons are divided"
+        )
     attacked = folds == wanted
     return attacked, ~attacked & ~np.isin(who, who[:, attacked]).any(0)
 

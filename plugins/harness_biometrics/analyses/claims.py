@@ -33,7 +33,11 @@ def run(results: Results) -> Analysis:
     verifiers = read_study(results)
     places = dict.fromkeys((verifier.dataset, verifier.stand_in_for) for verifier in verifiers)
     subjects = [
-        Evidence(*place, tuple(one for one in verifiers if (one.dataset, one.stand_in_for) == place))
+        Evidence(
+            *place,
+            tuple(one for one in verifiers if (one.dataset, one.stand_in_for) == place),
+            tuple(verifiers),
+        )
         for place in places
     ]
     table = kit.table(CLAIMS, subjects, None, _reservations)

@@ -36,6 +36,9 @@ def run(results: Results, *, success: float = ENOUGH) -> Analysis:
     at or below ``success``, and which FNMR that costs; ``sentence`` has it for each impersonation. An attack
     that stops at its goal goes no further, and is underrated at stricter thresholds; the sentence says so.
 
+    Adversarials that were made on another model (transfers) are left out; the analysis "verification" has
+    them in rows of their own.
+
     Args:
         success: the share of attacks that may succeed.
 

@@ -33,6 +33,8 @@ class Evidence:
     dataset: str
     stand_in_for: str | None
     verifiers: tuple[Verifier, ...]
+    elsewhere: tuple[Verifier, ...] = ()
+    """The verifiers of all data sets."""
     _areas: dict[int, Number] = field(default_factory=dict)
 
     @property
@@ -65,13 +67,41 @@ class Evidence:
         for one, other in self._pairs(first, second):
             yield self._compared(one, other, None, None)
 
+    def without(self, key: str, verifier: Verifier) -> Iterator[Verifier]:
+        """Yield the same model on the same images, compared in the same way but for one key."""
+        rest = {name: value for name, value in verifier.settings.items() if name != key}
+        for other in self.elsewhere:
+            if (other.images, other.kind, other.parameters) == (
+                verifier.images,
+                verifier.kind,
+                verifier.parameters,
+            ):
+                told = {name: value for name, value in other.settings.items() if name != key}
+                if told == rest and other.settings.get(key) != verifier.settings.get(key):
+                    yield other
+
+    def gained(self, one: Verifier, other: Verifier) -> Iterator[Finding | Missing]:
+        """Compare the areas of a model in two ways of comparing: clean, and under the same patches."""
+        names = one.dataset, other.dataset
+        yield self._compared(one, other, None, None, names)
+        theirs = {(attacked.attack, attacked.threat): attacked for attacked in patches_on(other)}
+        for own in patches_on(one):
+            same = theirs.get((own.attack, own.threat))
+            if same is not None:
+                yield self._compared(one, other, own, same, names)
+
     def _pairs(self, first: str, second: str) -> Iterator[tuple[Verifier, Verifier]]:
         for one in self.trained(first):
             for other in self.trained(second):
                 yield one, other
 
     def _compared(
-        self, one: Verifier, other: Verifier, own: Attacked | None, theirs: Attacked | None
+        self,
+        one: Verifier,
+        other: Verifier,
+        own: Attacked | None,
+        theirs: Attacked | None,
+        names: tuple[str, str] | None = None,
     ) -> Finding | Missing:
         sides = (self.area(one, own), self.area(other, theirs))
         return larger(
@@ -79,7 +109,7 @@ class Evidence:
             sides[1].estimate(),
             difference(*sides),
             "AU-ROC without an attack" if own is None else f"AU-ROC under {attack_text(own)}",
-            names=(one.model, other.model),
+            names=names or (one.model, other.model),
             form=area,
             apart=gap,
             used=(one if own is None else own, other if theirs is None else theirs),

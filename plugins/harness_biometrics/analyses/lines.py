@@ -94,6 +94,8 @@ def figure_of(
         drawing.plain_axes(axes, "both")
         arrange(axes, verifier, styles)
     drawing.legend_beside(figure, styles, handlelength=2.6)
+    if any(verifier.transfers for verifier in verifiers):
+        title += " (without transfers)"
     drawing.title(figure, title if len(places) > 1 else f"{title}: {next(iter(places))}")
     return figure
 

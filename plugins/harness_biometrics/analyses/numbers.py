@@ -33,18 +33,20 @@ def run(results: Results) -> Analysis:
     ``evaded_at_fmr_5`` are the shares of attacked cases that are rejected at the threshold where 5 % of the
     genuine, and of the impostor, comparisons of the calibration split are errors. ``stops_early`` says
     that the attack stops once a case reaches its goal: at stricter thresholds it is then underrated.
+    In a transfer, ``surrogate`` is the model on which the adversarials were made, and ``model`` the victim.
 
     Raises:
         HarnessError: no comparisons are stored.
     """
-    rows = [row_of(curve) for verifier in read_study(results) for curve in curves(verifier)]
-    return Analysis(typed(rows, ("attack", "threat", "goal")))
+    rows = [row_of(curve) for verifier in read_study(results) for curve in curves(verifier, transfers=True)]
+    return Analysis(typed(rows, ("attack", "threat", "goal", "surrogate")))
 
 
 def row_of(curve: Curve) -> dict[str, Any]:
     """Return the numbers of a model without an attack, or under one."""
     sampled, counts = curve.sampled, curve.sampled.counts
     row = curve.identity | {
+        "surrogate": curve.surrogate,
         "genuine": int(counts.genuine.sum()),
         "impostors": int(counts.impostor.sum()),
         "persons": sampled.persons,

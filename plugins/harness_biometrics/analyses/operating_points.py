@@ -25,7 +25,8 @@ def run(results: Results) -> Analysis:
     threshold was calibrated for (empty where it was given); what it rests on stands beside it, and ``flag``.
     ``fmr`` and ``fnmr`` (``far`` and ``frr`` are the same) are of the clean comparisons of the attacked
     split. ``success`` is the share of attacked cases that reach their goal there: an intruder is
-    accepted, or a person is rejected. Intervals take thresholds as given.
+    accepted, or a person is rejected. Intervals take thresholds as given. In a transfer, ``surrogate`` is the
+    model on which the adversarials were made, and ``model`` the victim, whose threshold it is.
 
     Raises:
         HarnessError: no comparisons or no thresholds are stored.
@@ -33,7 +34,7 @@ def run(results: Results) -> Analysis:
     rows = [row for verifier in read_study(results) for row in rows_of(verifier)]
     if not rows:
         raise HarnessError(f"{results.path}: no thresholds are stored; run the suite again to write them")
-    return Analysis(typed(rows, ("attack", "threat", "goal", "flag")))
+    return Analysis(typed(rows, ("attack", "threat", "goal", "flag", "surrogate")))
 
 
 def rows_of(verifier: Verifier) -> list[dict[str, Any]]:
@@ -41,14 +42,15 @@ def rows_of(verifier: Verifier) -> list[dict[str, Any]]:
     clean = Curve(verifier, None).sampled
     return [
         _row(clean, curve, stored)
-        for curve in curves(verifier)
+        for curve in curves(verifier, transfers=True)
         for stored in verifier.thresholds.to_dict("records")
     ]
 
 
 def _row(clean: Resampled, curve: Curve, stored: Mapping[Any, Any]) -> dict[str, Any]:
     threshold = float(stored["threshold"])
-    row = curve.identity | {"chosen_for": stored.get("fmr"), "threshold": threshold}
+    row = curve.identity | {"surrogate": curve.surrogate}
+    row |= {"chosen_for": stored.get("fmr"), "threshold": threshold}
     row |= {name: stored.get(name) for name in STORED}
     for names, rate in ((("fmr", "far"), v.fmr), (("fnmr", "frr"), v.fnmr)):
         found = clean.estimate(partial(rate, threshold=threshold))

@@ -13,7 +13,16 @@ from harness.analysis.comparisons import CLEAN, Verifier
 from harness.analysis.reading import estimate, estimate_columns, typed
 from harness.metrics import Estimate, verification as v
 from harness.results import Results
-from harness_biometrics.analyses.recipes import NAMES, PATCHES, patches_on, places_of, published_of, recipe_of
+from harness_biometrics.analyses.recipes import (
+    NAMES,
+    PATCHES,
+    mirrors,
+    patches_on,
+    places_of,
+    published_of,
+    recipe_of,
+    selects,
+)
 from harness_biometrics.analyses.study import Curve, Measured, place_text, read_study
 
 if TYPE_CHECKING:
@@ -40,11 +49,12 @@ def run(results: Results) -> Analysis:
     Rows: model x condition, "clean" and each patch. ``auc_roc`` and ``pr_area_of_rates`` are what the paper
     calls AU-ROC and AU-PR, as its authors' code computes them, but over all thresholds;
     ``average_precision_intruders`` is the usual area, which depends on how many intruders there are.
-    ``published_auc_roc`` and ``published_au_pr`` are those of the model's recipe, with mirroring and
-    selection of the reference. There is no published clean AU-PR: table 1 has none, and those of table 2
-    repeat the AU-PR under eyeglasses digit by digit, so that they are a mistake. ``stops_early`` says that
-    the attack stops once a case is accepted at the operating point, which the published ones do not: areas
-    under it are larger than they would be.
+    ``published_auc_roc`` and ``published_au_pr`` are those of the model's recipe, with ``mirror`` and
+    ``selection`` of the reference as here: a suite that has the data set four times, with comparisons that
+    differ in these, has the first four rows of table 1. There is no published clean AU-PR: table 1 has none,
+    and those of table 2 repeat the AU-PR under eyeglasses digit by digit, so that they are a mistake.
+    ``stops_early`` says that the attack stops once a case is accepted at the operating point, which the
+    published ones do not: areas under it are larger than they would be.
 
     Raises:
         HarnessError: no comparisons are stored.
@@ -66,6 +76,8 @@ def _rows(verifier: Verifier) -> Iterator[dict[str, Any]]:
         row = curve.identity | {
             "condition": condition,
             "recipe": recipe_of(verifier),
+            "mirror": mirrors(verifier),
+            "selection": selects(verifier),
             "places": places_of(verifier) if recipe_of(verifier) == "doa" else None,
         }
         for name, measured in AREAS.items():

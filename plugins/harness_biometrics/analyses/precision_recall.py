@@ -25,6 +25,9 @@ def run(results: Results) -> Analysis:
     ``precision`` the share of rejections that are of impostors. ``precision_of_rates`` is TPR / (TPR + FPR),
     the precision with as many genuine as impostor comparisons, whose area their tables give; it is drawn.
 
+    Adversarials that were made on another model (transfers) are left out; the analysis "verification" has
+    them in rows of their own.
+
     Raises:
         HarnessError: no comparisons are stored.
     """

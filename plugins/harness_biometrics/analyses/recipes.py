@@ -45,6 +45,13 @@ TABLE_1 = (
     Published("DOA, C = 4", "table 1", 0.972, ((0.830, 0.873), (0.836, 0.873), (0.826, 0.844))),
     Published("DOA, C = 10", "table 1", 0.967, ((0.843, 0.878), (0.831, 0.864), (0.879, 0.886))),
 )
+OURS = {
+    (False, False): "Ours, Basic",
+    (True, False): "Ours, Mirroring",
+    (False, True): "Ours, Selection",
+    (True, True): "Ours, Both",
+}
+"""The rows of the proposed recipe, with mirroring and with selection of the reference."""
 TABLE_2 = (Published("Without AT", "table 2", 0.977, ((0.590, 0.669), (0.695, 0.757), (0.657, 0.608))),)
 
 
@@ -59,10 +66,25 @@ def places_of(verifier: Verifier) -> int | None:
     return int(verifier.parameters.get("places", 0)) or None
 
 
+def mirrors(verifier: Verifier) -> bool:
+    """Say whether probes are compared together with their mirror images; where it is not told, they are."""
+    return bool(verifier.settings.get("mirror", True))
+
+
+def selects(verifier: Verifier) -> bool:
+    """Say whether the reference is the image nearest to the person's others; where it is not told, it is."""
+    return not verifier.settings or verifier.settings.get("selection") == "nearest"
+
+
 def published_of(verifier: Verifier) -> Published | None:
-    """Return the paper's row of a model's recipe, with mirroring and selection of the reference."""
-    recipe = recipe_of(verifier)
-    name = {PROPOSED: "Ours, Both", WEAK: "Weak AT", NONE: "Without AT"}.get(recipe or "")
+    """Return the paper's row of a model's recipe; other recipes than the proposed one have one for both.
+
+    "Both" are mirroring and selection of the reference.
+    """
+    recipe, both = recipe_of(verifier), (mirrors(verifier), selects(verifier))
+    if recipe != PROPOSED and not all(both):
+        return None
+    name = {PROPOSED: OURS[both], WEAK: "Weak AT", NONE: "Without AT"}.get(recipe or "")
     if recipe == DOA:
         name = f"DOA, C = {places_of(verifier)}"
     return next((row for row in (*TABLE_1, *TABLE_2) if row.name == name), None)

@@ -22,6 +22,9 @@ def run(results: Results) -> Analysis:
     impostor comparisons that are accepted, under an impersonation that of the attacked ones; ``tar`` the
     share of genuine comparisons that are accepted, under an evasion of the attacked ones.
 
+    Adversarials that were made on another model (transfers) are left out; the analysis "verification" has
+    them in rows of their own.
+
     Raises:
         HarnessError: no comparisons are stored.
     """

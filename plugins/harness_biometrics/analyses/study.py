@@ -73,6 +73,11 @@ class Curve:
         return self.verifier.identity | {"attack": CLEAN, "threat": "none", "goal": ""}
 
     @property
+    def surrogate(self) -> str | None:
+        """Return the model on which the adversarials were made, where that is another one."""
+        return None if self.attacked is None else self.attacked.surrogate
+
+    @property
     def coverage(self) -> float | None:
         """Return the share of its planned cases that have an outcome."""
         return 1.0 if self.attacked is None else self.attacked.coverage
@@ -85,10 +90,14 @@ class Curve:
         return attack_text(self.attacked)
 
 
-def curves(verifier: Verifier) -> Iterator[Curve]:
-    """Yield the clean comparisons of a verifier, and those under each attack that has an outcome."""
+def curves(verifier: Verifier, *, transfers: bool = False) -> Iterator[Curve]:
+    """Yield the clean comparisons of a verifier, and those under each attack that has an outcome.
+
+    Args:
+        transfers: whether to add, at the end, the adversarials of other models that it judged.
+    """
     yield Curve(verifier, None)
-    for attacked in verifier.attacks:
+    for attacked in (*verifier.attacks, *(verifier.transfers if transfers else ())):
         if len(attacked.cases):
             yield Curve(verifier, attacked)
 
