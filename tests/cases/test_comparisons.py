@@ -231,7 +231,7 @@ def test_distances_of_many_pairs_are_those_of_each(distance: Callable[..., Tenso
 
 
 @pytest.mark.parametrize("distance", [euclidean, squared_euclidean, cosine_distance])
-@pytest.mark.parametrize("offset", [0.0, 1.0, 300.0])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 80.0, 300.0])
 def test_blocks_and_distant_centres_lose_no_digits(
     distance: Callable[..., Tensor], offset: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
