@@ -143,7 +143,10 @@ def test_each_face_is_found_or_comes_from_the_landmarks(root: Path, detector: st
     assert kinds_of(dataset) == ["one", "several", "none", "elsewhere", "none"]
     assert dataset.notes["faces"] == {
         **dict.fromkeys(KINDS, 0),
-        **{"one": 1, "several": 1, "none": 2, "elsewhere": 1},
+        "one": 1,
+        "several": 1,
+        "none": 2,
+        "elsewhere": 1,
     }
     assert dataset.notes["boxes_cut_to_the_image"] == 1
     assert dataset.annotations is not None
