@@ -128,7 +128,8 @@ def test_the_tables_of_the_page_of_data_sets_plan() -> None:
     environment = {"CELEBA_ROOT": "nowhere", "CUB_ROOT": "nowhere"}
     suite = read_suite(crossed | tomllib.loads("\n".join(tables)), environment=environment)
     planned = plan(suite, catalog())
-    assert [cell.dataset.label for cell in planned.cells] == ["celeba-unaligned", "unaligned-faces", "cub-200"]
+    labels = [cell.dataset.label for cell in planned.cells]
+    assert labels == ["celeba-unaligned", "unaligned-faces", "cub-200"]
 
 
 def test_the_python_of_the_page_of_data_sets_runs() -> None:

@@ -19,6 +19,7 @@ from harness.dataset import UInt8Images
 from harness.errors import DatasetError, nearest
 from harness.training import Context, StateDict
 from harness_faces.affine import Rectangles, overlaps
+from harness_faces.decoding import resized
 
 Detector = Callable[[UInt8Images], Any]
 """A function of a picture (H, W, 3), 8-bit RGB, that returns boxes (K, 4) of the K faces in it: left, top,
@@ -35,6 +36,7 @@ no detector was asked."""
 
 _AT_ONCE = 256  # images whose boxes are kept together: so many are found again after a kill, at most
 _SMALLEST = 24  # pixels: the window of the cascade
+_SIDE = 240  # pixels: faces that are smaller than an eighth of it are not the ones that are meant
 
 
 @cache
@@ -48,9 +50,12 @@ def _trained() -> Any:
 def cascade(picture: UInt8Images) -> npt.NDArray[np.float64]:
     """Find frontal faces with the cascade of local binary patterns that scikit-image ships.
 
-    Faces smaller than an eighth of the picture's shorter side are not looked for.
+    Pictures are shrunk until their shorter side has 240 pixels, and faces of less than an eighth of it are
+    not looked for: a picture then takes about a tenth of a second.
     """
-    height, width = picture.shape[:2]
+    scale = max(1.0, min(picture.shape[:2]) / _SIDE)
+    height, width = (round(edge / scale) for edge in picture.shape[:2])
+    picture = resized(picture, (height, width))
     smallest = max(_SMALLEST, min(height, width) // 8)
     found = _trained().detect_multi_scale(
         img=np.ascontiguousarray(picture),
@@ -60,7 +65,7 @@ def cascade(picture: UInt8Images) -> npt.NDArray[np.float64]:
         max_size=(height, width),
     )
     boxes = sorted((one["c"], one["r"], one["width"], one["height"]) for one in found)
-    return np.array(boxes, np.float64).reshape(-1, 4)
+    return np.array(boxes, np.float64).reshape(-1, 4) * scale
 
 
 def detector_of(place: str, name: str) -> Detector:

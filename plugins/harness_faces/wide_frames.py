@@ -117,4 +117,4 @@ def framed(
         borderMode=cv2.BORDER_REFLECT_101 if fill == "reflect" else cv2.BORDER_CONSTANT,
         borderValue=np.median(rim, axis=0).tolist(),
     )
-    return np.asarray(found).reshape(*found.shape[:2], image.shape[2])
+    return np.asarray(found, np.uint8).reshape(*found.shape[:2], image.shape[2])

@@ -359,6 +359,8 @@ def test_the_cascade_finds_real_faces() -> None:
     for x in (64, 192):
         near = np.abs(middle - (x, 56)).max(axis=1) < 16
         assert near.any()
+    large = found_in(detector_of("", "cascade"), cv2.resize(photograph, (720, 720)), "")
+    assert np.abs((large[:, :2] + large[:, 2:]) / 2 - (360, 315)).max(axis=1).min() < 60
     again = cascade(np.concatenate([photograph, photograph], axis=1))
     assert np.array_equal(again, cascade(np.concatenate([photograph, photograph], axis=1)))
     assert len(cascade(np.full((100, 100, 3), 120, np.uint8))) == 0
