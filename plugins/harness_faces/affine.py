@@ -66,6 +66,15 @@ def cut_and_resized(parts: npt.NDArray[np.int64], size: tuple[int, int]) -> Affi
     return maps
 
 
+def rectangles(boxes: npt.NDArray[Any]) -> Rectangles:
+    """Return left, top, right and bottom of boxes (K, 4), which are left, top, width and height in pixels.
+
+    The first pixel's edge lies half a pixel before its centre.
+    """
+    corner = boxes[:, :2] - 0.5
+    return np.concatenate([corner, corner + boxes[:, 2:]], axis=1).astype(np.float64)
+
+
 def corners(boxes: Rectangles) -> npt.NDArray[np.float64]:
     """Return the four corners (N, 4, 2) of rectangles (N, 4), clockwise from the top left."""
     left, top, right, bottom = np.moveaxis(boxes, -1, 0)

@@ -67,21 +67,18 @@ def load(
     partitions = annotation(folder / EVAL_PARTITIONS, listed, width=1)
     landmarks = annotation(folder / LANDMARKS[ALIGNED], listed, width=2 * len(LANDMARK_NAMES))
     sizes = image_sizes(folder / ALIGNED, listed)  # bytes
-    grid = f"{height} {width}"
-    if part != WHOLE:  # without a crop, the fingerprint stays what it was before crops were supported
-        grid += f" of {part.top} {part.left} {part.height} {part.width}"
+    words = (FORMAT, _grid((height, width), part))
 
     def decode_row(row: int) -> UInt8Images:
         origin = f"row {listed.first + row} of {listed.path}"
         return decode(folder / ALIGNED / listed.ids[row], origin, SOURCE_SIZE, (height, width), part)
 
-    columns = (listed.values, identities, partitions, landmarks, sizes)
     return Dataset(
         name="celeba",
         ids=tuple(listed.ids),
         shape=(3, height, width),
         read=StreamedImages(decode_row, len(listed.ids), (3, height, width), cache_bytes).read,
-        fingerprint=digest_of((FORMAT, grid), listed, columns),
+        fingerprint=digest_of(words, listed, (listed.values, identities, partitions, landmarks, sizes)),
         attribute_names=listed.names,
         attributes=listed.values == 1,
         identities=None if identities is None else identities[:, 0].astype(np.int64),
@@ -89,6 +86,13 @@ def load(
         landmarks=None if landmarks is None else _scaled(landmarks, part, (height, width)),
         landmark_names=() if landmarks is None else LANDMARK_NAMES,
     )
+
+
+def _grid(size: tuple[int, int], part: Crop) -> str:
+    grid = f"{size[0]} {size[1]}"
+    if part == WHOLE:  # without a crop, the fingerprint stays what it was before crops were supported
+        return grid
+    return f"{grid} of {part.top} {part.left} {part.height} {part.width}"
 
 
 def _scaled(landmarks: Numbers, crop: Crop, size: tuple[int, int]) -> npt.NDArray[np.float32]:

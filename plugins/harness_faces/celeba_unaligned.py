@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,7 +17,7 @@ from PIL import Image
 from harness.dataset import PARTITIONS, Dataset, UInt8Images
 from harness.errors import DatasetError
 from harness.training import Context, StateDict
-from harness_faces.affine import Rectangles, bounds, enlarged, mapped
+from harness_faces.affine import Rectangles, bounds, enlarged, mapped, rectangles
 from harness_faces.celeba_layout import (
     BOXES,
     EVAL_PARTITIONS,
@@ -32,12 +31,13 @@ from harness_faces.celeba_layout import (
     listed_attributes,
     locate,
 )
+from harness_faces.checked_values import checked_bytes, checked_number, checked_size
 from harness_faces.decoding import planes, read_pixels, resized
-from harness_faces.face_crops import FaceCrops, checked_number, checked_size, crops_of, tell
-from harness_faces.face_detection import KINDS, boxes_found, detector_of, find, rectangles
+from harness_faces.face_crops import FaceCrops, crops_of, tell
+from harness_faces.face_detection import KINDS, boxes_found, detector_of, find
 from harness_faces.frame import EXPAND
 from harness_faces.list_file import Table
-from harness_faces.located_faces import LocatedFaces
+from harness_faces.located_faces import LocatedFaces, boxes_of
 from harness_faces.streaming import CACHE_BYTES, StreamedImages
 
 NAME = "celeba-unaligned"
@@ -134,17 +134,15 @@ def load(
 ) -> Dataset:
     """Open CelebA's original images, of each the part that shows the face.
 
-    The box of a face is cut to the image, and its pixels are resized, as published, whatever their ratio of
-    height and width. Landmarks follow. How many boxes came from where is in the notes of the data set.
+    Boxes are cut to the image, and resized whatever their ratio of height and width. Landmarks follow.
 
     Args:
         found: what ``fit`` found; without it there are no images and no landmarks.
         root: a folder with ``img_celeba/``, ``list_attr_celeba.txt`` and ``list_landmarks_celeba.txt``, and
             optionally with ``list_bbox_celeba.txt``, ``identity_CelebA.txt`` and ``list_eval_partition.txt``.
         size: the height and width in pixels of the resized faces.
-        detector: "cascade": the one that scikit-image ships; "package.module:function": one of your own, see
-            ``face_detection.Detector``; "annotated": the boxes of ``list_bbox_celeba.txt``, and the
-            landmarks' box where one has no area or lies outside of the image; "landmarks": their box alone.
+        detector: "cascade", as scikit-image ships it; "package.module:function", see ``face_detection``;
+            "annotated", the boxes of ``list_bbox_celeba.txt``; "landmarks", their box alone.
         margin: what is added to each side of the box, as a share of its width or height.
         expand: how many times as wide and high as the landmarks' own their box is.
         detection: another number makes faces be found again: after images or the detector have changed.
@@ -153,34 +151,26 @@ def load(
     Raises:
         DatasetError: a file is missing, malformed, or contradicts another one; a parameter is wrong.
     """
-    height, width = checked_size(NAME, size)
+    size = height, width = checked_size(NAME, size)
     margin = checked_number(NAME, "margin", margin, 0.0)
-    if type(cache_bytes) is not int or cache_bytes < 0:
-        raise DatasetError(f"{NAME}: cache_bytes = {cache_bytes!r} is not a number of bytes; give 0 or more")
+    checked_bytes(NAME, cache_bytes)
     originals = opened(root)
     listed = originals.listed
     known = originals.known(checked_number(NAME, "expand", expand, 1.0))
-    if detector == ANNOTATED:
-        _annotated(originals)
-    elif detector != LANDMARKED:
-        detector_of(f"{NAME}: detector", detector)
+    _check_detector(originals, detector)
     identities = annotation(originals.folder / IDENTITIES, listed, width=1)
     partitions = annotation(originals.folder / EVAL_PARTITIONS, listed, width=1)
-    crops = None if found is None else _crops(originals, found, known, margin)
-    maps = None if crops is None else crops.maps((height, width))
-    marks = None if maps is None else mapped(maps, originals.points).astype(np.float32)
-    if crops is not None:
-        tell(NAME, detector, crops)
+    crops = None if found is None else _crops(originals, found, known, margin, detector)
+    marks = None if crops is None else mapped(crops.maps(size), originals.points).astype(np.float32)
     words = (FORMAT, f"{height} {width} {margin} {expand} {detector} {detection}")
-    columns = (listed.values, identities, partitions, originals.landmarks, originals.sizes)
-    cut = None if crops is None else crops.parts
-    read = partial(_no_images) if crops is None else _reader(originals, crops, (height, width), cache_bytes)
+    parts = None if crops is None else crops.parts
+    columns = (listed.values, identities, partitions, originals.landmarks, originals.sizes, parts)
     return LocatedFaces(
         name=NAME,
         ids=tuple(listed.ids),
         shape=(3, height, width),
-        read=read,
-        fingerprint=digest_of(words, listed, (*columns, cut)),
+        read=_no_images if crops is None else _reader(originals, crops, size, cache_bytes),
+        fingerprint=digest_of(words, listed, columns),
         attribute_names=listed.names,
         attributes=listed.values == 1,
         identities=None if identities is None else identities[:, 0].astype(np.int64),
@@ -189,12 +179,8 @@ def load(
         landmark_names=() if marks is None else LANDMARK_NAMES,
         annotations=None if crops is None else crops.annotations,
         notes={} if crops is None else {"detector": detector, "margin": margin, **crops.notes()},
-        boxes=np.full((len(known), 4), np.nan, np.float32) if marks is None else _around(marks, expand),
+        boxes=boxes_of(marks, len(known), expand),
     )
-
-
-def _around(marks: npt.NDArray[np.float32], expand: float) -> npt.NDArray[np.float32]:
-    return enlarged(bounds(marks), expand).astype(np.float32)
 
 
 def _no_images(rows: npt.NDArray[np.intp]) -> UInt8Images:
@@ -217,7 +203,9 @@ def _reader(
     return StreamedImages(decode_row, len(crops.parts), (3, *size), cache_bytes).read
 
 
-def _crops(originals: Originals, found: StateDict, known: Rectangles, margin: float) -> FaceCrops:
+def _crops(
+    originals: Originals, found: StateDict, known: Rectangles, margin: float, detector: str
+) -> FaceCrops:
     if bytes(found["digest"].numpy()).hex() != originals.digest:
         raise DatasetError(
             f"{originals.folder}: images or landmarks have changed since faces were found in them; set "
@@ -227,7 +215,16 @@ def _crops(originals: Originals, found: StateDict, known: Rectangles, margin: fl
     def fail(row: int, fault: str) -> NoReturn:
         raise DatasetError(f"{originals.place(row)} {fault}")
 
-    return crops_of(found, known, margin, fail)
+    crops = crops_of(found, known, margin, fail)
+    tell(NAME, detector, crops)
+    return crops
+
+
+def _check_detector(originals: Originals, detector: str) -> None:
+    if detector == ANNOTATED:
+        _annotated(originals)
+    elif detector != LANDMARKED:
+        detector_of(f"{NAME}: detector", detector)
 
 
 def _annotated(originals: Originals) -> npt.NDArray[np.int32]:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +16,10 @@ import numpy.typing as npt
 from harness.dataset import Dataset, UInt8Images
 from harness.errors import DatasetError
 from harness.randomness import derived_seed
-from harness_faces.affine import Points, cut_and_resized, mapped, whole_pixels
+from harness_faces.affine import Points, cut_and_resized, mapped, rectangles, whole_pixels
+from harness_faces.checked_values import checked_bytes, checked_size
 from harness_faces.cub_files import Bird, Birds, read_birds
 from harness_faces.decoding import planes, read_pixels, resized
-from harness_faces.face_crops import checked_size
-from harness_faces.face_detection import rectangles
 from harness_faces.streaming import CACHE_BYTES, StreamedImages
 
 NAME = "cub-200"
@@ -70,10 +70,8 @@ def load(
         DatasetError: a file is missing or malformed, or a parameter is wrong.
     """
     target = checked_size(NAME, size)
-    if isinstance(validation, bool) or not isinstance(validation, int | float) or not 0 <= validation < 1:
-        raise DatasetError(f"{NAME}: validation = {validation!r} must be a share from 0 to less than 1")
-    if type(cache_bytes) is not int or cache_bytes < 0:
-        raise DatasetError(f"{NAME}: cache_bytes = {cache_bytes!r} is not a number of bytes; give 0 or more")
+    _check_share(validation)
+    checked_bytes(NAME, cache_bytes)
     birds = read_birds(_locate(root))
 
     def decode_row(row: int) -> UInt8Images:
@@ -82,17 +80,7 @@ def load(
         left, top, right, bottom = _part(bird, crop, (image.shape[0], image.shape[1]))
         return planes(resized(image[top:bottom, left:right], target))
 
-    def points(rows: Rows, of: Callable[[Bird], Points]) -> npt.NDArray[np.float64]:
-        found = []
-        for row in rows:
-            bird = birds.bird(int(row))
-            part = _part(bird, crop, bird.size())
-            found.append(mapped(cut_and_resized(part[None], target), of(bird)[None])[0])
-        return np.array(found).reshape(len(rows), -1, 2)
-
-    def boxes(rows: Rows) -> npt.NDArray[np.float64]:
-        return points(rows, lambda bird: rectangles(bird.box[None]).reshape(2, 2)).reshape(len(rows), 4)
-
+    points = partial(_points, birds, crop, target)
     partitions = _partitions(birds, validation, seed)
     count = len(birds.ids)
     return BirdDataset(
@@ -112,8 +100,24 @@ def load(
         },
         part_names=birds.part_names,
         parts=lambda rows: points(rows, lambda bird: bird.parts),
-        boxes=boxes,
+        boxes=lambda rows: points(rows, _box).reshape(len(rows), 4),
     )
+
+
+def _box(bird: Bird) -> Points:
+    return rectangles(bird.box[None]).reshape(2, 2)
+
+
+def _points(
+    birds: Birds, crop: str, size: tuple[int, int], rows: Rows, of: Callable[[Bird], Points]
+) -> npt.NDArray[np.float64]:
+    """Return points (B, K, 2) of some birds in pixels of the resized images."""
+    found = []
+    for row in rows:
+        bird = birds.bird(int(row))
+        part = _part(bird, crop, bird.size())
+        found.append(mapped(cut_and_resized(part[None], size), of(bird)[None])[0])
+    return np.array(found).reshape(len(rows), -1, 2)
 
 
 def _part(bird: Bird, crop: str, size: tuple[int, int]) -> npt.NDArray[np.int64]:
@@ -129,6 +133,11 @@ def _part(bird: Bird, crop: str, size: tuple[int, int]) -> npt.NDArray[np.int64]
             'crop = "none"'
         )
     return np.asarray(part)
+
+
+def _check_share(share: float) -> None:
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        raise DatasetError(f"{NAME}: validation = {share!r} must be a share from 0 to less than 1")
 
 
 def _locate(root: str) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import DatasetError
 from harness.files import say
 from harness.training import StateDict
 from harness_faces.affine import Affines, Rectangles, cut_and_resized, enlarged, overlaps, whole_pixels
@@ -93,29 +92,3 @@ def tell(name: str, detector: str, crops: FaceCrops) -> None:
             f'{name}: "{detector}" found one face in {counts["one"]} of {asked} images'
             + "".join(f"; {one}" for one in odd)
         )
-
-
-def checked_size(place: str, size: Sequence[int]) -> tuple[int, int]:
-    """Return height and width as a tuple; a manifest gives a list.
-
-    Raises:
-        DatasetError: it is something else; the message begins with ``place``.
-    """
-    whole = isinstance(size, list | tuple) and all(type(edge) is int and edge > 0 for edge in size)
-    if not whole or len(size) != 2:
-        raise DatasetError(
-            f"{place}: size = {size!r} is not a height and a width; give two, such as [224, 224]"
-        )
-    return size[0], size[1]
-
-
-def checked_number(place: str, name: str, value: float, least: float) -> float:
-    """Return a number of at least so much.
-
-    Raises:
-        DatasetError: it is less, or no finite number; the message begins with ``place``.
-    """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not least <= value < float("inf"):
-        raise DatasetError(f"{place}: {name} = {value!r} must be a number of at least {least:g}")
-    return float(value)

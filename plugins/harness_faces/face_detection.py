@@ -18,7 +18,7 @@ import torch
 from harness.dataset import UInt8Images
 from harness.errors import DatasetError, nearest
 from harness.training import Context, StateDict
-from harness_faces.affine import Rectangles, overlaps
+from harness_faces.affine import Rectangles, overlaps, rectangles
 from harness_faces.decoding import resized
 
 Detector = Callable[[UInt8Images], Any]
@@ -111,15 +111,6 @@ def found_in(detector: Detector, picture: UInt8Images, place: str) -> Rectangles
             "and height of each face"
         )
     return rectangles(boxes[(boxes[:, 2:] > 0).all(axis=1)])
-
-
-def rectangles(boxes: npt.NDArray[Any]) -> Rectangles:
-    """Return left, top, right and bottom of boxes (K, 4), which are left, top, width and height in pixels.
-
-    The first pixel's edge lies half a pixel before its centre.
-    """
-    corner = boxes[:, :2] - 0.5
-    return np.concatenate([corner, corner + boxes[:, 2:]], axis=1).astype(np.float64)
 
 
 def chosen(found: Rectangles, known: Rectangles) -> tuple[Rectangles, str]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from harness.dataset import Dataset
 from harness.errors import DatasetError, nearest
+from harness_faces.affine import bounds, enlarged
 
 Rows = npt.NDArray[np.intp]
 Outlines = Callable[[str, Rows], npt.NDArray[np.float64]]
@@ -72,3 +73,10 @@ class LocatedFaces(Dataset):
                 f'{self.name}: attribute "{name}" has no place; {nearest(name, self.place_names)}'
             )
         return self.outlines(name, np.asarray(rows, np.intp))
+
+
+def boxes_of(landmarks: npt.NDArray[np.float32] | None, count: int, expand: float) -> npt.NDArray[np.float32]:
+    """Return the boxes (N, 4) around landmarks (N, 5, 2), enlarged; NaN where there are none yet."""
+    if landmarks is None:
+        return np.full((count, 4), np.nan, np.float32)
+    return enlarged(bounds(landmarks), expand).astype(np.float32)

@@ -8,21 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.dataset import UInt8Images
 from harness.errors import DatasetError
-from harness_faces.affine import bounds, corners, enlarged
+from harness_faces.affine import corners
 from harness_faces.attribute_model import sample_attributes
 from harness_faces.attribute_names import CELEBA_ATTRIBUTES
 from harness_faces.attribute_places import PLACE_NAMES, places
 from harness_faces.drawing import draw
 from harness_faces.frame import EXPAND, WHOLE, Crop, checked_crop
 from harness_faces.identities import identity_of, partition_of
-from harness_faces.located_faces import LocatedFaces
-from harness_faces.measures import face, landmarks, measure, placed, traits
+from harness_faces.located_faces import LocatedFaces, boxes_of
+from harness_faces.measures import Faces, face, landmarks, measure, placed, traits
 from harness_faces.streaming import CACHE_BYTES, StreamedImages
 
 VERSION = 1
@@ -75,13 +76,6 @@ def load(
         return draw(face(measures, row), (height, width), aligned, part)
 
     marks = landmarks(measures, (height, width), aligned, part)
-
-    def outlines(name: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        own = {key: values[rows] for key, values in measures.items()}
-        parts = corners(places(name, own))  # (B, P, 4, 2) in face coordinates
-        points = placed(own, parts.reshape(len(rows), -1, 2), (height, width), aligned, part)
-        return points.reshape(parts.shape)
-
     return LocatedFaces(
         name="synthetic-faces",
         ids=[f"synthetic-{number:06d}" for number in range(1, count + 1)],
@@ -94,10 +88,19 @@ def load(
         partitions=partition_of(identity),
         landmarks=marks,
         landmark_names=_LANDMARKS,
-        boxes=enlarged(bounds(marks), EXPAND).astype(np.float32),
-        outlines=outlines,
+        boxes=boxes_of(marks, count, EXPAND),
+        outlines=partial(_outlines, measures, (height, width), aligned, part),
         place_names=PLACE_NAMES,
     )
+
+
+def _outlines(
+    measures: Faces, size: tuple[int, int], aligned: bool, crop: Crop, name: str, rows: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float64]:
+    """Return the corners (B, P, 4, 2) of the parts of an attribute in pixels."""
+    own = {key: values[rows] for key, values in measures.items()}
+    parts = corners(places(name, own))  # in face coordinates
+    return placed(own, parts.reshape(len(rows), -1, 2), size, aligned, crop).reshape(parts.shape)
 
 
 def _fingerprint(part: Crop, **parameters: object) -> str:

@@ -1,14 +1,15 @@
 """unaligned-faces puts the aligned faces of another data set into wider frames, and cuts them out again.
 
 It stands in for in-the-wild images where only aligned ones are at hand: the same faces, aligned and not, can
-be compared, and the place of the face in its frame is known.
+be compared, and the place of the face in its frame is known. Landmarks follow; those of a source that has
+none are where alignment puts them, so that its images must show CelebA's whole aligned frame.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import NoReturn
 
@@ -20,11 +21,12 @@ from harness.errors import DatasetError
 from harness.training import Context, StateDict
 from harness_faces.affine import Affines, Rectangles, after, bounds, enlarged, mapped
 from harness_faces.celeba_layout import LANDMARK_NAMES
+from harness_faces.checked_values import checked_bytes, checked_number, checked_size
 from harness_faces.decoding import resized
-from harness_faces.face_crops import FaceCrops, checked_number, checked_size, crops_of, tell
+from harness_faces.face_crops import FaceCrops, crops_of, tell
 from harness_faces.face_detection import KINDS, boxes_found, detector_of, find
 from harness_faces.frame import ALIGNED_LANDMARKS, EXPAND, SOURCE_SIZE
-from harness_faces.located_faces import LocatedFaces, Rows
+from harness_faces.located_faces import LocatedFaces, Outlines, Rows, boxes_of
 from harness_faces.streaming import CACHE_BYTES, StreamedImages
 from harness_faces.wide_frames import Frames, Placed, framed, place
 
@@ -72,17 +74,13 @@ def load(
     detection: int = 0,
     cache_bytes: int = CACHE_BYTES,
 ) -> Dataset:
-    """Open the faces of another data set, no longer aligned.
-
-    Attributes, classes, persons and partitions are those of the source. Landmarks follow; those of a source
-    that has none are where alignment puts them, so that its images must show CelebA's whole aligned frame.
+    """Open the faces of another data set, no longer aligned, with the source's annotations.
 
     Args:
         source: the data set with aligned faces.
         found: what ``fit`` found.
         size: the height and width in pixels of the results.
-        detector: "known": the landmarks' box is cut out; "frame": the whole frame is shown; "cascade" or
-            "package.module:function": what this detector finds, see ``celeba-unaligned``.
+        detector: "known", the landmarks' box; "frame", the whole frame; "cascade" or any other detector.
         margin: what is added to each side of the box, as a share of its width or height.
         expand: how many times as wide and high as the landmarks' own their box is.
         frames: how wide the frames are, and how faces lie in them.
@@ -95,29 +93,19 @@ def load(
     target = checked_size(NAME, size)
     margin = checked_number(NAME, "margin", margin, 0.0)
     expand = checked_number(NAME, "expand", expand, 1.0)
-    if type(cache_bytes) is not int or cache_bytes < 0:
-        raise DatasetError(f"{NAME}: cache_bytes = {cache_bytes!r} is not a number of bytes; give 0 or more")
+    checked_bytes(NAME, cache_bytes)
     placed, known = _placed(source, frames, expand)
-    if detector not in (KNOWN, WHOLE_FRAME):
-        detector_of(f"{NAME}: detector", detector)
     crops = _crops(source, placed, known, detector, found, margin)
     maps = None if crops is None else after(crops.maps(target), placed.maps)
     marks = None if maps is None else mapped(maps, _landmarks(source)).astype(np.float32)
-    if crops is not None:
-        tell(NAME, detector, crops)
     parameters = {"size": target, "detector": detector, "margin": margin, "expand": expand, **asdict(frames)}
-    digest = hashlib.sha256(
-        json.dumps([FORMAT, source.fingerprint, detection, parameters], sort_keys=True).encode()
-    )
-    digest.update(b"" if crops is None else crops.parts.astype("<i8").tobytes())
-    boxes = np.full((len(source), 4), np.nan) if marks is None else enlarged(bounds(marks), expand)
-    located = isinstance(source, LocatedFaces) and source.outlines is not None and maps is not None
+    words = [FORMAT, source.fingerprint, detection, parameters]
     return LocatedFaces(
         name=NAME,
         ids=source.ids,
         shape=(source.shape[0], *target),
         read=_no_images if crops is None else _reader(source, placed, crops, frames, target, cache_bytes),
-        fingerprint=digest.hexdigest(),
+        fingerprint=_fingerprint(words, crops),
         attribute_names=source.attribute_names,
         attributes=source.attributes,
         labels=source.labels,
@@ -130,9 +118,9 @@ def load(
         landmark_names=() if marks is None else LANDMARK_NAMES,
         annotations=None if crops is None else _annotations(placed, crops),
         notes={} if crops is None else {"detector": detector, "margin": margin, **crops.notes()},
-        boxes=boxes.astype(np.float32),
-        outlines=_outlines(source, maps) if located else None,
-        place_names=source.place_names if isinstance(source, LocatedFaces) and located else (),
+        boxes=boxes_of(marks, len(source), expand),
+        outlines=_outlines(source, maps),
+        place_names=source.place_names if isinstance(source, LocatedFaces) else (),
     )
 
 
@@ -165,6 +153,8 @@ def _crops(
     def fail(row: int, fault: str) -> NoReturn:
         raise DatasetError(f"{NAME}: {source.ids[row]} {fault}")
 
+    if detector not in (KNOWN, WHOLE_FRAME):
+        detector_of(f"{NAME}: detector", detector)  # a name that is wrong is told when the suite is planned
     if detector in (KNOWN, WHOLE_FRAME):
         height, width = placed.size
         sizes = np.tile([height, width], (len(known), 1))
@@ -172,7 +162,17 @@ def _crops(
         kinds = np.full(len(known), KINDS.index("given"))
         found = boxes_found(known if detector == KNOWN else whole, kinds, sizes)
         margin = margin if detector == KNOWN else 0.0
-    return None if found is None else crops_of(found, known, margin, fail)
+    if found is None:
+        return None
+    crops = crops_of(found, known, margin, fail)
+    tell(NAME, detector, crops)
+    return crops
+
+
+def _fingerprint(words: Sequence[object], crops: FaceCrops | None) -> str:
+    digest = hashlib.sha256(json.dumps(words, sort_keys=True).encode())
+    digest.update(b"" if crops is None else crops.parts.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def _annotations(placed: Placed, crops: FaceCrops) -> Callable[[Rows], Mapping[str, npt.NDArray[np.float64]]]:
@@ -183,9 +183,12 @@ def _annotations(placed: Placed, crops: FaceCrops) -> Callable[[Rows], Mapping[s
     return of
 
 
-def _outlines(source: Dataset, maps: Affines) -> Callable[[str, Rows], npt.NDArray[np.float64]]:
+def _outlines(source: Dataset, maps: Affines | None) -> Outlines | None:
+    """Return the places of the source's attributes, mapped; None where it knows none."""
+    if maps is None or not isinstance(source, LocatedFaces) or source.outlines is None:
+        return None
+
     def of(name: str, rows: Rows) -> npt.NDArray[np.float64]:
-        assert isinstance(source, LocatedFaces)
         return mapped(maps[rows], source.attribute_corners(name, rows))
 
     return of
