@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Points = npt.NDArray[np.floating[Any]]  # (N, ..., 2): x and y
+Points = npt.NDArray[np.floating[Any] | np.integer[Any]]  # (N, ..., 2): x and y
 Rectangles = npt.NDArray[np.float64]  # (N, 4): left, top, right, bottom
 Affines = npt.NDArray[np.float64]  # (N, 2, 3)
 

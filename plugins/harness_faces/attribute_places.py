@@ -95,7 +95,10 @@ def _jaw(m: Faces) -> Parts:
 
 
 def _sideburns(m: Faces) -> Parts:
-    inner, outer = 0.74 * m["half_width"], 1.02 * m["half_width"]
+    # the jaw's outline moves strips outwards where it is full, and inwards where it is oval
+    full = 1.0 / (1.0 - m["jaw_fullness"])
+    inner = 0.76 * m["half_width"] * np.minimum(full, 1.0)
+    outer = 1.02 * m["half_width"] * np.maximum(full, 1.0)
     sides = ((-outer, -inner), (inner, outer))
     return [(_axis(m) + left, _zero(m, -0.25), _axis(m) + right, _zero(m, 0.95)) for left, right in sides]
 

@@ -245,7 +245,7 @@ def _without_detector(originals: Originals, known: Rectangles, *, annotated: boo
         return boxes_found(known, kinds, sizes)
     boxes = rectangles(_annotated(originals))
     inside = (boxes[:, 2:] > boxes[:, :2]) & (boxes[:, 2:] > -0.5) & (boxes[:, :2] < sizes[:, ::-1] - 0.5)
-    usable = inside.all(axis=1)
+    usable = np.asarray(inside.all(axis=1))
     kinds[:] = np.where(usable, KINDS.index("one"), KINDS.index("no-box"))
     return boxes_found(np.where(usable[:, None], boxes, known), kinds, sizes)
 

@@ -81,8 +81,8 @@ def load(
         return planes(resized(image[top:bottom, left:right], target))
 
     points = partial(_points, birds, crop, target)
+    count, parts = birds.parts.shape[:2]
     partitions = _partitions(birds, validation, seed)
-    count = len(birds.ids)
     return BirdDataset(
         name=NAME,
         ids=birds.ids,
@@ -99,7 +99,7 @@ def load(
             "images_without_parts": int(np.isnan(birds.parts).all(axis=(1, 2)).sum()),
         },
         part_names=birds.part_names,
-        parts=lambda rows: points(rows, lambda bird: bird.parts),
+        parts=lambda rows: points(rows, lambda bird: bird.parts).reshape(len(rows), parts, 2),
         boxes=lambda rows: points(rows, _box).reshape(len(rows), 4),
     )
 
@@ -117,7 +117,7 @@ def _points(
         bird = birds.bird(int(row))
         part = _part(bird, crop, bird.size())
         found.append(mapped(cut_and_resized(part[None], size), of(bird)[None])[0])
-    return np.array(found).reshape(len(rows), -1, 2)
+    return np.array(found)
 
 
 def _part(bird: Bird, crop: str, size: tuple[int, int]) -> npt.NDArray[np.int64]:

@@ -89,11 +89,9 @@ def read_birds(folder: Path) -> Birds:
     number = np.array([each for each, _ in names])
     ids = tuple(name for _, name in names)
     count = len(ids)
-    if number.tolist() != list(range(1, count + 1)):
-        row = int(np.flatnonzero(number != np.arange(1, count + 1))[0])
-        _fail(
-            folder / "images.txt", row, f"has the number {number[row]}; images are numbered from 1, in order"
-        )
+    for row in np.flatnonzero(number != np.arange(1, count + 1)):
+        fault = f"has the number {number[row]}; images are numbered from 1, in order"
+        _fail(folder / "images.txt", row, fault)
     labels = _column(folder / "image_class_labels.txt", count, 1)[0][:, 0].astype(np.int64)
     class_names = _class_names(folder, ids, labels)
     training, _ = _column(folder / "train_test_split.txt", count, 1)
@@ -164,16 +162,16 @@ def _named(path: Path) -> list[tuple[int, str]]:
 def _numbers(path: Path, width: int) -> npt.NDArray[np.float64]:
     """Return the numbers (R, width) of a file that has as many in each row."""
     rows = _lines(path)
-    for row, words in enumerate(rows):
+    for at, words in enumerate(rows):
         if len(words) != width:
-            _fail(path, row, f"has {len(words)} columns; it must have {width}")
+            _fail(path, at, f"has {len(words)} columns; it must have {width}")
     try:
         found = np.array(rows, dtype=np.float64)
     except ValueError:
-        for row, words in enumerate(rows):
+        for at, words in enumerate(rows):
             for word in words:
                 if not _is_number(word):
-                    _fail(path, row, f'has "{word[:40]}" where a number must be')
+                    _fail(path, at, f'has "{word[:40]}" where a number must be')
         raise
     for row in np.flatnonzero(~np.isfinite(found).all(axis=1)):
         _fail(path, row, "has a number that is not finite")

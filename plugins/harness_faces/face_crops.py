@@ -72,7 +72,7 @@ def crops_of(
             f"{sizes[row, 1]} x {sizes[row, 0]} pixels; correct its landmarks, or remove the row",
         )
     limits = np.concatenate([np.full((len(wide), 2), -0.5), sizes[:, ::-1] - 0.5], axis=1)
-    outside = (wide < limits - 0.5)[:, :2].any(axis=1) | (wide > limits + 0.5)[:, 2:].any(axis=1)
+    outside = np.asarray((wide < limits - 0.5)[:, :2].any(axis=1) | (wide > limits + 0.5)[:, 2:].any(axis=1))
     return FaceCrops(parts, found["kinds"].numpy(), outside, overlaps(boxes, known))
 
 

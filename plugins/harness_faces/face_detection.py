@@ -44,7 +44,7 @@ def _trained() -> Any:
     from skimage.data import lbp_frontal_face_cascade_filename
     from skimage.feature import Cascade
 
-    return Cascade(lbp_frontal_face_cascade_filename())
+    return Cascade(lbp_frontal_face_cascade_filename())  # type: ignore[no-untyped-call]
 
 
 def cascade(picture: UInt8Images) -> npt.NDArray[np.float64]:
@@ -65,7 +65,7 @@ def cascade(picture: UInt8Images) -> npt.NDArray[np.float64]:
         max_size=(height, width),
     )
     boxes = sorted((one["c"], one["r"], one["width"], one["height"]) for one in found)
-    return np.array(boxes, np.float64).reshape(-1, 4) * scale
+    return np.asarray(np.array(boxes, np.float64).reshape(-1, 4) * scale)
 
 
 def detector_of(place: str, name: str) -> Detector:

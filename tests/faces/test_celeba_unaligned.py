@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from skimage.data import astronaut
@@ -307,10 +306,13 @@ def test_files_that_are_missing(root: Path) -> None:
 def test_a_damaged_image_is_named(root: Path, detector: str) -> None:
     image = root / "img_celeba" / "2.png"
     image.write_bytes(image.read_bytes()[:60])
-    for name in (detector, "landmarks"):
-        assert f"{image} (row 4 of {root / 'list_attr_celeba.txt'}) is a truncated PNG" in fault(
-            root, detector=name
-        )
+    expected = f"{image} (row 4 of {root / 'list_attr_celeba.txt'}) is a truncated PNG"
+    assert expected in fault(root, detector=detector)
+    with pytest.raises(DatasetError) as caught:  # its beginning tells its size
+        opened(root, detector="landmarks").images(np.array([1]))
+    assert expected in str(caught.value)
+    image.write_bytes(image.read_bytes()[:20])
+    assert expected in fault(root, detector="landmarks")
 
 
 def test_detectors_that_are_wrong(root: Path, detector: str) -> None:
@@ -352,14 +354,15 @@ def test_how_a_face_is_chosen() -> None:
 
 
 def test_the_cascade_finds_real_faces() -> None:
-    photograph: npt.NDArray[np.uint8] = cv2.resize(astronaut()[:256, 96:352], (128, 128))
+    face = astronaut()[:256, 96:352]  # type: ignore[no-untyped-call]
+    photograph = np.asarray(cv2.resize(face, (128, 128)), np.uint8)
     found = found_in(detector_of("", "cascade"), np.concatenate([photograph, photograph], axis=1), "")
     assert len(found) >= 2
     middle = (found[:, :2] + found[:, 2:]) / 2
     for x in (64, 192):
         near = np.abs(middle - (x, 56)).max(axis=1) < 16
         assert near.any()
-    large = found_in(detector_of("", "cascade"), cv2.resize(photograph, (720, 720)), "")
+    large = found_in(detector_of("", "cascade"), np.asarray(cv2.resize(face, (720, 720)), np.uint8), "")
     assert np.abs((large[:, :2] + large[:, 2:]) / 2 - (360, 315)).max(axis=1).min() < 60
     again = cascade(np.concatenate([photograph, photograph], axis=1))
     assert np.array_equal(again, cascade(np.concatenate([photograph, photograph], axis=1)))
