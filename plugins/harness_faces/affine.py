@@ -18,7 +18,7 @@ Affines = npt.NDArray[np.float64]  # (N, 2, 3)
 
 def mapped(maps: Affines, points: Points) -> npt.NDArray[np.float64]:
     """Return points (N, ..., 2), each row of them mapped by its own map (N, 2, 3)."""
-    flat = np.asarray(points, np.float64).reshape(len(maps), -1, 2)
+    flat = np.asarray(points, np.float64).reshape(len(maps), int(np.prod(points.shape[1:-1])), 2)
     moved = np.einsum("nij,nkj->nki", maps[:, :, :2], flat) + maps[:, None, :, 2]
     return np.asarray(moved.reshape(points.shape))
 

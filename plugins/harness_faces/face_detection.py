@@ -50,7 +50,8 @@ def _trained() -> Any:
 def cascade(picture: UInt8Images) -> npt.NDArray[np.float64]:
     """Find frontal faces with the cascade of local binary patterns that scikit-image ships.
 
-    Pictures are shrunk until their shorter side has 240 pixels, and faces of less than an eighth of it are
+    A window counts as a face if at least two others overlap it: what is found beside the face is sorted out
+    afterwards. Pictures are shrunk until their shorter side has 240 pixels, and faces of less than an eighth of it are
     not looked for: a picture then takes about a tenth of a second.
     """
     scale = max(1.0, min(picture.shape[:2]) / _SIDE)
@@ -63,6 +64,7 @@ def cascade(picture: UInt8Images) -> npt.NDArray[np.float64]:
         step_ratio=1.0,
         min_size=(smallest, smallest),
         max_size=(height, width),
+        min_neighbor_number=2,
     )
     boxes = sorted((one["c"], one["r"], one["width"], one["height"]) for one in found)
     return np.asarray(np.array(boxes, np.float64).reshape(-1, 4) * scale)

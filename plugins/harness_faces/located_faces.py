@@ -48,7 +48,8 @@ class LocatedFaces(Dataset):
             DatasetError: the attribute has no known place.
         """
         rows = np.asarray(rows, np.intp)
-        points = self.attribute_corners(name, rows).reshape(len(rows), -1, 2)
+        corners = self.attribute_corners(name, rows)
+        points = corners.reshape(len(rows), corners.shape[1] * 4, 2)
         edge = np.array([self.shape[2], self.shape[1]]) - 0.5
         found = np.concatenate(
             [np.maximum(points.min(axis=1), -0.5), np.minimum(points.max(axis=1), edge)], axis=1

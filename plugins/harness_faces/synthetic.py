@@ -100,7 +100,9 @@ def _outlines(
     """Return the corners (B, P, 4, 2) of the parts of an attribute in pixels."""
     own = {key: values[rows] for key, values in measures.items()}
     parts = corners(places(name, own))  # in face coordinates
-    return placed(own, parts.reshape(len(rows), -1, 2), size, aligned, crop).reshape(parts.shape)
+    return placed(own, parts.reshape(len(rows), parts.shape[1] * 4, 2), size, aligned, crop).reshape(
+        parts.shape
+    )
 
 
 def _fingerprint(part: Crop, **parameters: object) -> str:

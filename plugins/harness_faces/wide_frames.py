@@ -31,9 +31,9 @@ class Frames:
     """By how much faces are scaled, at least."""
     largest: Annotated[float, Ge(0.1), Le(4)] = 1.1
     """By how much faces are scaled, at most."""
-    fill: Literal["reflect", "border"] = "reflect"
-    """What is around the aligned image: "reflect": its mirror images; "border": the median colour of its
-    rim."""
+    fill: Literal["border", "reflect"] = "border"
+    """What is around the aligned image: "border": the median colour of its rim; "reflect": its mirror images,
+    which show the face again, so that detectors find several."""
     seed: Annotated[int, Ge(0)] = 0
     """Another seed gives other turns, scales and places."""
 

@@ -158,6 +158,9 @@ def test_each_face_is_found_or_comes_from_the_landmarks(root: Path, detector: st
     # The landmarks were 5 to 15 pixels from the square's corner, whose 20 pixels are the image.
     for row in (0, 1):
         assert dataset.landmarks[row].tolist() == [[5, 5], [15, 5], [10, 10], [5, 15], [15, 15]]
+    large = opened(root, detector=detector, size=(40, 60)).landmarks
+    assert large is not None
+    assert large[0, :2].tolist() == [[16, 10.5], [46, 10.5]]  # corner to corner: (5 + 0.5) * 3 - 0.5
     # The landmarks' box, doubled, is 20 pixels wide around their middle, which is shown at 9.5.
     assert np.abs(dataset.landmarks[2].mean(axis=0) - 9.5).max() < 0.51
 

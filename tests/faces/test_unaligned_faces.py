@@ -12,11 +12,16 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from harness.cases.datasets import open_dataset
+from harness.catalog import catalog
 from harness.dataset import Dataset
 from harness.errors import DatasetError
+from harness.manifest import read_suite
 from harness.parameters import arguments
+from harness.plan.planner import plan
 from harness.testing import dataset_checks
 from harness.training import Context
+from harness.zoo.fits import known_fit, obtain_fit
 from harness_faces import celeba, synthetic, unaligned_faces
 from harness_faces.affine import after, corners, inverse, mapped, overlaps, similarities, whole_pixels
 from harness_faces.frame import ALIGNED_LANDMARKS
@@ -107,12 +112,19 @@ def test_the_known_box_is_the_image(drawn: LocatedFaces) -> None:
 
 
 def test_faces_lie_anywhere_in_their_frames(drawn: LocatedFaces) -> None:
-    dataset = opened(synthetic.load(size=SMALL, count=400), detector="frame", size=(218, 178))
+    source = synthetic.load(size=SMALL, count=400)
+    dataset = opened(source, detector="frame", size=(218, 178))
     assert dataset.annotations is not None
     known = dataset.annotations(np.arange(400))
     assert np.abs(known["face_degrees"]).max() <= 20
     assert np.abs(known["face_degrees"]).mean() == pytest.approx(10, abs=1)
     assert 0.7 <= known["face_scale"].min() <= known["face_scale"].max() <= 1.1
+    angles = []
+    for marks in (source.landmarks, dataset.landmarks):
+        assert marks is not None
+        along = marks[:, 1] - marks[:, 0]  # from eye to eye
+        angles.append(np.degrees(np.arctan2(along[:, 1], along[:, 0])))
+    assert np.abs(angles[1] - angles[0] - known["face_degrees"]).max() < 0.01  # clockwise
     # The frame is twice as wide and high, and shown pixel by pixel: boxes lie inside it, and reach all edges.
     assert dataset.boxes.min() >= -0.51
     assert (dataset.boxes[:, 2:] <= np.array([177.5, 217.5]) + 0.01).all()
@@ -175,6 +187,26 @@ def test_a_detector_is_asked(drawn: LocatedFaces, tmp_path: Path, monkeypatch: p
         unfound.images(np.array([0]))
 
 
+@pytest.mark.parametrize("detector", ["known", "cascade"])
+def test_a_run_finds_faces_once_and_keeps_them(
+    detector: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    tables = {
+        "source": [{"use": "synthetic-faces", "id": "aligned", "size": [109, 89], "count": 4}],
+        "dataset": [{"use": "unaligned-faces", "source": "aligned", "size": [32, 32], "detector": detector}],
+        "model": [{"use": "moon"}],
+        "attack": [{"use": "ffa"}],
+    }
+    (choice,) = plan(read_suite({"schema": 1, "name": "unaligned", **tables}), catalog()).datasets
+    first = open_dataset(choice, lambda one, source: obtain_fit(one, source, 0, torch.device("cpu")))
+    again = open_dataset(choice, lambda one, source: known_fit(one, source, 0))
+    assert np.array_equal(first.images(np.arange(4)), again.images(np.arange(4)))
+    assert first.fingerprint == again.fingerprint
+    assert sum(again.notes["faces"].values()) == 4
+    assert len(list(tmp_path.glob("fits/*/card.json"))) >= 1
+
+
 def test_fingerprint_depends_on_everything(drawn: LocatedFaces) -> None:
     other = synthetic.load(size=SMALL, count=20, seed=1)
     seen = {opened(source).fingerprint for source in (drawn, other)}
@@ -184,7 +216,7 @@ def test_fingerprint_depends_on_everything(drawn: LocatedFaces) -> None:
             {"turn": 5.0},
             {"smallest": 0.6},
             {"largest": 1.2},
-            {"fill": "border"},
+            {"fill": "reflect"},
             {"seed": 1},
         ),
         *({"size": (64, 64)}, {"margin": 0.2}, {"expand": 3.0}, {"detector": "frame"}, {"detection": 1}),
@@ -253,7 +285,7 @@ def test_the_cascade_finds_most_real_faces() -> None:
     )
     dataset = opened(some, detector="cascade", turn=0.0, smallest=1.0, largest=1.0, fill="border")
     counts = dataset.notes["faces"]
-    assert counts["one"] + counts["several"] >= 20
+    assert counts["one"] + counts["several"] >= 22
     assert dataset.annotations is not None
     known = dataset.annotations(np.arange(24))
     assert np.median(known["face_overlap"][known["face_kind"] < 2]) > 0.4
