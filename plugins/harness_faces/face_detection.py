@@ -51,8 +51,8 @@ def cascade(picture: UInt8Images) -> npt.NDArray[np.float64]:
     """Find frontal faces with the cascade of local binary patterns that scikit-image ships.
 
     A window counts as a face if at least two others overlap it: what is found beside the face is sorted out
-    afterwards. Pictures are shrunk until their shorter side has 240 pixels, and faces of less than an eighth of it are
-    not looked for: a picture then takes about a tenth of a second.
+    afterwards. Pictures are shrunk until their shorter side has 240 pixels, and faces of less than an eighth
+    of it are not looked for: a picture then takes about a tenth of a second.
     """
     scale = max(1.0, min(picture.shape[:2]) / _SIDE)
     height, width = (round(edge / scale) for edge in picture.shape[:2])
