@@ -286,7 +286,8 @@ def test_the_cascade_finds_most_real_faces() -> None:
     )
     dataset = opened(some, detector="cascade", turn=0.0, smallest=1.0, largest=1.0, fill="border")
     counts = dataset.notes["faces"]
-    assert counts["one"] + counts["several"] >= 22
+    # It finds about nine in ten; this is to tell that from a detector that is asked in a wrong way.
+    assert counts["one"] + counts["several"] >= 18
     assert dataset.annotations is not None
     known = dataset.annotations(np.arange(24))
     assert np.median(known["face_overlap"][known["face_kind"] < 2]) > 0.4
