@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -54,6 +54,9 @@ class Dataset:
     landmark_names: tuple[str, ...] = ()
     annotations: Callable[[npt.NDArray[np.intp]], Mapping[str, npt.NDArray[np.float64]]] | None = None
     """A function of row numbers (B,) that returns numbers (B,) by name, which are kept for analyses."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What else is to be known of it, as JSON has it, such as how many images were treated in another way;
+    it stands in the card of weights that are trained on it, as "dataset_notes"."""
 
     def __post_init__(self) -> None:
         count = len(self.ids)

@@ -122,6 +122,23 @@ def test_the_data_sets_of_the_documents_that_are_made_from_others_plan_too() -> 
     ]
 
 
+def test_the_tables_of_the_page_of_data_sets_plan() -> None:
+    crossed = {"schema": 1, "name": "sets", "model": [{"use": "moon"}], "attack": [{"use": "ffa"}]}
+    tables = blocks((ROOT / "docs/data-sets.md").read_text(encoding="utf-8"), "toml")
+    environment = {"CELEBA_ROOT": "nowhere", "CUB_ROOT": "nowhere"}
+    suite = read_suite(crossed | tomllib.loads("\n".join(tables)), environment=environment)
+    planned = plan(suite, catalog())
+    labels = [cell.dataset.label for cell in planned.cells]
+    assert labels == ["celeba-unaligned", "unaligned-faces", "cub-200"]
+
+
+def test_the_python_of_the_page_of_data_sets_runs() -> None:
+    *_, text = blocks((ROOT / "docs/data-sets.md").read_text(encoding="utf-8"), "python")
+    names: dict[str, Any] = {}
+    exec(text, names)
+    assert names["boxes"].shape == (100, 4)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "suites").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_suite_plans(path: Path) -> None:
     assert plan(read_suite(path, environment={}), catalog()).cells

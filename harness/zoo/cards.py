@@ -70,6 +70,8 @@ def score(model: Model, dataset: Dataset, *, batch_size: int = 256) -> dict[str,
     outputs = torch.cat(parts)
     fitted = dataset.rows("train") if "train" in have else rows
     result: dict[str, Any] = {"scored_on": partition, "scored_images": len(rows)}
+    if dataset.notes:
+        result["dataset_notes"] = jsonable(dict(dataset.notes))
     if model.head == "attributes" and dataset.attributes is not None:
         names = model.names or dataset.attribute_names
         columns = [dataset.attribute_names.index(name) for name in names]

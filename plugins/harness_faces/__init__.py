@@ -17,6 +17,27 @@ def harness_datasets() -> list[DatasetSpec]:
             load="harness_faces.celeba:load",
         ),
         DatasetSpec(
+            name="celeba-unaligned",
+            summary="CelebA's original images: the face is found by a detector and cut out",
+            source="Liu et al. 2015, as in Ding et al. 2018 (PaW)",
+            load="harness_faces.celeba_unaligned:load",
+            fit="harness_faces.celeba_unaligned:fit",
+        ),
+        DatasetSpec(
+            name="unaligned-faces",
+            summary="aligned faces of another data set in wider frames, turned, scaled and moved",
+            source="this project",
+            load="harness_faces.unaligned_faces:load",
+            fit="harness_faces.unaligned_faces:fit",
+            derived=True,
+        ),
+        DatasetSpec(
+            name="cub-200",
+            summary="birds of 200 kinds, with boxes, 15 parts and 312 attributes",
+            source="Wah et al. 2011",
+            load="harness_faces.cub:load",
+        ),
+        DatasetSpec(
             name="synthetic-faces",
             summary="drawn faces with CelebA's attributes, rates and partitions; needs no files",
             source="this project",

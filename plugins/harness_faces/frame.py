@@ -9,6 +9,10 @@ from harness.errors import DatasetError
 
 SOURCE_SIZE = (218, 178)
 """The height and width in pixels of every aligned image."""
+ALIGNED_LANDMARKS = ((69.0, 111.5), (107.5, 111.5), (88.0, 136.0), (72.0, 152.0), (104.5, 152.0))
+"""About where alignment puts eyes, nose and corners of the mouth: x and y in pixels of the frame."""
+EXPAND = 2.0
+"""How many times as wide and high as the landmarks' own the box of a face is (PaW, "Dataset")."""
 
 
 @dataclass(frozen=True)

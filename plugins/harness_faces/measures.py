@@ -160,9 +160,16 @@ def landmarks(
         ],
         axis=1,
     )  # (N, 5, 2) in eye distances
-    x, y, scale, roll = placement(m, aligned)
+    return placed(m, points, size, aligned, crop).astype(np.float32)
+
+
+def placed(
+    measures: Faces, points: FloatArray, size: tuple[int, int], aligned: bool, crop: Crop = WHOLE
+) -> FloatArray:
+    """Convert points (N, K, 2) from face coordinates to pixels of a crop that is resized to ``size``."""
+    x, y, scale, roll = placement(measures, aligned)
     cosine, sine = (scale * np.cos(roll))[:, None], (scale * np.sin(roll))[:, None]
-    placed = np.stack(
+    framed = np.stack(
         [
             x[:, None] + cosine * points[..., 0] - sine * points[..., 1],
             y[:, None] + sine * points[..., 0] + cosine * points[..., 1],
@@ -171,7 +178,7 @@ def landmarks(
     )
     # pixel centres lie at whole numbers, so the crop's edge lies half a pixel before its first
     grid = np.array([size[1] / crop.width, size[0] / crop.height])
-    return np.asarray((placed - (crop.left, crop.top) + 0.5) * grid - 0.5, dtype=np.float32)
+    return np.asarray((framed - (crop.left, crop.top) + 0.5) * grid - 0.5)
 
 
 def face(measures: Faces, row: int) -> dict[str, float]:

@@ -8,18 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.dataset import Dataset, UInt8Images
+from harness.dataset import UInt8Images
 from harness.errors import DatasetError
+from harness_faces.affine import corners
 from harness_faces.attribute_model import sample_attributes
 from harness_faces.attribute_names import CELEBA_ATTRIBUTES
+from harness_faces.attribute_places import PLACE_NAMES, places
 from harness_faces.drawing import draw
-from harness_faces.frame import WHOLE, Crop, checked_crop
+from harness_faces.frame import EXPAND, WHOLE, Crop, checked_crop
 from harness_faces.identities import identity_of, partition_of
-from harness_faces.measures import face, landmarks, measure, traits
+from harness_faces.located_faces import LocatedFaces, boxes_of
+from harness_faces.measures import Faces, face, landmarks, measure, placed, traits
 from harness_faces.streaming import CACHE_BYTES, StreamedImages
 
 VERSION = 1
@@ -38,8 +42,8 @@ def load(
     seed: int = 0,
     aligned: bool = True,
     cache_bytes: int = CACHE_BYTES,
-) -> Dataset:
-    """Open a data set of drawn faces.
+) -> LocatedFaces:
+    """Open a data set of drawn faces, of which it is known where each is, and where its attributes are.
 
     Args:
         size: the height and width in pixels. As with the real images, the 178 x 218 frame is resized to it,
@@ -71,7 +75,8 @@ def load(
     def draw_row(row: int) -> UInt8Images:
         return draw(face(measures, row), (height, width), aligned, part)
 
-    return Dataset(
+    marks = landmarks(measures, (height, width), aligned, part)
+    return LocatedFaces(
         name="synthetic-faces",
         ids=[f"synthetic-{number:06d}" for number in range(1, count + 1)],
         shape=(3, height, width),
@@ -81,8 +86,22 @@ def load(
         attributes=sample.labels,
         identities=identity,
         partitions=partition_of(identity),
-        landmarks=landmarks(measures, (height, width), aligned, part),
+        landmarks=marks,
         landmark_names=_LANDMARKS,
+        boxes=boxes_of(marks, count, EXPAND),
+        outlines=partial(_outlines, measures, (height, width), aligned, part),
+        place_names=PLACE_NAMES,
+    )
+
+
+def _outlines(
+    measures: Faces, size: tuple[int, int], aligned: bool, crop: Crop, name: str, rows: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float64]:
+    """Return the corners (B, P, 4, 2) of the parts of an attribute in pixels."""
+    own = {key: values[rows] for key, values in measures.items()}
+    parts = corners(places(name, own))  # in face coordinates
+    return placed(own, parts.reshape(len(rows), parts.shape[1] * 4, 2), size, aligned, crop).reshape(
+        parts.shape
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from harness.dataset import Dataset
 from harness.errors import DatasetError
-from harness_faces import celeba
+from harness_faces import celeba, list_file
 
 IDS = ("000002.jpg", "000058.jpg", "000086.jpg", "000132.jpg")
 POINTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
@@ -304,20 +304,20 @@ def test_rows_of_long_files_are_counted_right(tmp_path: Path, damaged: int) -> N
     rows = [f"{number:06d}.jpg  1 -1" for number in range(3, 20_001)]
     path = tmp_path / "list_attr_celeba.txt"
     path.write_text("\n".join([str(len(rows)), "Bald Male", *rows]))
-    table = celeba.read_table(path, counted=True)
+    table = list_file.read_table(path, counted=True)
     assert table.values.tolist() == [[1, -1]] * len(rows)
     assert table.ids[damaged - table.first] == f"{damaged:06d}.jpg"
     rows[damaged - 3] = rows[damaged - 3].replace("-1", "?")
     path.write_text("\n".join([str(len(rows)), "Bald Male", *rows]))
     with pytest.raises(DatasetError, match=rf'row {damaged}: column 3 is "\?"'):
-        celeba.read_table(path, counted=True)
+        list_file.read_table(path, counted=True)
 
 
 def test_numbers_of_all_lengths(tmp_path: Path) -> None:
     path = tmp_path / "identity_CelebA.txt"
     numbers = [0, 7, -3, 10177, 999_999_999, -999_999_999, 12]
     path.write_text("\n".join(f"{row}.jpg {number}" for row, number in enumerate(numbers)) + "\nlast.jpg +5")
-    assert celeba.read_table(path, counted=False, width=1).values[:, 0].tolist() == [*numbers, 5]
+    assert list_file.read_table(path, counted=False, width=1).values[:, 0].tolist() == [*numbers, 5]
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,9 @@ def test_the_card_tells_what_a_guess_from_the_training_set_scores_by_attribute()
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return -torch.ones(len(x), 2)
 
-    card = score(wrap_model(Absent(), "attributes"), dataset)
+    card = score(wrap_model(Absent(), "attributes"), replace(dataset, notes={"cut": 3}))
+    assert card["dataset_notes"] == {"cut": 3}
+    assert "dataset_notes" not in score(wrap_model(Absent(), "attributes"), dataset)
     assert card["accuracy_by_attribute"] == {"B": 0.75, "A": 0.75}
     assert card["majority_by_attribute"] == {"B": 0.25, "A": 0.75}
     assert card["majority"] == 0.5
