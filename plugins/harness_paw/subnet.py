@@ -1,0 +1,119 @@
+"""A subnet maps an image to a score per attribute, each from its own feature maps and their average (GAP)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
+
+from harness_paw.layers import Layer
+
+EPSILON = 1e-5
+"""What batch normalisation adds to a variance."""
+MOMENTUM = 0.1
+"""The weight of a batch in the running statistics of batch normalisation."""
+
+
+class Convolution(nn.Module):
+    """A Convolution has the weights of a convolution and of its batch normalisation, of one or more subnets.
+
+    Those of G subnets have G as their first dimension.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, layer: Layer, count: tuple[int, ...] = ()) -> None:
+        """Make the weights of ``count`` subnets, (G,), or of a single one, ()."""
+        super().__init__()
+        self.pooled = layer.pooled
+        out = (*count, layer.channels)
+        weight = torch.empty(layer.channels, channels, layer.kernel, layer.kernel)
+        nn.init.kaiming_normal_(weight, nonlinearity="relu")
+        self.weight = nn.Parameter(weight.expand(*count, *weight.shape).clone())  # (G, O, C, k, k)
+        self.bias = nn.Parameter(torch.zeros(out))
+        self.scale = nn.Parameter(torch.ones(out))
+        self.shift = nn.Parameter(torch.zeros(out))
+        self.register_buffer("running_mean", torch.zeros(out))
+        self.register_buffer("running_var", torch.ones(out))
+
+    def merged(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias with the fixed statistics of batch normalisation merged into them.
+
+        Attacks make thousands of passes, and need no pass of their own for the normalisation.
+        """
+        scale = self.scale * torch.rsqrt(self.running_var + EPSILON)
+        return self.weight * scale[..., None, None, None], self.shift + (
+            self.bias - self.running_mean
+        ) * scale
+
+
+class Subnet(nn.Module):
+    """A Subnet maps images (B, C, H, W) in [0, 1] to scores (B, M); TNet, SNet1 to SNet3 are subnets.
+
+    The last convolution has K maps per attribute (branches), 32 in the paper. Attribute j has one weight per
+    map of its own, and its score is their weighted sum, averaged over all places (section "Face Region
+    Localization"). A convolution has a bias and batch normalisation, and pooling rounds sizes up: with these
+    the numbers of parameters are those of FACTS; the paper states neither.
+    """
+
+    def __init__(self, channels: int, layers: tuple[Layer, ...], attributes: int) -> None:
+        """Make an untrained subnet for images of so many channels."""
+        super().__init__()
+        convolutions = []
+        for layer in layers:
+            convolutions.append(Convolution(channels, layer))
+            channels = layer.channels
+        self.layers = nn.ModuleList(convolutions)
+        self.weight = nn.Parameter(torch.empty(attributes, channels // attributes))  # (M, K)
+        self.bias = nn.Parameter(torch.zeros(attributes))
+        nn.init.kaiming_uniform_(self.weight, nonlinearity="linear")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scores(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the maps (B, M * K, h, w) of the last convolution for images (B, C, H, W)."""
+        return self.rest(self.trunk(x))
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """Return the output (B, C', h, w) of all convolutions but the last one."""
+        x = normalised(x)
+        if self.layers[0].weight.shape[0] >= 16 and x.device.type == "cpu":
+            x = x.contiguous(memory_format=torch.channels_last)  # twice as fast, but not with fewer channels
+        for layer in self.layers[:-1]:
+            x = _convolved(layer, x, self.training)
+        return x
+
+    def rest(self, x: Tensor) -> Tensor:
+        """Return the maps (B, M * K, h, w) that the last convolution makes of the trunk's output."""
+        return _convolved(self.layers[-1], x, self.training)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the scores (B, M) of the maps of the last convolution."""
+        averages = features.mean((2, 3)).unflatten(1, self.weight.shape)  # (B, M, K)
+        return (averages * self.weight).sum(2) + self.bias
+
+    def heatmaps(self, features: Tensor) -> Tensor:
+        """Return the heatmaps (B, M, h, w): H_j is the sum of w_ji F_i over the maps of attribute j."""
+        own = features.unflatten(1, self.weight.shape)  # (B, M, K, h, w)
+        return (own * self.weight[:, :, None, None]).sum(2)
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Return pixels in [0, 1] with a mean near 0 and a variance near 1."""
+    return (x - 0.5) * 4
+
+
+def _convolved(layer: nn.Module, x: Tensor, training: bool) -> Tensor:
+    assert isinstance(layer, Convolution)
+    padding = layer.weight.shape[-1] // 2
+    if training:
+        x = F.conv2d(x, layer.weight, layer.bias, padding=padding)
+        x = F.batch_norm(
+            x, layer.running_mean, layer.running_var, layer.scale, layer.shift, True, MOMENTUM, EPSILON
+        )
+    else:
+        x = F.conv2d(x, *layer.merged(), padding=padding)
+    x = F.relu(x, inplace=True)
+    return F.max_pool2d(x, 2, ceil_mode=True) if layer.pooled else x
