@@ -39,14 +39,14 @@ class Design:
     """The channels of the first convolution of the localisation network; published: 64."""
     localiser_depth: Annotated[int, Ge(1)] | None = 1
     """Its convolutions between two poolings; None: the published 2, 2, 3, 3 and 3."""
-    maps: Annotated[int, Ge(1)] = 8
+    maps: Annotated[int, Ge(1)] = 4
     """The feature maps of each attribute in the last convolution of every network; published: N = 32."""
     poolings: Annotated[int, Ge(0), Le(4)] = 3
     """The number of poolings, one after each of the first modules; published: 4. A heatmap of images of
     88 x 72 pixels then has 11 x 9 cells, and one of 224 x 224 pixels, with 4 poolings, has 14 x 14."""
     image_size: tuple[int, int] | None = None
     """The height and width to which images are resized first; published: 224, 224. None: they are not."""
-    crop_share: Annotated[float, Gt(0), Le(1)] = 4 / 9
+    crop_share: Annotated[float, Gt(0), Le(1)] = 1 / 3
     """The side of the square crop of an attribute, as a share of the image's shorter side, to the next
     multiple of what a subnet halves to one pixel; published: 64 of 224 pixels, 2/7."""
 

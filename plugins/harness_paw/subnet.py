@@ -105,6 +105,11 @@ def normalised(x: Tensor) -> Tensor:
     return (x - 0.5) * 4
 
 
+def rectified(x: Tensor, *, pooled: bool) -> Tensor:
+    """Return the ReLU of maps (B, C, H, W), pooled or not; their largest values need no other order."""
+    return F.relu(F.max_pool2d(x, 2, ceil_mode=True) if pooled else x, inplace=True)
+
+
 def _convolved(layer: nn.Module, x: Tensor, training: bool) -> Tensor:
     assert isinstance(layer, Convolution)
     padding = layer.weight.shape[-1] // 2
@@ -115,5 +120,4 @@ def _convolved(layer: nn.Module, x: Tensor, training: bool) -> Tensor:
         )
     else:
         x = F.conv2d(x, *layer.merged(), padding=padding)
-    x = F.relu(x, inplace=True)
-    return F.max_pool2d(x, 2, ceil_mode=True) if layer.pooled else x
+    return rectified(x, pooled=layer.pooled)

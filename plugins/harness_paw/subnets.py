@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's own abbreviatio
 
 from harness.training import StateDict
 from harness_paw.layers import Layer
-from harness_paw.subnet import EPSILON, MOMENTUM, Convolution, normalised
+from harness_paw.subnet import EPSILON, MOMENTUM, Convolution, normalised, rectified
 
 
 class Subnets(nn.Module):
@@ -35,14 +35,13 @@ class Subnets(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scores (B, G, M) of subnet g for the images x[:, g] of (B, G, C, H, W)."""
-        x = x.transpose(0, 1)
-        return self._run(x, self._weights(), (self.weight, self.bias)).transpose(0, 1)
+        return self._run(x, self._weights(), (self.weight, self.bias))
 
     def chosen(self, x: Tensor, which: Tensor) -> Tensor:
         """Return the scores (B, M) of subnet ``which[b]`` for image b of (B, C, H, W); no other one runs."""
         assert not self.training
         weights = [(weight[which], bias[which]) for weight, bias in self._weights()]
-        return self._run(x[:, None], weights, (self.weight[which], self.bias[which]))[:, 0]
+        return self._run(x[None], weights, (self.weight[which], self.bias[which]))[0]
 
     def put(self, states: Sequence[StateDict]) -> None:
         """Give each subnet the state of a ``Subnet``; one state is given to all of them."""
@@ -62,40 +61,22 @@ class Subnets(nn.Module):
         return found
 
     def _run(self, x: Tensor, weights: list[tuple[Tensor, Tensor]], head: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the scores (G, B, M) of images (G, B, C, H, W) with such weights."""
-        x = normalised(x)
+        """Return the scores (B, G, M) of images (B, G, C, H, W) with such weights."""
+        groups = x.shape[1]
+        # Groups of channels are the subnets. Channels last is twice as fast on CPUs.
+        x = normalised(x).flatten(1, 2).contiguous(memory_format=torch.channels_last)  # (B, G * C, H, W)
         for layer, (weight, bias) in zip(self.layers, weights, strict=True):
             assert isinstance(layer, Convolution)
-            x = convolved(x, weight, bias)
-            x = F.relu(self._norm(layer, x) if self.training else x)
-            if layer.pooled:
-                x = F.max_pool2d(x.flatten(0, 1), 2, ceil_mode=True).unflatten(0, x.shape[:2])
-        weight, bias = head
-        averages = x.mean((3, 4)).unflatten(2, weight.shape[1:])  # (G, B, M, K)
-        return (averages * weight[:, None]).sum(3) + bias[:, None]
-
-    def _norm(self, layer: Convolution, x: Tensor) -> Tensor:
-        """Return what the batch normalisation of each subnet makes of x (G, B, O, H, W) in training."""
-        groups, _, channels = x.shape[:3]
-        merged = x.transpose(0, 1).flatten(1, 2)  # (B, G * O, H, W)
-        normed = F.batch_norm(
-            merged,
-            layer.running_mean.view(-1),
-            layer.running_var.view(-1),
-            layer.scale.view(-1),
-            layer.shift.view(-1),
-            True,
-            MOMENTUM,
-            EPSILON,
-        )
-        return normed.unflatten(1, (groups, channels)).transpose(0, 1)
+            padding = weight.shape[-1] // 2
+            x = F.conv2d(x, weight.flatten(0, 1), bias.flatten(), padding=padding, groups=groups)
+            x = rectified(_normed(layer, x) if self.training else x, pooled=layer.pooled)
+        own, bias = head
+        averages = x.mean((2, 3)).view(len(x), *own.shape)  # (B, G, M, K)
+        return (averages * own).sum(3) + bias
 
 
-def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return the convolution (G, B, O, H, W) of images (G, B, C, H, W) with weights (G, O, C, k, k)."""
-    groups = len(weight)
-    merged = x.transpose(0, 1).flatten(1, 2)  # (B, G * C, H, W)
-    found = F.conv2d(
-        merged, weight.flatten(0, 1), bias.flatten(), padding=weight.shape[-1] // 2, groups=groups
-    )
-    return found.unflatten(1, (groups, -1)).transpose(0, 1)
+def _normed(layer: Convolution, x: Tensor) -> Tensor:
+    """Return what the batch normalisation of each subnet makes of x (B, G * O, H, W) in training."""
+    mean, variance = layer.running_mean.view(-1), layer.running_var.view(-1)
+    scale, shift = layer.scale.view(-1), layer.shift.view(-1)
+    return F.batch_norm(x, mean, variance, scale, shift, True, MOMENTUM, EPSILON)
