@@ -16,7 +16,7 @@ SHARPNESS = 8.0
 def hard_places(heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
     """Return (B, M, 2) the row and column, in pixels, of the centre of each heatmap's largest cell.
 
-    A heatmap (B, M, h, w) that is upsampled bilinearly to the image's size (H, W) has its maximum at the
+    The surface that interpolates a heatmap (B, M, h, w) bilinearly over the image (H, W) is largest at the
     centre of its largest cell, so that it need not be upsampled to find the maximum. The place is constant
     for the gradient.
     """
@@ -39,8 +39,8 @@ def soft_places(heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
     near_row = (rows - (best // width)[..., None]).abs() <= 1  # (B, M, h)
     near_column = (columns - (best % width)[..., None]).abs() <= 1  # (B, M, w)
     near = near_row[..., None] & near_column[..., None, :]
-    # The spread is a scale, and no way for the gradient.
-    spread = heatmaps.detach().flatten(2).std(2, correction=0).clamp_min(1e-6)[..., None, None]
+    # The square root has no gradient at 0.
+    spread = (heatmaps.flatten(2).var(2, correction=0) + 1e-12).sqrt()[..., None, None]
     scaled = (heatmaps * SHARPNESS / spread).masked_fill(~near, float("-inf"))
     share = scaled.flatten(2).softmax(2).unflatten(2, (height, width))  # (B, M, h, w)
     mean = torch.stack([(share.sum(3) * (rows + 0.5)).sum(2), (share.sum(2) * (columns + 0.5)).sum(2)], dim=2)

@@ -95,6 +95,8 @@ class Faces:
 
     def images(self, rows: Rows) -> Tensor:
         """Return the images (B, C, H, W) in [0, 1] of rows of the data set."""
+        if self._coming is not None:
+            self._coming[1].result()  # two threads must not read at once
         return torch.tensor(self.dataset.images(rows)).to(self.device).float() / 255
 
     def answers(self, rows: Rows, answer: Callable[[Tensor], Tensor]) -> Tensor:

@@ -14,8 +14,8 @@ VGG_STAGES = (1, 2, 4, 8, 8)
 """Those of VGG-16's five modules, relative to the first."""
 VGG_DEPTHS = (2, 2, 3, 3, 3)
 """The numbers of convolutions of VGG-16's five modules."""
-PUBLISHED_WIDTHS: dict[SubnetName, int] = {"snet3": 16, "snet2": 32, "snet1": 32, "tnet": 64}
-"""The channels of the first convolution in Table 3; of TNet, those of VGG-Face, which reach its 19 M."""
+PUBLISHED_WIDTHS: dict[SubnetName, int] = {"snet3": 16, "snet2": 32, "snet1": 32}
+"""The channels of the first convolution in Table 3."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Design:
     subnet: SubnetName = "snet3"
     """The architecture of the subnets g_0 to g_M."""
     subnet_width: Annotated[int, Ge(1)] | None = 8
-    """The channels of a subnet's first convolution; None: those of Table 3."""
+    """The channels of a subnet's first convolution; None: those of Table 3. "tnet" has the localisation
+    network's."""
     localiser_width: Annotated[int, Ge(1)] = 16
     """The channels of the first convolution of the localisation network; published: 64."""
     localiser_depth: Annotated[int, Ge(1)] | None = 1
@@ -51,10 +52,11 @@ class Design:
     multiple of what a subnet halves to one pixel; published: 64 of 224 pixels, 2/7."""
 
     def subnet_layers(self, attributes: int) -> tuple[Layer, ...]:
-        """Return the layers of a subnet for so many attributes."""
+        """Return the layers of a subnet for so many attributes; "tnet" is the localisation network."""
+        if self.subnet == "tnet":
+            return self.localiser_layers(attributes)
         width = PUBLISHED_WIDTHS[self.subnet] if self.subnet_width is None else self.subnet_width
-        depth = None if self.subnet == "tnet" else 1
-        return layers_of(self.subnet, width, depth, self.maps * attributes, self.poolings)
+        return layers_of(self.subnet, width, 1, self.maps * attributes, self.poolings)
 
     def localiser_layers(self, attributes: int) -> tuple[Layer, ...]:
         """Return the layers of the localisation network, which is TNet, for so many attributes."""

@@ -115,7 +115,10 @@ class Stages:
             return attribute_loss(net(self.resized(batch.images)), batch.labels)
 
         found: StateDict = {}
+        begin, end = self.share
+        middle = begin + (end - begin) * recipe.hint_epochs / (recipe.hint_epochs + recipe.whole_epochs)
         if recipe.hint_epochs:
+            self.share = (begin, middle)
             hinted = train_part(
                 self.context,
                 self._whole_identity(attributes=False),
@@ -128,6 +131,7 @@ class Stages:
             )
             net.load_state_dict(part(hinted, "net."))
             found["notes.hint-curve"] = hinted["notes.curve"]
+        self.share = (middle, end)
         found["notes.curve"] = self._learn("whole", net, recipe.whole_epochs, recipe.whole_rate, loss, state)
         found["notes.accuracy.whole"] = self._accuracy(net)
         return found | _named("net", net.state_dict())

@@ -14,6 +14,11 @@ MOMENTUM = 0.1
 """The weight of a batch in the running statistics of batch normalisation."""
 
 
+FEW_CHANNELS = 16
+"""With fewer, batch normalisation is trained with channels first on CPUs. With channels last, the threads'
+sums of 8 channels share a cache line, and a backward pass takes many times as long on two cores."""
+
+
 class Convolution(nn.Module):
     """A Convolution has the weights of a convolution and of its batch normalisation, of one or more subnets.
 
@@ -67,7 +72,9 @@ class Subnet(nn.Module):
         self.layers = nn.ModuleList(convolutions)
         self.weight = nn.Parameter(torch.empty(attributes, channels // attributes))  # (M, K)
         self.bias = nn.Parameter(torch.zeros(attributes))
-        nn.init.kaiming_uniform_(self.weight, nonlinearity="linear")
+        # A map begins as evidence for its attribute. With negative weights alone, a heatmap would be largest
+        # where nothing is seen.
+        nn.init.uniform_(self.weight, 0.0, 2 * self.weight.shape[1] ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scores(self.features(x))
@@ -78,9 +85,8 @@ class Subnet(nn.Module):
 
     def trunk(self, x: Tensor) -> Tensor:
         """Return the output (B, C', h, w) of all convolutions but the last one."""
-        x = normalised(x)
-        if self.layers[0].weight.shape[0] >= 16 and x.device.type == "cpu":
-            x = x.contiguous(memory_format=torch.channels_last)  # twice as fast, but not with fewer channels
+        # Channels last is twice as fast on CPUs.
+        x = normalised(x).contiguous(memory_format=torch.channels_last)
         for layer in self.layers[:-1]:
             x = _convolved(layer, x, self.training)
         return x
@@ -105,6 +111,18 @@ def normalised(x: Tensor) -> Tensor:
     return (x - 0.5) * 4
 
 
+def _normed(layer: Convolution, x: Tensor) -> Tensor:
+    """Return what batch normalisation makes of x (B, C, H, W) in training, in the memory layout of x."""
+    few = x.shape[1] < FEW_CHANNELS and x.device.type == "cpu"
+    mean, variance = layer.running_mean, layer.running_var
+    normed = F.batch_norm(
+        x.contiguous() if few else x, mean, variance, layer.scale, layer.shift, True, MOMENTUM, EPSILON
+    )
+    if few and normed.requires_grad:
+        normed.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
+    return normed.contiguous(memory_format=torch.channels_last) if few else normed
+
+
 def rectified(x: Tensor, *, pooled: bool) -> Tensor:
     """Return the ReLU of maps (B, C, H, W), pooled or not; their largest values need no other order."""
     return F.relu(F.max_pool2d(x, 2, ceil_mode=True) if pooled else x, inplace=True)
@@ -114,10 +132,7 @@ def _convolved(layer: nn.Module, x: Tensor, training: bool) -> Tensor:
     assert isinstance(layer, Convolution)
     padding = layer.weight.shape[-1] // 2
     if training:
-        x = F.conv2d(x, layer.weight, layer.bias, padding=padding)
-        x = F.batch_norm(
-            x, layer.running_mean, layer.running_var, layer.scale, layer.shift, True, MOMENTUM, EPSILON
-        )
+        x = _normed(layer, F.conv2d(x, layer.weight, layer.bias, padding=padding))
     else:
         x = F.conv2d(x, *layer.merged(), padding=padding)
     return rectified(x, pooled=layer.pooled)

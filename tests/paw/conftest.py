@@ -57,8 +57,8 @@ def dataset() -> Dataset:
     images = random.integers(0, 120, (56, 3, 24, 20), dtype=np.uint8)
     attributes = random.random((56, 3)) < (0.5, 0.3, 0.7)
     for colour in range(3):
-        corner = 14 * (colour % 2)
-        images[attributes[:, colour], colour, corner : corner + 10, 10 * (colour // 2) :][..., :10] += 100
+        row, column = 14 * (colour % 2), 10 * (colour // 2)
+        images[attributes[:, colour], colour, row : row + 10, column : column + 10] += 100
     images.setflags(write=False)
 
     def read(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
