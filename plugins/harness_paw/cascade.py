@@ -221,7 +221,7 @@ def blocks(x: Tensor) -> Tensor:
     height, width = x.shape[2] // BLOCKS, x.shape[3] // BLOCKS
     top, left = (x.shape[2] - BLOCKS * height) // 2, (x.shape[3] - BLOCKS * width) // 2
     x = x[:, :, top : top + BLOCKS * height, left : left + BLOCKS * width]
-    found = x.unflatten(3, (BLOCKS, width)).unflatten(2, (BLOCKS, height))  # (B, C, 4, h, 4, w)
+    found = x.reshape(*x.shape[:2], BLOCKS, height, BLOCKS, width)  # (B, C, 4, h, 4, w)
     return found.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
 
 

@@ -42,7 +42,7 @@ def soft_places(heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
     # The square root has no gradient at 0.
     spread = (heatmaps.flatten(2).var(2, correction=0) + 1e-12).sqrt()[..., None, None]
     scaled = (heatmaps * SHARPNESS / spread).masked_fill(~near, float("-inf"))
-    share = scaled.flatten(2).softmax(2).unflatten(2, (height, width))  # (B, M, h, w)
+    share = scaled.flatten(2).softmax(2).view_as(scaled)  # (B, M, h, w)
     mean = torch.stack([(share.sum(3) * (rows + 0.5)).sum(2), (share.sum(2) * (columns + 0.5)).sum(2)], dim=2)
     return mean * _cell(heatmaps, size)
 

@@ -66,7 +66,7 @@ class Design:
 
     def crop_side(self, height: int, width: int) -> int:
         """Return the side of a crop in pixels, for images of this size after ``image_size``."""
-        step = 2**self.poolings
+        step: int = 2**self.poolings
         side = max(step, round(self.crop_share * min(height, width) / step) * step)
         return min(side, height, width)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
-from harness_paw.subnet import Subnet
+from harness_paw.subnet import Convolution, Subnet
 
 
 class MultiNet(nn.Module):
@@ -26,8 +26,9 @@ class MultiNet(nn.Module):
         self.localiser = localiser
         self.branch = None
         if width is not None:
-            channels = localiser.layers[-1].weight.shape[1]
-            inputs = channels * -(-size[0] // 2) * -(-size[1] // 2)
+            last = localiser.layers[-1]
+            assert isinstance(last, Convolution)
+            inputs = last.weight.shape[1] * -(-size[0] // 2) * -(-size[1] // 2)
             self.branch = nn.Sequential(
                 nn.MaxPool2d(2, ceil_mode=True),
                 nn.Flatten(),

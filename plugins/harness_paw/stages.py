@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import partial
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.errors import ModelError
 from harness.precision import passes
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
-from harness.training.unfinished import Unfinished, part, run, train_part
+from harness.training.unfinished import part, train_part
 from harness_paw.cascade import Cascade, as_buffers, blocks
 from harness_paw.crop import hard_crops, hard_places
 from harness_paw.faces import Batch, Faces
 from harness_paw.layers import Design
+from harness_paw.learning import Identities, Loss, Stage, learn
 from harness_paw.multi_net import MultiNet, attribute_loss, hint_loss
 from harness_paw.recipe import Recipe
 from harness_paw.subnet import Subnet
-
-Loss = Callable[[Batch], Tensor]
-LOCALISER_DESIGN = ("localiser_width", "localiser_depth", "maps", "poolings", "image_size")
-LOCALISER_RECIPE = ("multi_net", "branch_width", "localiser_epochs", "localiser_rate")
-WHOLE_DESIGN = ("subnet", "subnet_width")
-WHOLE_RECIPE = ("hint_epochs", "hint_rate", "whole_epochs", "whole_rate")
 
 
 class Stages:
@@ -56,6 +48,7 @@ class Stages:
         """
         self.design, self.recipe, self.faces, self.context = design, recipe, faces, context
         self.resized, self.shape = resized, shape
+        self.known = Identities(design, recipe)
         self.attributes = faces.labels.shape[1]
         self.share = (0.0, 1.0)
         """Where the next stage stands in the whole training."""
@@ -64,7 +57,7 @@ class Stages:
 
     def localisation(self) -> StateDict:
         """Return the localisation network, learned by multi-net learning or alone."""
-        return train_part(self.context, self._localiser_identity(), self._localisation)
+        return train_part(self.context, self.known.localisation(), self._localisation)
 
     def _localisation(self, state: Path | None) -> StateDict:
         recipe = self.recipe
@@ -81,9 +74,9 @@ class Stages:
 
         curve = self._learn("localisation", net, recipe.localiser_epochs, recipe.localiser_rate, loss, state)
         found = _named("net", localiser.state_dict()) | {"notes.curve": curve}
-        names = ("localisation", "classification-branch")
-        for place, name in enumerate(names[: 1 + recipe.multi_net]):
-            found[f"notes.accuracy.{name}"] = self._accuracy(lambda x, place=place: net(x)[place])
+        found["notes.accuracy.localisation"] = self._accuracy(lambda x: net(x)[0])
+        if recipe.multi_net:
+            found["notes.accuracy.classification-branch"] = self._accuracy(lambda x: net(x)[1])
         return found
 
     # --- stage 2 ------------------------------------------------------------------------------------------
@@ -96,7 +89,7 @@ class Stages:
         teacher = self.localisation()
         if self.design.subnet == "tnet":
             return teacher
-        return train_part(self.context, self._whole_identity(), partial(self._whole, part(teacher, "net.")))
+        return train_part(self.context, self.known.whole(), partial(self._whole, part(teacher, "net.")))
 
     def _whole(self, weights: StateDict, state: Path | None) -> StateDict:
         recipe, device = self.recipe, self.context.device
@@ -121,7 +114,7 @@ class Stages:
             self.share = (begin, middle)
             hinted = train_part(
                 self.context,
-                self._whole_identity(attributes=False),
+                self.known.whole(attributes=False),
                 lambda state: {
                     "notes.curve": self._learn(
                         "hint", net, recipe.hint_epochs, recipe.hint_rate, hint, state
@@ -140,7 +133,7 @@ class Stages:
 
     def places(self, module: Cascade) -> Tensor:
         """Return (2, N, M, 2) the centres of the crops of the training images, plain and mirrored."""
-        identity = {**self._localiser_identity(), "part": "places"}
+        identity = {**self.known.localisation(), "part": "places"}
         return self.context.unit(identity, lambda: {"places": self._places(module)})["places"]
 
     def _places(self, module: Cascade) -> Tensor:
@@ -162,7 +155,7 @@ class Stages:
     def parts(self, module: Cascade, whole: StateDict) -> StateDict:
         """Return the parts' subnets, which begin as g_0; each learns all attributes on its own part."""
         return train_part(
-            self.context, self._parts_identity(module), partial(self._parts, module, part(whole, "net."))
+            self.context, self.known.parts(module.regions), partial(self._parts, module, part(whole, "net."))
         )
 
     def _parts(self, module: Cascade, whole: StateDict, state: Path | None) -> StateDict:
@@ -187,7 +180,9 @@ class Stages:
 
     def layers(self, module: Cascade) -> StateDict:
         """Return the region switch and the attribute relation layer, learned on the scores of all subnets."""
-        return train_part(self.context, self._layers_identity(module), partial(self._layers, module))
+        return train_part(
+            self.context, self.known.layers(module.regions, module.combination), partial(self._layers, module)
+        )
 
     def _layers(self, module: Cascade, state: Path | None) -> StateDict:
         recipe = self.recipe
@@ -227,7 +222,11 @@ class Stages:
 
     def end_to_end(self, module: Cascade) -> StateDict:
         """Return the whole cascade but its localisation network, after learning end to end."""
-        return train_part(self.context, self._final_identity(module), partial(self._end_to_end, module))
+        return train_part(
+            self.context,
+            self.known.end_to_end(module.regions, module.combination),
+            partial(self._end_to_end, module),
+        )
 
     def _end_to_end(self, module: Cascade, state: Path | None) -> StateDict:
         recipe, images = self.recipe, self._part_images(module)
@@ -242,78 +241,13 @@ class Stages:
         }
         return found | _named("net", own)
 
-    # --- identities ---------------------------------------------------------------------------------------
-
-    def _localiser_identity(self) -> dict[str, Any]:
-        return {
-            "part": "localisation",
-            **_fields(self.design, LOCALISER_DESIGN),
-            **self.recipe.chosen(*LOCALISER_RECIPE),
-        }
-
-    def _whole_identity(self, attributes: bool = True) -> dict[str, Any]:
-        design, recipe = LOCALISER_DESIGN, LOCALISER_RECIPE
-        if self.design.subnet != "tnet":
-            design += WHOLE_DESIGN
-            recipe += WHOLE_RECIPE if attributes else WHOLE_RECIPE[:2]
-        name = "whole" if attributes else "hint"
-        return {"part": name, **_fields(self.design, design), **self.recipe.chosen(*recipe)}
-
-    def _parts_identity(self, module: Cascade) -> dict[str, Any]:
-        crops = {"crop_share": self.design.crop_share} if module.regions == "localised" else {}
-        own = self.recipe.chosen("part_epochs", "part_rate")
-        return {**self._whole_identity(), "subnet": self.design.subnet, **own, **crops} | {
-            "part": "parts",
-            "regions": module.regions,
-        }
-
-    def _layers_identity(self, module: Cascade) -> dict[str, Any]:
-        own = self.recipe.chosen("layer_epochs", "layer_rate")
-        return {**self._parts_identity(module), **own, "part": "layers", "combination": module.combination}
-
-    def _final_identity(self, module: Cascade) -> dict[str, Any]:
-        own = self.recipe.chosen("final_epochs", "final_rate")
-        return {**self._layers_identity(module), **own, "part": "end-to-end"}
-
     # --- what all stages use ------------------------------------------------------------------------------
 
     def _learn(
         self, name: str, net: nn.Module, epochs: int, rate: float, loss: Loss, state: Path | None
     ) -> Tensor:
-        """Train a network in place for so many epochs; return the loss (epochs,) of each, per attribute.
-
-        Raises:
-            ModelError: the loss is no longer finite.
-        """
-        faces, recipe, device = self.faces, self.recipe, self.context.device
-        optimizer = recipe.optimiser(net.parameters(), rate)
-        begun = Unfinished(modules={"net": net}, optimizer=optimizer)
-        losses: list[float] = []
-
-        def step(number: int) -> str:
-            net.train()
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.rate(rate, number, epochs * faces.steps)
-            with passes(recipe.precision, device):
-                value = loss(faces.batch(name, number))
-            shown = value.item() / self.attributes
-            if not isfinite(shown):
-                raise ModelError(
-                    f"training diverged in the stage {name}: the loss is {shown}; "
-                    f"give a lower learning rate than {rate:g}"
-                )
-            optimizer.zero_grad()
-            torch.autograd.backward(value)
-            optimizer.step()
-            losses.append(shown)
-            if number % faces.steps == 0:
-                begun.curves.append((sum(losses) / len(losses),))
-                losses.clear()
-            return f"epoch {-(-number // faces.steps)}/{epochs}, loss {shown:.3f}"
-
-        run(begun, epochs * faces.steps, step, self.context, name, self.share, state, every=faces.steps)
-        net.eval()
-        return torch.tensor(begun.curves, dtype=torch.float64)[:, 0]
+        stage = Stage(name, epochs, rate, self.share)
+        return learn(stage, net, loss, self.faces, self.recipe, self.context, state)
 
     def _part_images(self, module: Cascade) -> Callable[[Batch], Tensor]:
         """Return what makes the parts (B, G, C, h, w) of a batch; places of crops are found once."""
@@ -356,7 +290,3 @@ class _Layers(nn.Module):
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> StateDict:
     """Return tensors with a prefix, as they are now."""
     return {f"{prefix}.{name}": tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-def _fields(design: Design, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in asdict(design).items() if name in names}

@@ -97,12 +97,12 @@ class Subnet(nn.Module):
 
     def scores(self, features: Tensor) -> Tensor:
         """Return the scores (B, M) of the maps of the last convolution."""
-        averages = features.mean((2, 3)).unflatten(1, self.weight.shape)  # (B, M, K)
+        averages = features.mean((2, 3)).view(-1, *self.weight.shape)  # (B, M, K)
         return (averages * self.weight).sum(2) + self.bias
 
     def heatmaps(self, features: Tensor) -> Tensor:
         """Return the heatmaps (B, M, h, w): H_j is the sum of w_ji F_i over the maps of attribute j."""
-        own = features.unflatten(1, self.weight.shape)  # (B, M, K, h, w)
+        own = features.reshape(len(features), *self.weight.shape, *features.shape[2:])  # (B, M, K, h, w)
         return (own * self.weight[:, :, None, None]).sum(2)
 
 
