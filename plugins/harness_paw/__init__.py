@@ -15,6 +15,7 @@ QUICK_SIZE = (88, 72)
 PAPER: Mapping[str, Any] = {
     "subnet_width": None,
     "localiser_width": 64,
+    "localiser_modules": 5,
     "localiser_depth": None,
     "maps": 32,
     "poolings": 4,

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from harness.errors import ModelError
+
 SubnetName = Literal["snet3", "snet2", "snet1", "tnet"]
 STAGES = (1, 2, 4, 8, 16)
 """The channels of the modules of SNet1 to SNet3, relative to the first; SNet3 has but the first four."""
@@ -38,6 +40,9 @@ class Design:
     network's."""
     localiser_width: Annotated[int, Ge(1)] = 16
     """The channels of the first convolution of the localisation network; published: 64."""
+    localiser_modules: Annotated[int, Ge(1), Le(5)] = 3
+    """Its modules of convolutions, of VGG-16's five; published: 5. A cell of the heatmap sees a part of the
+    image, which must not be much larger than what it is to find."""
     localiser_depth: Annotated[int, Ge(1)] | None = 1
     """Its convolutions between two poolings; None: the published 2, 2, 3, 3 and 3."""
     maps: Annotated[int, Ge(1)] = 4
@@ -51,6 +56,13 @@ class Design:
     """The side of the square crop of an attribute, as a share of the image's shorter side, to the next
     multiple of what a subnet halves to one pixel; published: 64 of 224 pixels, 2/7."""
 
+    def __post_init__(self) -> None:
+        if self.poolings > self.localiser_modules:
+            raise ModelError(
+                f"poolings = {self.poolings}, but localiser_modules = {self.localiser_modules}; each pooling "
+                "ends a module: give fewer poolings, or more modules"
+            )
+
     def subnet_layers(self, attributes: int) -> tuple[Layer, ...]:
         """Return the layers of a subnet for so many attributes; "tnet" is the localisation network."""
         if self.subnet == "tnet":
@@ -60,9 +72,15 @@ class Design:
 
     def localiser_layers(self, attributes: int) -> tuple[Layer, ...]:
         """Return the layers of the localisation network, which is TNet, for so many attributes."""
-        return layers_of(
+        layers = layers_of(
             "tnet", self.localiser_width, self.localiser_depth, self.maps * attributes, self.poolings
         )
+        kept = (
+            sum(VGG_DEPTHS[: self.localiser_modules])
+            if self.localiser_depth is None
+            else (self.localiser_depth * self.localiser_modules)
+        )
+        return (*layers[:kept], layers[-1])
 
     def crop_side(self, height: int, width: int) -> int:
         """Return the side of a crop in pixels, for images of this size after ``image_size``."""

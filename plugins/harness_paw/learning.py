@@ -20,6 +20,8 @@ from harness_paw.faces import Batch, Faces
 from harness_paw.layers import Design
 from harness_paw.recipe import Recipe
 
+LOCALISER = ("localiser_width", "localiser_modules", "localiser_depth", "maps", "poolings", "image_size")
+"""The fields of a design that the localisation network depends on."""
 Loss = Callable[[Batch], Tensor]
 """A function of a batch that returns the loss of a step, summed over attributes."""
 
@@ -33,7 +35,7 @@ class Identities:
 
     def localisation(self) -> dict[str, Any]:
         """Return that of stage 1."""
-        fields = self._design("localiser_width", "localiser_depth", "maps", "poolings", "image_size")
+        fields = self._design(*LOCALISER)
         own = self.recipe.chosen("multi_net", "branch_width", "localiser_epochs", "localiser_rate")
         return {"part": "localisation", **fields, **own}
 

@@ -22,7 +22,15 @@ from harness_paw.recipe import Recipe
 from harness_paw.training import train
 
 NAMES = ("Red_Corner", "Green_Corner", "Blue_Corner")
-DESIGN = Design(subnet_width=2, localiser_width=2, localiser_depth=1, maps=2, poolings=2, crop_share=0.5)
+DESIGN = Design(
+    subnet_width=2,
+    localiser_width=2,
+    localiser_modules=4,
+    localiser_depth=1,
+    maps=2,
+    poolings=2,
+    crop_share=0.5,
+)
 RECIPE = Recipe(
     batch_size=16,
     localiser_epochs=2,

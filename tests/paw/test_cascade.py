@@ -154,6 +154,13 @@ def test_the_gradient_of_a_soft_crop_passes_through_the_place(images: Tensor) ->
         assert x.grad.abs().max() > 0
 
 
+def test_the_localisation_network_stays_in_eval_mode() -> None:
+    module = made("paw").train()
+    assert module.parts.training
+    assert module.training
+    assert not module.localiser.training
+
+
 def test_centres_are_where_the_crops_were_taken(images: Tensor) -> None:
     module = made("paw")
     heatmaps, centres = module.localise(images)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from harness.cli import main
+from harness.errors import ModelError
 from harness.training import Task
 from harness_paw import PAPER
 from harness_paw.layers import Design, Layer
@@ -93,3 +94,13 @@ def test_the_published_maps_have_14_by_14_cells_and_crops_64_of_224_pixels() -> 
 )
 def test_the_crop_of_other_sizes_is_the_same_share(size: tuple[int, int], side: int) -> None:
     assert Design().crop_side(*size) == side
+
+
+def test_a_localisation_network_of_fewer_modules_begins_like_the_whole_one() -> None:
+    short = replace(PUBLISHED, localiser_modules=4).localiser_layers(40)
+    assert short == (*PUBLISHED.localiser_layers(40)[:10], PUBLISHED.localiser_layers(40)[-1])
+    assert len(Design(localiser_modules=3, localiser_depth=2).localiser_layers(1)) == 7
+    with pytest.raises(
+        ModelError, match="poolings = 3, but localiser_modules = 2; each pooling ends a module"
+    ):
+        Design(localiser_modules=2)
