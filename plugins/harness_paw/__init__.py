@@ -19,6 +19,7 @@ PAPER: Mapping[str, Any] = {
     "localiser_depth": None,
     "maps": 32,
     "poolings": 4,
+    "localiser_poolings": 4,
     "image_size": PAPER_SIZE,
     "crop_share": 2 / 7,
     "optimizer": "sgd",

@@ -48,8 +48,10 @@ class Design:
     maps: Annotated[int, Ge(1)] = 4
     """The feature maps of each attribute in the last convolution of every network; published: N = 32."""
     poolings: Annotated[int, Ge(0), Le(4)] = 3
-    """The number of poolings, one after each of the first modules; published: 4. A heatmap of images of
-    88 x 72 pixels then has 11 x 9 cells, and one of 224 x 224 pixels, with 4 poolings, has 14 x 14."""
+    """The number of a subnet's poolings, one after each of its first modules; published: 4."""
+    localiser_poolings: Annotated[int, Ge(0), Le(4)] = 2
+    """That of the localisation network; published: 4, so that a heatmap of 224 x 224 pixels has 14 x 14
+    cells. With 2, one of 88 x 72 pixels has 22 x 18."""
     image_size: tuple[int, int] | None = None
     """The height and width to which images are resized first; published: 224, 224. None: they are not."""
     crop_share: Annotated[float, Gt(0), Le(1)] = 1 / 3
@@ -57,10 +59,10 @@ class Design:
     multiple of what a subnet halves to one pixel; published: 64 of 224 pixels, 2/7."""
 
     def __post_init__(self) -> None:
-        if self.poolings > self.localiser_modules:
+        if self.localiser_poolings > self.localiser_modules:
             raise ModelError(
-                f"poolings = {self.poolings}, but localiser_modules = {self.localiser_modules}; each pooling "
-                "ends a module: give fewer poolings, or more modules"
+                f"localiser_poolings = {self.localiser_poolings}, but localiser_modules = "
+                f"{self.localiser_modules}; each pooling ends a module: give fewer poolings, or more modules"
             )
 
     def subnet_layers(self, attributes: int) -> tuple[Layer, ...]:
@@ -73,7 +75,11 @@ class Design:
     def localiser_layers(self, attributes: int) -> tuple[Layer, ...]:
         """Return the layers of the localisation network, which is TNet, for so many attributes."""
         layers = layers_of(
-            "tnet", self.localiser_width, self.localiser_depth, self.maps * attributes, self.poolings
+            "tnet",
+            self.localiser_width,
+            self.localiser_depth,
+            self.maps * attributes,
+            self.localiser_poolings,
         )
         kept = (
             sum(VGG_DEPTHS[: self.localiser_modules])

@@ -20,7 +20,10 @@ from harness_paw.faces import Batch, Faces
 from harness_paw.layers import Design
 from harness_paw.recipe import Recipe
 
-LOCALISER = ("localiser_width", "localiser_modules", "localiser_depth", "maps", "poolings", "image_size")
+LOCALISER = (
+    *("localiser_width", "localiser_modules", "localiser_depth", "localiser_poolings"),
+    *("maps", "image_size"),
+)
 """The fields of a design that the localisation network depends on."""
 Loss = Callable[[Batch], Tensor]
 """A function of a batch that returns the loss of a step, summed over attributes."""
@@ -45,12 +48,12 @@ class Identities:
         if self.design.subnet == "tnet":
             return before
         names = ("hint_epochs", "hint_rate", *(("whole_epochs", "whole_rate") if attributes else ()))
-        own = {**self._design("subnet", "subnet_width"), **self.recipe.chosen(*names)}
+        own = {**self._design("subnet", "subnet_width", "poolings"), **self.recipe.chosen(*names)}
         return {**before, **own, "part": "whole" if attributes else "hint"}
 
     def parts(self, regions: Regions) -> dict[str, Any]:
         """Return that of stage 3."""
-        own = self._design("subnet", *(("crop_share",) if regions == "localised" else ()))
+        own = self._design("subnet", "poolings", *(("crop_share",) if regions == "localised" else ()))
         own |= self.recipe.chosen("part_epochs", "part_rate")
         return {**self.whole(), **own, "part": "parts", "regions": regions}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
 from harness.precision import passes
 from harness.randomness import derived_seed
@@ -62,7 +63,7 @@ class Stages:
     def _localisation(self, state: Path | None) -> StateDict:
         recipe = self.recipe
         localiser = self._seeded("localisation", self._localiser)
-        edge = [-(-side // 2**self.design.poolings) for side in self.shape[1:]]
+        edge = [-(-side // 2**self.design.localiser_poolings) for side in self.shape[1:]]
         width = recipe.branch_width if recipe.multi_net else None
         net = self._seeded(
             "branch", lambda: MultiNet(localiser, (edge[0], edge[1]), self.attributes, width)
@@ -100,9 +101,12 @@ class Stages:
 
         def hint(batch: Batch) -> Tensor:
             x = self.resized(batch.images)
+            found = net.features(x)
             with torch.no_grad():
                 wanted = teacher.features(x)
-            return hint_loss(wanted, net.features(x))
+            if wanted.shape != found.shape:  # the teacher has finer maps
+                wanted = F.adaptive_avg_pool2d(wanted, found.shape[2:])
+            return hint_loss(wanted, found)
 
         def loss(batch: Batch) -> Tensor:
             return attribute_loss(net(self.resized(batch.images)), batch.labels)

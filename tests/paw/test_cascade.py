@@ -25,6 +25,7 @@ SMALL = {
     "localiser_width": 2,
     "maps": 2,
     "poolings": 2,
+    "localiser_poolings": 2,
     "crop_share": 0.5,
 }
 

@@ -100,7 +100,5 @@ def test_a_localisation_network_of_fewer_modules_begins_like_the_whole_one() -> 
     short = replace(PUBLISHED, localiser_modules=4).localiser_layers(40)
     assert short == (*PUBLISHED.localiser_layers(40)[:10], PUBLISHED.localiser_layers(40)[-1])
     assert len(Design(localiser_modules=3, localiser_depth=2).localiser_layers(1)) == 7
-    with pytest.raises(
-        ModelError, match="poolings = 3, but localiser_modules = 2; each pooling ends a module"
-    ):
-        Design(localiser_modules=2)
+    with pytest.raises(ModelError, match="localiser_poolings = 2, but localiser_modules = 1; each pooling"):
+        Design(localiser_modules=1)
