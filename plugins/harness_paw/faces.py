@@ -76,6 +76,12 @@ class Faces:
         """Return the number of steps of an epoch."""
         return -(-len(self.rows) // self.batch_size)
 
+    @property
+    def rates(self) -> Tensor:
+        """Return the share (M,) of the training images that have each attribute, and never 0 or 1."""
+        present = torch.from_numpy(self.present[self.rows]).double().sum(0)
+        return ((present + 0.5) / (len(self.rows) + 1)).float()
+
     def batch(self, stage: str, step: int) -> Batch:
         """Return the batch of a step of a stage, counted from 1; the next one is read meanwhile."""
         if self._coming is not None and self._coming[0] == (stage, step):

@@ -63,6 +63,7 @@ class Stages:
     def _localisation(self, state: Path | None) -> StateDict:
         recipe = self.recipe
         localiser = self._seeded("localisation", self._localiser)
+        localiser.expect(self.faces.rates)
         edge = [-(-side // 2**self.design.localiser_poolings) for side in self.shape[1:]]
         width = recipe.branch_width if recipe.multi_net else None
         net = self._seeded(
@@ -98,6 +99,7 @@ class Stages:
         teacher.load_state_dict(weights)
         as_buffers(teacher).eval().to(device)
         net = self._seeded("whole", self._subnet).to(device)
+        net.expect(self.faces.rates)
 
         def hint(batch: Batch) -> Tensor:
             x = self.resized(batch.images)

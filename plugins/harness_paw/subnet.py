@@ -14,6 +14,8 @@ MOMENTUM = 0.1
 """The weight of a batch in the running statistics of batch normalisation."""
 
 
+MEAN_ACTIVITY = 0.4
+"""The mean of a ReLU of standard normal numbers, as batch normalisation makes them."""
 FEW_CHANNELS = 16
 """With fewer, batch normalisation is trained with channels first on CPUs. With channels last, the threads'
 sums of 8 channels share a cache line, and a backward pass takes many times as long on two cores."""
@@ -99,6 +101,14 @@ class Subnet(nn.Module):
         """Return the scores (B, M) of the maps of the last convolution."""
         averages = features.mean((2, 3)).view(-1, *self.weight.shape)  # (B, M, K)
         return (averages * self.weight).sum(2) + self.bias
+
+    @torch.no_grad()
+    def expect(self, rates: Tensor) -> None:
+        """Set the biases so that an untrained subnet's mean scores are those of the attributes' rates (M,).
+
+        Otherwise all of an attribute's maps would first learn how rare it is.
+        """
+        self.bias.copy_(torch.logit(rates).to(self.bias) - MEAN_ACTIVITY * self.weight.sum(1))
 
     def heatmaps(self, features: Tensor) -> Tensor:
         """Return the heatmaps (B, M, h, w): H_j is the sum of w_ji F_i over the maps of attribute j."""

@@ -156,3 +156,13 @@ def test_the_hint_loss_is_the_mean_of_norms() -> None:
     assert student.grad is not None
     assert torch.allclose(student.grad[0, 0, 0, 0], torch.tensor(0.3))
     assert student.grad.isfinite().all()  # the second image's norm is 0
+
+
+def test_an_untrained_subnet_expects_the_rates_of_attributes() -> None:
+    torch.manual_seed(0)
+    single = Subnet(3, LAYERS, ATTRIBUTES).train()
+    rates = torch.tensor([0.02, 0.3, 0.5, 0.97])
+    single.expect(rates)
+    scores = single(torch.rand(64, 3, 24, 20)).mean(0)
+    assert torch.allclose(scores, torch.logit(rates), atol=0.5)
+    assert (single.weight > 0).all()
