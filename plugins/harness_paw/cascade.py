@@ -134,25 +134,6 @@ class Cascade(Scored):
         shared = weighed[:, 0] + self.switch_bias
         return own + F.linear(shared, self.relation_weight, self.relation_bias)
 
-    def select(self, x: Tensor, columns: Tensor) -> Tensor:
-        """Return (B,) the score of attribute ``columns[b]`` of image b.
-
-        With "part-and-whole" and "own-part", this costs the localisation, the subnet of the attribute's own
-        part, and with the former that of the whole image. With "all", every score s_ik has a part in each
-        final one, through both layers, so that all subnets must run.
-        """
-        if self.combination == "all":
-            scores: Tensor = self(x)
-            return scores.gather(1, columns[:, None])[:, 0]
-        x = self.resized(x)
-        own = self.parts.chosen(self._crops(x, columns)[:, 0], columns)  # (B, M)
-        if self.combination == "own-part":
-            return own.gather(1, columns[:, None])[:, 0]
-        whole: Tensor = self.whole(x)
-        switch = self.switch_weight
-        mixed = own * switch[1:][columns] + whole * switch[0] + self.switch_bias  # (B, M)
-        return (mixed * self.relation_weight[columns]).sum(1) + self.relation_bias[columns]
-
     def localise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the heatmaps (B, M, h, w) of images (B, C, H, W), and (B, M, 2) the centres of crops.
 
@@ -202,6 +183,28 @@ class Cascade(Scored):
             raise TypeError("a grid has no heatmaps: its parts are the same blocks of every image")
         # Places are compared and summed, which bfloat16 is too coarse for.
         return self.localiser.heatmaps(self.localiser.features(x)).to(x.dtype)
+
+
+class SelectiveCascade(Cascade):
+    """A SelectiveCascade computes one attribute's score from two subnets, or from one ("own-part").
+
+    A cascade that combines all subnets cannot: with "all", every score s_ik has a part in each final one.
+    """
+
+    def select(self, x: Tensor, columns: Tensor) -> Tensor:
+        """Return (B,) the score of attribute ``columns[b]`` of image b.
+
+        It costs the localisation, the subnet of the attribute's own part and, with "part-and-whole", that of
+        the whole image.
+        """
+        x = self.resized(x)
+        own = self.parts.chosen(self._crops(x, columns)[:, 0], columns)  # (B, M)
+        if self.combination == "own-part":
+            return own.gather(1, columns[:, None])[:, 0]
+        whole: Tensor = self.whole(x)
+        switch = self.switch_weight
+        mixed = own * switch[1:][columns] + whole * switch[0] + self.switch_bias  # (B, M)
+        return (mixed * self.relation_weight[columns]).sum(1) + self.relation_bias[columns]
 
 
 def as_buffers(module: Subnet) -> Subnet:

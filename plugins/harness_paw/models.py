@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.errors import ModelError
 from harness.training import Task
-from harness_paw.cascade import Cascade, Switch, Whole
+from harness_paw.cascade import Cascade, SelectiveCascade, Switch, Whole
 from harness_paw.crop import CropMode
 from harness_paw.layers import Design
 
@@ -23,7 +23,8 @@ def build_paw(
         crop: "hard" keeps the places of crops constant for the gradient; "soft" places and reads crops such
             that the gradient passes through their places, too. Both have the same weights.
     """
-    return Cascade(task.shape[0], _names(task), design, combination=switch, crop=crop)
+    kind = Cascade if switch == "all" else SelectiveCascade
+    return kind(task.shape[0], _names(task), design, combination=switch, crop=crop)
 
 
 def build_part_only(task: Task, *, design: Design = QUICK_DESIGN, crop: CropMode = "hard") -> Cascade:
@@ -32,7 +33,7 @@ def build_part_only(task: Task, *, design: Design = QUICK_DESIGN, crop: CropMode
     Args:
         crop: "hard" keeps the places of crops constant for the gradient, "soft" lets the gradient pass.
     """
-    return Cascade(task.shape[0], _names(task), design, combination="own-part", crop=crop)
+    return SelectiveCascade(task.shape[0], _names(task), design, combination="own-part", crop=crop)
 
 
 def build_whole_only(task: Task, *, design: Design = QUICK_DESIGN) -> Whole:

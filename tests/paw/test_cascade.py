@@ -102,11 +102,11 @@ def test_part_only_is_the_own_parts_score(images: Tensor) -> None:
 
 @pytest.mark.parametrize("crop", ["hard", "soft"])
 @pytest.mark.parametrize(
-    ("model", "build", "parts"),
-    [("paw", {"switch": "part-and-whole"}, 1), ("paw-part-only", {}, 1), ("paw", {}, 3)],
+    ("model", "build"),
+    [("paw", {"switch": "part-and-whole"}), ("paw-part-only", {})],
 )
 def test_one_score_costs_what_it_needs(
-    images: Tensor, monkeypatch: pytest.MonkeyPatch, crop: str, model: str, build: Any, parts: int
+    images: Tensor, monkeypatch: pytest.MonkeyPatch, crop: str, model: str, build: Any
 ) -> None:
     module = made(model, crop=crop, **build)
     columns = torch.tensor([0, 2, 1, 2, 0, 0])
@@ -122,7 +122,12 @@ def test_one_score_costs_what_it_needs(
     monkeypatch.setattr(F, "conv2d", counted)
     found = module.select(images, columns)
     assert torch.allclose(found, expected, atol=1e-5)
-    assert widths == [parts]
+    assert widths == [1]
+
+
+def test_what_needs_all_subnets_offers_no_score_alone() -> None:
+    assert not hasattr(made("paw"), "select")
+    assert not hasattr(made("paw-grid"), "select")
 
 
 def test_soft_crops_are_near_hard_ones_and_share_their_weights(images: Tensor) -> None:
@@ -222,4 +227,4 @@ def test_the_contract_of_models_is_kept(model: str, more: dict[str, Any]) -> Non
     assert [(result.check, result.line) for result in results if result.status == "failed"] == []
     passed = {result.check for result in results if result.status == "passed"}
     assert {"gradients", "precision", "batch-independence", "weights", "devices"} <= passed
-    assert ("select" in passed) == (model in ("paw", "paw-part-only", "paw-grid"))
+    assert ("select" in passed) == (model == "paw-part-only" or "switch" in more)
