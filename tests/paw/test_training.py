@@ -147,7 +147,7 @@ def test_tnet_is_the_localisation_network_itself(dataset: Dataset, done: tuple[A
 
 
 def test_what_can_be_seen_is_learned(dataset: Dataset, surroundings: Surroundings) -> None:
-    epochs = {"localiser_epochs": 6, "whole_epochs": 12, "part_epochs": 4, "layer_epochs": 8}
+    epochs = {"localiser_epochs": 4, "whole_epochs": 24, "part_epochs": 6, "layer_epochs": 16}
     rates = {"localiser_rate": 1e-2, "whole_rate": 1e-2}
     recipe = replace(RECIPE, batch_size=8, flip=False, **epochs, **rates)
     design = replace(DESIGN, subnet_width=4, localiser_width=4)
