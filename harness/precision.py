@@ -6,14 +6,23 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch.backends import cudnn
 
 Told = TypeVar("Told")
+Precision = Literal["mixed", "float32"]
+"""That of a training's passes: "mixed" computes them in bfloat16 where that is fast; weights are float32."""
 _TRUE = ("none", "ieee")
 """The names of true float32; every other one (TF32, bfloat16) rounds the factors of products."""
+
+
+def passes(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return the context of a training's passes through its network."""
+    # Processors without AVX-512 emulate bfloat16, at many times the cost of float32.
+    fast = device.type == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "mixed" and fast)
 
 
 @contextmanager

@@ -103,10 +103,15 @@ class ModelSpec(Spec):
     parameters, the number of training images and the operations of one forward pass of one image."""
     counted_per: str = ""
     """What the parameter count is of, where a model is many equal networks: "attribute"."""
+    counting: str = ""
+    """What that count is of, where a reader would expect another number; `harness info` shows it."""
     card_size: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Height and width by preset for which `harness info` counts parameters."""
     card_attributes: int = 40
     """How many attributes `harness info` counts parameters for."""
+    family: str = ""
+    """Models of one plugin, of one revision, that name the same family share the parts that they train: a
+    part with the same identity is trained for the first of them, and the others find it. Empty: alone."""
     example: str | None = None
     """Where not any data set will do: a function ``() -> harness.Dataset`` that makes a small one that will,
     for the contract kit."""

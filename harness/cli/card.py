@@ -11,6 +11,20 @@ from harness.errors import HarnessError, ManifestError, ModelError, nearest
 from harness.parameters import Parameter, check, jsonable, keyword_parameters
 from harness.specs import ModelSpec
 
+_TOLD = (
+    "head",
+    "heads",
+    "access",
+    "norms",
+    "budget",
+    "traits",
+    "counted_per",
+    "counting",
+    "unit",
+    "direction",
+)
+"""The fields of a spec that its card tells as they are."""
+
 
 def card(kind: str, name: str, preset: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the card of an entry, as `harness info --json` prints it.
@@ -38,7 +52,7 @@ def card(kind: str, name: str, preset: str | None, overrides: Mapping[str, Any])
     if entry.plugin.local is not None:
         shown["installed"] = f"{entry.plugin.local.place}{entry.code}"
     parameters = entry.parameters()
-    for key in ("head", "heads", "access", "norms", "budget", "traits", "counted_per", "unit", "direction"):
+    for key in _TOLD:
         if hasattr(spec, key):
             shown[key] = jsonable(getattr(spec, key))
     shown["options"] = [_option(parameter) for parameter in parameters.values()]

@@ -51,6 +51,8 @@ def _print(shown: dict[str, Any]) -> None:
             print(f"  {key:<7} {', '.join(value) if isinstance(value, list) else value}")
     if shown.get("parameters") is not None:
         print(f"  parameters {shown['parameters']:,}{_per(shown)}")
+    if shown.get("counting"):
+        print(f"  counted {shown['counting']}")
     for name, preset in shown.get("presets", {}).items():
         print(f"  preset {name}: {', '.join(f'{key} = {value}' for key, value in preset['values'].items())}")
         if "parameters" in preset:

@@ -34,7 +34,7 @@ def train_model(
         ModelError: the training failed.
     """
     known = identity(choice, dataset, seed)
-    context = learning_context(known, seed, device, report)
+    context = learning_context(known | _family(choice), seed, device, report)
     start = time.perf_counter()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         seed_torch(seed)
@@ -71,3 +71,9 @@ def train_model(
     if notes:  # what a recipe measured on the way, for analyses
         card["training"] = jsonable(notes)
     return module.state_dict(), card
+
+
+def _family(choice: ModelChoice) -> dict[str, Any]:
+    """Return what stands for the model in the identity of its parts, where others may have the same ones."""
+    family = choice.entry.spec.family
+    return {"model": f"{choice.entry.plugin.name}/{family}"} if family else {}

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from harness.dataset import Dataset
 from harness.errors import ModelError, nearest
+from harness.precision import Precision, passes
 from harness.randomness import derived_seed
 from harness.training import Context
 from harness_attributes.schedules import Schedule, scheduler_of
 from harness_attributes.state import Checkpoint, Training, keep, resume
 
 Optimizer = Literal["adamw", "rmsprop"]
-Precision = Literal["mixed", "float32"]
 Loss = Callable[[Tensor, Tensor], Tensor]
 """A function of outputs (B, …) and labels (B, K), -1 or +1, that returns (B, K); training sums it over K."""
 Report = Callable[[float, str], None]
@@ -148,7 +148,7 @@ class _BatchLosses:
         """Yield the losses (B,) of each batch of rows, in the network's current mode."""
         for batch, images in _batches(self.dataset, rows, self.recipe.batch_size, self.device, mirrored):
             expected = self.labels[torch.from_numpy(batch)].to(self.device)  # (B, K)
-            with _passes(self.recipe.precision, self.device):
+            with passes(self.recipe.precision, self.device):
                 outputs = self.network(images)
             each = self.loss(outputs.float(), expected)  # (B, K)
             if self.factors is not None and self.network.training:
@@ -265,12 +265,6 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         alpha=recipe.rms_decay,
         weight_decay=recipe.weight_decay,
     )
-
-
-def _passes(precision: Precision, device: torch.device) -> torch.autocast:
-    # Processors without AVX-512 emulate bfloat16, at many times the cost of float32.
-    fast = device.type == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "mixed" and fast)
 
 
 def _batches(

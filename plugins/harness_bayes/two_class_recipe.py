@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,13 @@ from torch.nn import functional as F  # noqa: N812  (the field's own abbreviatio
 
 from harness.dataset import Dataset
 from harness.errors import ModelError
+from harness.precision import Precision, passes
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
 from harness_bayes.two_class_images import Batch, FreshImages, TwoClassImages, training_images
 
 LARGEST_LOSS = 1e9
 """The loss beyond which a training has diverged, although networks with LeakyReLU may stay finite."""
-Precision = Literal["mixed", "float32"]
 Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 """A function of a network, images (B, C, H, W), labels (B,) and a generator on the CPU; returns a scalar."""
 
@@ -106,7 +106,7 @@ def _train_epoch(
     for read, classes in _ahead(images, order, recipe.batch_size, epoch):
         x = torch.from_numpy(read).to(context.device).float() / 255  # (B, C, H, W)
         labels = torch.from_numpy(classes).to(context.device)  # (B,)
-        with _passes(recipe.precision, context.device):
+        with passes(recipe.precision, context.device):
             value = loss(network, x, labels, noise)
         optimizer.zero_grad()
         torch.autograd.backward(value)
@@ -154,9 +154,3 @@ def _restore(named: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
             optimizer.state[parameter] = {
                 key: state[f"{key}.{name}"].to("cpu" if key == "step" else parameter.device) for key in keys
             }
-
-
-def _passes(precision: Precision, device: torch.device) -> torch.autocast:
-    # Processors without AVX-512 emulate bfloat16, which is much slower than float32.
-    fast = device.type == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "mixed" and fast)

@@ -16,8 +16,10 @@ from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.files import digest_of_file
 from harness.model import frozen
+from harness.precision import passes
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
+from harness.training.unfinished import Unfinished, part, run, train_part
 from harness_verification.augmentation import moved
 from harness_verification.contrastive import area_under_roc, contrastive
 from harness_verification.inner_attack import distances
@@ -27,8 +29,7 @@ from harness_verification.network import Verifier
 from harness_verification.notes import notes_of, tensors_of
 from harness_verification.pairs import PairMaker, Pairs
 from harness_verification.persons import Persons, split_persons
-from harness_verification.recipe import GeneratorRecipe, Recipe, cosine, passes
-from harness_verification.unfinished import Unfinished, part, run, train_part
+from harness_verification.recipe import GeneratorRecipe, Recipe, cosine
 
 START_PERSONS, START_IMAGES = 16, 4
 """The persons of a batch of clean pairs, and the images of each."""

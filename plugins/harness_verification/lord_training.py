@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import ModelError
+from harness.precision import Precision, passes
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
+from harness.training.unfinished import Unfinished, part, run, train_part
 from harness_verification.image_losses import image_loss
 from harness_verification.lord import CLASS, CONTENT, Design, Lord, shrunk
 from harness_verification.persons import Persons
-from harness_verification.recipe import GeneratorRecipe, Precision, cosine, passes
-from harness_verification.unfinished import Unfinished, part, run, train_part
+from harness_verification.recipe import GeneratorRecipe, cosine
 
 BETAS = (0.5, 0.999)
 """Adam's, in both stages."""

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
+from harness.training.unfinished import part
 from harness_verification.inner_attack import Embed, distances
 from harness_verification.lord import Lord
 from harness_verification.persons import Persons
 from harness_verification.recipe import Recipe
-from harness_verification.unfinished import part
 
 CURVES = ("step", "training_loss", "validation_loss", "validation_auc")
 """The columns of the curves, a row per validation."""

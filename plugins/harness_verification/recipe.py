@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from math import cos, pi
 from typing import Annotated, Literal
 
-import torch
 from annotated_types import Ge, Gt, Le
 
+from harness.precision import Precision
 from harness_verification.augmentation import Eraser
 from harness_verification.contrastive import Hinge
 from harness_verification.image_losses import Scale
@@ -16,7 +16,6 @@ from harness_verification.inner_attack import PLACES, InnerAttack
 
 Kind = Literal["proposed", "weak", "doa", "none"]
 Kept = Literal["auc", "loss", "last"]
-Precision = Literal["mixed", "float32"]
 Schedule = Literal["constant", "cosine"]
 Area = tuple[float, float]
 SMALLEST_AREAS: dict[Kind, Area] = {"weak": (0.02, 0.1)}
@@ -120,13 +119,6 @@ class GeneratorRecipe:
     perceptual_weights: str | None = None
     """A file of VGG-16's convolutions, whose features compare images; None: SSIM and L1 do."""
     perceptual_scale: Scale = "imagenet"
-
-
-def passes(precision: Precision, device: torch.device) -> torch.autocast:
-    """Return the context of a network's passes."""
-    # Processors without AVX-512 emulate bfloat16, at many times the cost of float32.
-    fast = device.type == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "mixed" and fast)
 
 
 def cosine(step: int, steps: int, highest: float, lowest: float) -> float:

@@ -19,7 +19,7 @@ from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.parameters import jsonable
 from harness.testing import model_checks
-from harness_verification import unfinished
+from harness.training import unfinished
 from harness_verification.lord import Lord
 from harness_verification.network import Verifier
 from harness_verification.pairs import PairMaker

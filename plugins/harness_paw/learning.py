@@ -1,0 +1,130 @@
+"""A stage makes steps from batches of faces, and its identity says what it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import ModelError
+from harness.precision import passes
+from harness.training import Context
+from harness.training.unfinished import Unfinished, run
+from harness_paw.cascade import Combination, Regions
+from harness_paw.faces import Batch, Faces
+from harness_paw.layers import Design
+from harness_paw.recipe import Recipe
+
+LOCALISER = (
+    *("localiser_width", "localiser_modules", "localiser_depth", "localiser_poolings"),
+    *("maps", "image_size"),
+)
+"""The fields of a design that the localisation network depends on."""
+Loss = Callable[[Batch], Tensor]
+"""A function of a batch that returns the loss of a step, summed over attributes."""
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Identities say what each stage depends on, and nothing else, so that models share equal stages."""
+
+    design: Design
+    recipe: Recipe
+
+    def localisation(self) -> dict[str, Any]:
+        """Return that of stage 1."""
+        fields = self._design(*LOCALISER)
+        own = self.recipe.chosen("multi_net", "branch_width", "localiser_epochs", "localiser_rate")
+        return {"part": "localisation", **fields, **own}
+
+    def whole(self, *, attributes: bool = True) -> dict[str, Any]:
+        """Return that of stage 2, or of its hints alone."""
+        before = self.localisation()
+        if self.design.subnet == "tnet":
+            return before
+        names = ("hint_epochs", "hint_rate", *(("whole_epochs", "whole_rate") if attributes else ()))
+        own = {**self._design("subnet", "subnet_width", "poolings"), **self.recipe.chosen(*names)}
+        return {**before, **own, "part": "whole" if attributes else "hint"}
+
+    def parts(self, regions: Regions) -> dict[str, Any]:
+        """Return that of stage 3."""
+        own = self._design("subnet", "poolings", *(("crop_share",) if regions == "localised" else ()))
+        own |= self.recipe.chosen("part_epochs", "part_rate")
+        return {**self.whole(), **own, "part": "parts", "regions": regions}
+
+    def layers(self, regions: Regions, combination: Combination) -> dict[str, Any]:
+        """Return that of stage 4."""
+        own = self.recipe.chosen("layer_epochs", "layer_rate")
+        return {**self.parts(regions), **own, "part": "layers", "combination": combination}
+
+    def end_to_end(self, regions: Regions, combination: Combination) -> dict[str, Any]:
+        """Return that of stage 5."""
+        own = self.recipe.chosen("final_epochs", "final_rate")
+        return {**self.layers(regions, combination), **own, "part": "end-to-end"}
+
+    def _design(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self.design, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A Stage has a name, a length, the highest learning rate, and its place in the whole training."""
+
+    name: str
+    epochs: int
+    rate: float
+    share: tuple[float, float]
+
+
+def learn(
+    stage: Stage,
+    net: nn.Module,
+    loss: Loss,
+    faces: Faces,
+    recipe: Recipe,
+    context: Context,
+    state: Path | None,
+) -> Tensor:
+    """Train a network in place, and leave it in eval mode; return the loss (epochs,) of each, per attribute.
+
+    Args:
+        state: the file that keeps the state after an epoch; None keeps none.
+
+    Raises:
+        ModelError: the loss is no longer finite.
+    """
+    steps = stage.epochs * faces.steps
+    optimizer = recipe.optimiser(net.parameters(), stage.rate)
+    begun = Unfinished(modules={"net": net}, optimizer=optimizer)
+    losses: list[float] = []  # of the epoch
+
+    def step(number: int) -> str:
+        net.train()
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(stage.rate, number, steps)
+        batch = faces.batch(stage.name, number)
+        with passes(recipe.precision, context.device):
+            value = loss(batch)
+        shown = value.item() / batch.labels.shape[1]
+        if not isfinite(shown):
+            raise ModelError(
+                f"training diverged in the stage {stage.name}: the loss is {shown}; "
+                f"give a lower learning rate than {stage.rate:g}"
+            )
+        optimizer.zero_grad()
+        torch.autograd.backward(value)
+        optimizer.step()
+        losses.append(shown)
+        if number % faces.steps == 0:
+            begun.curves.append((sum(losses) / len(losses),))
+            losses.clear()
+        return f"epoch {-(-number // faces.steps)}/{stage.epochs}, loss {shown:.3f}"
+
+    run(begun, steps, step, context, stage.name, stage.share, state, every=faces.steps)
+    net.eval()
+    return torch.tensor(begun.curves, dtype=torch.float64)[:, 0]
