@@ -158,10 +158,8 @@ class _Training:
         x = moved(self.learned.images(rows, self.device), random, shift=self.recipe.shift)
         embeddings = self._trained(x)
         who = torch.from_numpy(self.learned.who[rows]).to(self.device)
-        first, second = torch.triu_indices(len(rows), len(rows), 1, device=self.device)
-        apart = distances(embeddings[first], embeddings[second])  # of every pair of the batch
-        same = who[first] == who[second]
-        return f"loss {self._descend(optimizer, apart[same], apart[~same]):.3f}"
+        same, other = clean_pairs(embeddings, who)
+        return f"loss {self._descend(optimizer, same, other):.3f}"
 
     def _step(self, optimizer: torch.optim.Optimizer, maker: PairMaker, step: int) -> str:
         recipe = self.recipe
@@ -232,6 +230,21 @@ class _Training:
 
     def _random(self, what: str, step: int) -> np.random.Generator:
         return np.random.default_rng(derived_seed(self.context.seed, what, step))
+
+
+def clean_pairs(embeddings: Tensor, who: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distances of all pairs of embeddings (B, D) that show one person, and of all that show two.
+
+    The gradient is the same in every run. If embeddings were listed once per pair, threads would add up its
+    terms in any order.
+
+    Args:
+        who: (B,) the person of each embedding.
+    """
+    apart = distances(embeddings[:, None], embeddings[None])  # (B, B)
+    once = torch.ones_like(apart, dtype=torch.bool).triu(1)
+    same = who[:, None] == who[None]
+    return apart.masked_select(once & same), apart.masked_select(once & ~same)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -48,9 +48,9 @@ class InnerAttack:
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return the Euclidean distances (B,) of embeddings (B, D) and (B, D)."""
+    """Return the Euclidean distances (…,) of embeddings (…, D) and (…, D)."""
     # The small constant keeps the gradient finite where two embeddings are equal.
-    return ((a - b).square().sum(1) + 1e-12).sqrt()
+    return ((a - b).square().sum(-1) + 1e-12).sqrt()
 
 
 def distance_gradient(embed: Embed, x: Tensor, anchors: Tensor) -> Tensor:

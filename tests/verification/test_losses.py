@@ -9,9 +9,11 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 from sklearn.metrics import roc_auc_score
+from torch.nn import functional as F  # noqa: N812
 
 from harness.errors import ModelError
 from harness_verification.contrastive import area_under_roc, contrastive, nearest_of
+from harness_verification.fitting import clean_pairs
 from harness_verification.image_losses import HEARD, PerceptualLoss, image_loss, similarity_loss, ssim
 from harness_verification.inner_attack import distances
 from harness_verification.vgg_body import vgg_body
@@ -40,6 +42,27 @@ def test_distances_are_euclidean_and_have_a_gradient_at_zero() -> None:
     found.sum().backward()
     assert a.grad is not None
     assert a.grad.isfinite().all()
+
+
+def test_clean_pairs_are_all_pairs_and_their_gradient_is_the_same_in_every_run() -> None:
+    """Threads that add up a gradient in any order once made two trainings of one seed differ."""
+    embeddings = torch.randn(64, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    who = torch.arange(64) // 4
+    same, other = clean_pairs(embeddings, who)
+    first, second = torch.triu_indices(64, 64, 1)
+    wanted = F.pairwise_distance(embeddings[first], embeddings[second], eps=0)
+    torch.testing.assert_close(same, wanted[who[first] == who[second]])
+    torch.testing.assert_close(other, wanted[who[first] != who[second]])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        gradients = set()
+        for _ in range(30):
+            value = contrastive(*clean_pairs(embeddings, who), margin=20.0, hinge="distance")
+            gradients.add(torch.autograd.grad(value, embeddings)[0].numpy().tobytes())
+    finally:
+        torch.set_num_threads(threads)
+    assert len(gradients) == 1
 
 
 def test_area_under_roc_is_that_of_scikit_learn_with_ties() -> None:
