@@ -83,8 +83,8 @@ def _attacked(
     entry = attack.entry
     if learning is not None and not len(learning):
         raise AttackError(
-            f"{attack.label} learns on some images and is judged on others, and here is one image alone; "
-            "take more images, of verifiers more intruders or genuine ones"
+            f"{attack.label} learns on some images and is judged on others, but has one alone; take a "
+            "larger sample, or for a verifier more intruders or genuine images"
         )
     every = batch if learning is None else learning.with_others(batch)
     learned = None if learning is None else len(learning)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from harness_faces import celeba
+from harness_faces import celeba, list_file
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,6 @@ def test_read_a_batch(
 def test_parse_the_full_attribute_file(timed: Any, report: Any, sizes: Sizes, tmp_path: Path) -> None:
     path = tmp_path / "list_attr_celeba.txt"
     _write_attributes(path, sizes.rows)
-    table, seconds = timed(celeba.read_table, args=(path,), kwargs={"counted": True}, rounds=3)
+    table, seconds = timed(list_file.read_table, args=(path,), kwargs={"counted": True}, rounds=3)
     assert table.values.shape == (sizes.rows, 40)
     report("CelebA's attribute file", median(seconds), "s")

@@ -123,7 +123,9 @@ def test_refuses_other_types(name: str, value: Any) -> None:
 
 
 def test_names_the_type_that_it_wants() -> None:
-    with pytest.raises(ManifestError, match=r'attack.mode = .lin. must be "line" or "fixed"; did you mean "line"\?$'):
+    with pytest.raises(
+        ManifestError, match=r'attack.mode = .lin. must be "line" or "fixed"; did you mean "line"\?$'
+    ):
         resolved(mode="lin")
     with pytest.raises(ManifestError, match=r"attack.maybe = 'x' must be float or none"):
         resolved(maybe="x")

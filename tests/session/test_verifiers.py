@@ -330,7 +330,7 @@ def test_a_target_with_one_intruder_has_errors_and_the_others_have_outcomes(
         return harness.run(dots(table, attack=patch), out=tmp_path / str(intruders), judge=judge)
 
     alone = ran(1)
-    assert alone.samples()["error"].str.contains("one image alone; take more images").tolist() == [True] * 2
+    assert alone.samples()["error"].str.contains("one alone; take a larger sample").tolist() == [True] * 2
     assert alone.samples()["success"].isna().all()
     assert (alone.leaderboard()["coverage"] == 0).all()
     two = ran(2)
