@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.arguments import add_json, add_suite, counted, options_of, print_json
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from harness.session.forecast import Forecast
 
 SHOWN = 60
 """The largest number of cells that are printed; --json has them all."""
+COSTS = ("forwards", "backwards", "seconds")
+"""What a cell costs, in the order of the columns."""
 
 
 def add(verbs: Any) -> None:
@@ -47,32 +52,11 @@ def handle(given: argparse.Namespace) -> int:
 
 def _print(expected: Forecast) -> None:
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from harness.export.columns import dataset, flag_text
 
     console = Console()
     if not console.is_terminal:  # a pipe has no width of its own
         console = Console(width=150)
-    table = Table(box=None, pad_edge=False)
-    named = ["model", "attack", "threat"]
-    if len({cell["goal"] for cell in expected.cells}) > 1:
-        named.append("goal")
-    for column, justify in (
-        ("dataset", "left"),
-        *((column, "left") for column in named),
-        ("cases", "right"),
-        ("forwards", "right"),
-        ("backwards", "right"),
-        ("seconds", "right"),
-    ):
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for cell in expected.cells[:SHOWN]:
-        names = (Text(dataset(cell)), *(Text(cell[column]) for column in named))
-        costs = (cell[column] for column in ("forwards", "backwards", "seconds"))
-        table.add_row(*names, str(cell["cases"]), *("?" if cost is None else f"{cost:.0f}" for cost in costs))
-    console.print(table)
+    console.print(_table(expected))
     if len(expected.cells) > SHOWN:
         console.print(f"… and {counted(len(expected.cells) - SHOWN, 'more cell')}; --json shows all")
     excluded = [item for item in expected.skipped if item["reason"].startswith("excluded by")]
@@ -89,12 +73,38 @@ def _print(expected: Forecast) -> None:
     if excluded:
         pairs = counted(len(excluded), "pair")
         console.print(f"{pairs} {excluded[0]['reason']}; --json names them", soft_wrap=True)
+    for line in (*_said_of_models(expected), *expected.shortage, expected.summary):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _said_of_models(expected: Forecast) -> Iterator[str]:
+    """Yield a line per flag of a model, and one per model that cannot be run."""
+    from harness.export.columns import flag_text
+
     for model in expected.models:
         place = f"{model['model']} on {model['dataset']}"
-        said = [f"⚑ {place}: {flag_text(flag)}" for flag in model["flags"]]
-        said += [f"{place} cannot be run: {model['error']}"] if model["error"] else []
-        for line in said:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for line in expected.shortage:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(expected.summary, markup=False, highlight=False, soft_wrap=True)
+        yield from (f"⚑ {place}: {flag_text(flag)}" for flag in model["flags"])
+        if model["error"]:
+            yield f"{place} cannot be run: {model['error']}"
+
+
+def _table(expected: Forecast) -> Table:
+    """Return the table of the first cells, with what they cost."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.export.columns import dataset
+
+    table = Table(box=None, pad_edge=False)
+    named = ["model", "attack", "threat"]
+    if len({cell["goal"] for cell in expected.cells}) > 1:
+        named.append("goal")
+    for column in ("dataset", *named):
+        table.add_column(column, overflow="fold")
+    for column in ("cases", *COSTS):
+        table.add_column(column, justify="right", overflow="fold")
+    for cell in expected.cells[:SHOWN]:
+        names = (Text(dataset(cell)), *(Text(cell[column]) for column in named))
+        costs = ("?" if cell[column] is None else f"{cell[column]:.0f}" for column in COSTS)
+        table.add_row(*names, str(cell["cases"]), *costs)
+    return table

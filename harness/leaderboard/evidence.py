@@ -47,10 +47,8 @@ class Traces:
     """The image is valid, and it is known whether it reached the goal before rounding."""
     lost_by_rounding: int = 0
     """Of the rounded cases: the image reached the goal before rounding and not after."""
-    late_successes: int = 0
-    """Successes found in the last tenth of the forward passes that the hardest case took."""
     late_images: int = 0
-    """How many images these are of."""
+    """Images of late successes: found in the last tenth of the forward passes that the hardest case took."""
     late_share: float = 1.0
     """The lower end of the interval of the share of late successes; the lowest of several cells."""
 
@@ -80,7 +78,6 @@ def traces_of(table: pa.Table, cases: Outcomes) -> Traces:
     images, share = 0, 0.0
     if "found" in held:
         late = success & _late(cases.values["forwards"], numbers(table, "found"), among)
-        counts["late_successes"] = late
         images = np.unique(cases.images[late]).size
         share = rate(late[among], cases.clusters[among]).low or 0.0
     return Traces(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,12 @@ import pytest
 import torch
 
 from harness.dataset import Dataset
-from harness.parameters import digest_of, jsonable
-from harness.training import Context, StateDict, Task
+from harness.training import Task
 from harness_verification import verifier
 from harness_verification.lord import Design
 from harness_verification.network import Verifier
 from harness_verification.recipe import GeneratorRecipe, Recipe
+from tests.surroundings import Surroundings
 
 DESIGN = Design(generator_width=4, generator_hidden=8)
 GENERATOR = GeneratorRecipe(generator_epochs=1, encoder_epochs=1, generator_batch=12)
@@ -60,35 +58,6 @@ def dataset() -> Dataset:
         identities=100 + who,
         partitions=np.where(who < 8, "train", "test"),
     )
-
-
-@dataclass
-class Surroundings:
-    """Makes contexts that keep finished parts in memory, and states of unfinished ones in a folder."""
-
-    folder: Path
-    parts: dict[str, StateDict] = field(default_factory=dict)
-    made: list[str] = field(default_factory=list)
-    """The names of the parts that were not there before."""
-    told: Callable[[str], None] = lambda word: None
-    words: list[str] = field(default_factory=list)
-
-    def context(self, seed: int = 0) -> Context:
-        def unit(part: Mapping[str, Any], make: Callable[[], StateDict]) -> StateDict:
-            key = digest_of(jsonable({**part, "seed": seed}))
-            if key not in self.parts:
-                self.parts[key] = {name: tensor.clone() for name, tensor in make().items()}
-                self.made.append(part["part"])
-            return self.parts[key]
-
-        def state(part: Mapping[str, Any]) -> Path:
-            return self.folder / f"{digest_of(jsonable({**part, 'seed': seed}))}.state.safetensors"
-
-        def report(share: float, word: str) -> None:
-            self.words.append(word)
-            self.told(word)
-
-        return Context(seed, torch.device("cpu"), report, unit, state)
 
 
 @pytest.fixture

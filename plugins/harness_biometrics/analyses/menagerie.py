@@ -22,7 +22,6 @@ from harness_biometrics.analyses.study import place_text, read_study
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROLES = {"target": "imitated", "intruder": "imitates", "person": "not known again"}
 ALL = "all attacks"
 
 
