@@ -100,6 +100,7 @@ def test_a_soft_place_is_within_a_cell_and_its_gradient_is_right(heatmaps: Tenso
     assert gradient[1:].abs().max() == 0
     # The weights sum to 1, so that a constant changes nothing.
     assert gradient[0, 0].sum().abs() < 1e-9
+    assert torch.autograd.gradcheck(lambda maps: soft_places(maps, SIZE), heatmaps[:1, :1])
 
 
 def test_a_soft_place_lies_between_two_equal_cells() -> None:

@@ -16,7 +16,7 @@ from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.specs import ModelSpec
 from harness.training import Task, unfinished
-from harness_paw import PAPER, harness_models, training_passes
+from harness_paw import PAPER, harness_models, learning, stages, training_passes
 from harness_paw.multi_net import attribute_loss
 from harness_paw.recipe import Recipe
 from harness_paw.training import train
@@ -117,6 +117,25 @@ def test_each_stage_begins_where_the_last_one_ended(done: tuple[Any, Surrounding
     whole = part_of(known, "whole")
     first = (final["whole.layers.0.weight"] - whole["layers.0.weight"]).abs().max()
     assert 0 < first < 0.1
+
+
+def test_subnets_begin_with_the_weights_of_the_stage_before(
+    dataset: Dataset, surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """g_0 goes on from its hints, and each part's subnet from g_0."""
+    begun: dict[str, dict[str, Tensor]] = {}
+
+    def learn(stage: Any, net: torch.nn.Module, *rest: Any) -> Tensor:
+        begun[stage.name] = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+        return learning.learn(stage, net, *rest)
+
+    monkeypatch.setattr(stages, "learn", learn)
+    trained(dataset, surroundings, "paw-part-only")
+    hinted, whole = part_of(surroundings, "hint"), part_of(surroundings, "whole")
+    assert not torch.equal(hinted["layers.0.weight"], begun["hint"]["layers.0.weight"])
+    assert all(torch.equal(begun["whole"][name], hinted[name]) for name in hinted)
+    for subnet in range(len(NAMES)):
+        assert all(torch.equal(begun["parts"][name][subnet], whole[name]) for name in whole)
 
 
 def test_part_subnets_learn_as_if_each_were_alone() -> None:
@@ -302,4 +321,5 @@ def test_one_cycle_rises_and_falls() -> None:
     assert 18 <= top <= 21
     assert rates[:top] == sorted(rates[:top])
     assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[0] < 0.05
     assert rates[-1] < 1e-3
