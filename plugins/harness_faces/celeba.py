@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.dataset import PARTITIONS, Dataset, UInt8Images
-from harness.errors import DatasetError
 from harness_faces.celeba_layout import (
     ALIGNED,
     EVAL_PARTITIONS,
@@ -19,6 +18,7 @@ from harness_faces.celeba_layout import (
     listed_attributes,
     locate,
 )
+from harness_faces.checked_values import checked_bytes, checked_size
 from harness_faces.decoding import decode
 from harness_faces.frame import SOURCE_SIZE, WHOLE, Crop, checked_crop
 from harness_faces.list_file import Numbers
@@ -54,12 +54,8 @@ def load(
     Raises:
         DatasetError: a file is missing, malformed, or contradicts another one; a parameter is wrong.
     """
-    whole = isinstance(size, list | tuple) and all(type(edge) is int and edge > 0 for edge in size)
-    if not whole or len(size) != 2:
-        raise DatasetError(f"celeba: size = {size!r} is not a height and a width; give two, such as [88, 72]")
-    if type(cache_bytes) is not int or cache_bytes < 0:
-        raise DatasetError(f"celeba: cache_bytes = {cache_bytes!r} is not a number of bytes; give 0 or more")
-    height, width = size
+    height, width = checked_size("celeba", size)
+    checked_bytes("celeba", cache_bytes)
     part = checked_crop("celeba", crop)
     folder = locate(root)
     listed = listed_attributes(folder)

@@ -20,6 +20,7 @@ from harness.dataset import PARTITIONS, Dataset, UInt8Images
 from harness.errors import DatasetError
 from harness.files import say
 from harness.randomness import derived_seed
+from harness_faces.checked_values import checked_bytes, checked_size
 from harness_faces.decoding import planes, read_pixels, resized
 from harness_faces.frame import Crop
 from harness_faces.streaming import CACHE_BYTES, StreamedImages
@@ -84,8 +85,9 @@ def load(
         DatasetError: there is no such folder, it holds no images, images differ in size, or a parameter is
             wrong. An image that is damaged is an error when it is read.
     """
-    target, part = _checked_size(size), _checked_crop(crop)
-    _check_bytes(cache_bytes)
+    target = None if size is None else checked_size("image-folder", size)
+    part = _checked_crop(crop)
+    checked_bytes("image-folder", cache_bytes)
     files = _files(folder := _locate(root), by_name=person == "name")
     shape = target or (part.size if part else _common_size(folder, files))
     names = tuple(sorted({file.person for file in files}))
@@ -112,22 +114,6 @@ def load(
         partitions=None if split is None else split[identities],
         numbered=_numbered(files),
     )
-
-
-def _check_bytes(count: object) -> None:
-    if type(count) is not int or count < 0:
-        raise DatasetError(f"image-folder: cache_bytes = {count!r} is no number of bytes; give 0 or more")
-
-
-def _checked_size(size: Sequence[int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    whole = isinstance(size, list | tuple) and all(type(edge) is int and edge > 0 for edge in size)
-    if not whole or len(size) != 2:
-        raise DatasetError(
-            f"image-folder: size = {size!r} is not a height and a width; give two, such as [112, 112]"
-        )
-    return size[0], size[1]
 
 
 def _checked_crop(crop: Sequence[int] | None) -> Crop | None:

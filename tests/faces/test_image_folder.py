@@ -246,7 +246,7 @@ def test_a_crop_that_does_not_fit(root: Path) -> None:
         ({"crop": (0, 0, 5)}, "image-folder: crop = (0, 0, 5) is not top, left, height and width"),
         ({"crop": (0, -1, 5, 5)}, "image-folder: crop = (0, -1, 5, 5) is not top"),
         ({"partitions": (0.5, 0.5, 0.5)}, "image-folder: partitions = [0.5, 0.5, 0.5] are not three shares"),
-        ({"cache_bytes": -1}, "image-folder: cache_bytes = -1 is no number of bytes"),
+        ({"cache_bytes": -1}, "image-folder: cache_bytes = -1 is not a number of bytes"),
     ],
 )
 def test_wrong_parameters(root: Path, given: dict[str, Any], message: str) -> None:
