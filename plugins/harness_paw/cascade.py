@@ -150,6 +150,15 @@ class Cascade(Scored):
         )
         return heatmaps, (corner + side / 2) * ratio
 
+    def observe(self, x: Tensor, columns: Tensor) -> Tensor:
+        """Return (B, 2) row and column of the centre of the crop of attribute ``columns[b]``, in pixels.
+
+        They are not a number where ``columns[b]`` is -1: the case is about no attribute.
+        """
+        _, centres = self.localise(x)  # (B, M, 2)
+        chosen = columns.clamp_min(0)[:, None, None].expand(-1, 1, 2)
+        return centres.gather(1, chosen)[:, 0].masked_fill((columns < 0)[:, None], float("nan"))
+
     def part_images(self, x: Tensor) -> Tensor:
         """Return the parts (B, G, C, h, w) of images (B, C, H, W), resized: crops, or blocks of the grid."""
         return blocks(x) if self.regions == "grid" else self._crops(x)

@@ -49,7 +49,8 @@ class Stages:
         """
         self.design, self.recipe, self.faces, self.context = design, recipe, faces, context
         self.resized, self.shape = resized, shape
-        self.known = Identities(design, recipe)
+        named = None if faces.names == faces.dataset.attribute_names else faces.names
+        self.known = Identities(design, recipe, named)
         self.attributes = faces.labels.shape[1]
         self.share = (0.0, 1.0)
         """Where the next stage stands in the whole training."""
