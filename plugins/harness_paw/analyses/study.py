@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.analysis.reading import Cell, kind_of, read_cells
 from harness.errors import HarnessError
-from harness.metrics import NOTHING, Estimate
+from harness.metrics import NOTHING, Estimate, mean
 from harness.metrics.paired import difference, paired_tests
 from harness.results import Results
 
@@ -229,4 +229,4 @@ def accuracy_of(net: Net) -> Estimate:
     sizes = np.asarray(images)
     people = np.repeat(np.arange(len(sizes)), sizes)
     shares = (np.asarray(right) / (sizes * len(net.accuracy)))[people]
-    return difference(shares, np.zeros(len(shares)), people)
+    return mean(shares, people)
