@@ -20,6 +20,7 @@ PAPER: Mapping[str, Any] = {
     "maps": 32,
     "poolings": 4,
     "localiser_poolings": 4,
+    "smoothing": 0.0,
     "image_size": PAPER_SIZE,
     "crop_share": 2 / 7,
     "optimizer": "sgd",

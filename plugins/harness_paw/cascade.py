@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
-from harness_paw.crop import CropMode, corners, hard_crops, hard_places, soft_crops, soft_places
+from harness_paw.crop import CropMode, corners, hard_crops, hard_places, smoothed, soft_crops, soft_places
 from harness_paw.layers import Design
 from harness_paw.subnet import Subnet
 from harness_paw.subnets import Subnets
@@ -191,7 +191,8 @@ class Cascade(Scored):
         if self.localiser is None:
             raise TypeError("a grid has no heatmaps: its parts are the same blocks of every image")
         # Places are compared and summed, which bfloat16 is too coarse for.
-        return self.localiser.heatmaps(self.localiser.features(x)).to(x.dtype)
+        found = self.localiser.heatmaps(self.localiser.features(x)).to(x.dtype)
+        return smoothed(found, self.design.smoothing)
 
 
 class SelectiveCascade(Cascade):

@@ -56,7 +56,9 @@ class Identities:
 
     def parts(self, regions: Regions) -> dict[str, Any]:
         """Return that of stage 3."""
-        own = self._design("subnet", "poolings", *(("crop_share",) if regions == "localised" else ()))
+        own = self._design(
+            "subnet", "poolings", *(("crop_share", "smoothing") if regions == "localised" else ())
+        )
         own |= self.recipe.chosen("part_epochs", "part_rate")
         return {**self.whole(), **own, "part": "parts", "regions": regions}
 
