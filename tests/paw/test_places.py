@@ -21,8 +21,11 @@ NAMES = ("Eyeglasses", "Mouth_Slightly_Open", "Wearing_Hat", "Wearing_Necktie")
 SIZE = (88, 72)
 POOL, EACH, JUDGED = 20_000, 300, 100
 INSIDE = {"Eyeglasses": 0.8, "Mouth_Slightly_Open": 0.85, "Wearing_Hat": 0.7, "Wearing_Necktie": 0.9}
-"""The share of images in which the maximum must fall inside the attribute's place: below the measured .85, .91,
-.76 and .99. Of a hat, the brim's lower edge is what tells it from hair, and a cell there is often just outside."""
+"""The share of images in which the maximum must fall inside the attribute's place.
+
+They are below the measured .85, .91, .76 and .99. Of a hat, the brim's lower edge is what tells it from hair,
+and a cell there is often just outside.
+"""
 
 
 def chosen(faces: Dataset, partition: str, each: int) -> npt.NDArray[np.intp]:
