@@ -90,7 +90,7 @@ def test_maxima_lie_where_attributes_are_drawn(report: Any, sizes: Sizes) -> Non
         learned.close()
     x = torch.from_numpy(faces.images(judged)).float() / 255
     with torch.no_grad():
-        heatmaps = torch.cat([module.localise(some)[0] for some in x.split(128)])  # (N, 4, h, w)
+        heatmaps = torch.cat([module.localise(some)[0] for some in torch.split(x, 128)])  # (N, 4, h, w)
     best, width = heatmaps.flatten(2).argmax(2).numpy(), heatmaps.shape[3]
     # Pixel 0 has its middle at 0, as landmarks have it.
     row = (best // width + 0.5) * SIZE[0] / heatmaps.shape[2] - 0.5
