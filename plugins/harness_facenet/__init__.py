@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.hookspecs import hookimpl
-from harness.specs import ModelSpec
+from harness.specs import MetricSpec, ModelSpec
 
 PAPER = "Adversarial contrastive pre-training and triplet adversarial fine-tuning of FaceNet"
 SIZE = (160, 160)
@@ -78,3 +78,31 @@ def harness_models() -> list[ModelSpec]:
             training_flops=training_flops,
         ),
     ]
+
+
+@hookimpl
+def harness_metrics() -> list[MetricSpec]:
+    """Return the accuracies of triplets, which other cases do not have."""
+    found = []
+    for name, heading, word, what in (
+        ("standard", "SA", "without the attack", "standard accuracy"),
+        ("robust", "RA", "under the attack", "robust accuracy"),
+        ("both", "S&R", "in both together", "standard and robust accuracy"),
+    ):
+        for suffix, mark, bound in (("", "", "by the margin"), ("_at_zero", "0", "at all")):
+            found.append(
+                MetricSpec(
+                    name=f"triplet-{name}{suffix.replace('_', '-')}",
+                    summary=f"{what}: triplets whose negative is farther than the positive {bound}, {word}",
+                    source=f"{PAPER}, section 5",
+                    run=f"harness_facenet.triplet_metrics:{name}_accuracy{suffix}",
+                    columns=("goal", "margin_clean", "margin_adv", "threshold", "valid", "error"),
+                    unit="share",
+                    direction="higher is more robust" if name != "standard" else "neither",
+                    heading=f"{heading}{mark} %",
+                    scale=100,
+                    digits=1,
+                    explanation=f"triplets whose negative is farther than the positive {bound}, {word}",
+                )
+            )
+    return found

@@ -36,9 +36,16 @@ def apart(one: Tensor, other: Tensor, *, squared: bool) -> Tensor:
     return found if squared else (found + 1e-12).sqrt()
 
 
+def triplet_gap(anchor: Tensor, positive: Tensor, negative: Tensor, *, squared: bool) -> Tensor:
+    """Return d(a, p) - d(a, n) of each triplet of embeddings (B, D), as (B,).
+
+    Attacks ascend it: it has the gradient of the loss where that is positive, and one where that is 0.
+    """
+    return apart(anchor, positive, squared=squared) - apart(anchor, negative, squared=squared)
+
+
 def triplet_terms(
     anchor: Tensor, positive: Tensor, negative: Tensor, *, margin: float, squared: bool
 ) -> Tensor:
     """Return max(0, d(a, p) - d(a, n) + margin) of each triplet of embeddings (B, D), as (B,)."""
-    near, far = apart(anchor, positive, squared=squared), apart(anchor, negative, squared=squared)
-    return (near - far + margin).clamp_min(0)
+    return (triplet_gap(anchor, positive, negative, squared=squared) + margin).clamp_min(0)

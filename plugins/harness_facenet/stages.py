@@ -19,7 +19,7 @@ from harness.training import Context, StateDict
 from harness.training.epochs import Measure, Stage, learn
 from harness.training.persons import Persons, Rows
 from harness.training.unfinished import train_part
-from harness_facenet.losses import nt_xent, triplet_terms
+from harness_facenet.losses import nt_xent, triplet_gap, triplet_terms
 from harness_facenet.measuring import HeldOut
 from harness_facenet.network import Design, FaceNet, Projector
 from harness_facenet.norms import NormSet, using, with_two_norms
@@ -130,9 +130,7 @@ class Stages:
                 p, n = net(positive), net(negative)
 
             def rising(images: Tensor) -> Tensor:
-                return triplet_terms(
-                    net(images), p, n, margin=self.recipe.margin, squared=self.recipe.squared
-                ).sum()
+                return triplet_gap(net(images), p, n, squared=self.recipe.squared).sum()
 
             return self.recipe.attack.attacked(x, rising, self._random("attack", step))
 
