@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.hookspecs import hookimpl
-from harness.specs import MetricSpec, ModelSpec
+from harness.specs import AnalysisSpec, MetricSpec, ModelSpec
 
 PAPER = "Adversarial contrastive pre-training and triplet adversarial fine-tuning of FaceNet"
 SIZE = (160, 160)
@@ -106,3 +106,20 @@ def harness_metrics() -> list[MetricSpec]:
                 )
             )
     return found
+
+
+@hookimpl
+def harness_analyses() -> list[AnalysisSpec]:
+    """Return the analyses of this plugin."""
+
+    def spec(name: str, module: str, summary: str, place: str) -> AnalysisSpec:
+        run = f"harness_facenet.analyses.{module}:run"
+        return AnalysisSpec(name=name, summary=summary, source=f"{PAPER}, {place}", run=run)
+
+    return [
+        spec("triplet-accuracies", "accuracies", "SA, RA and S&R by model and attack", "figures 4 and 5"),
+        spec("contrastive-loss", "contrastive_loss", "loss of pre-training by epoch", "figure 3"),
+        spec("tuning-epochs", "tuning_epochs", "accuracy by epoch of fine-tuning", "section 5"),
+        spec("unseen-attacks", "unseen_attacks", "robust accuracy under attacks not trained on", "section 6"),
+        spec("facenet-claims", "claims", "the paper's claims, held against triplets", "section 5"),
+    ]

@@ -45,16 +45,16 @@ class Recipe:
     """Not stated; FaceNet's."""
     squared: bool = True
     """Whether the loss compares squared distances, as FaceNet does; not stated."""
-    standard_epochs: Annotated[int, Ge(1)] = 24
+    standard_epochs: Annotated[int, Ge(1)] = 16
     """Published: 250."""
     standard_rate: Annotated[float, Gt(0)] = 3e-3
     """Not stated; 1e-3 by convention."""
-    tuning_epochs: Annotated[int, Ge(1)] = 12
+    tuning_epochs: Annotated[int, Ge(1)] = 8
     """The epochs of triplet adversarial training; published: 250, and 50 after pre-training."""
     tuning_rate: Annotated[float, Gt(0)] = 2e-3
     """Not stated; 1e-3 by convention."""
     # Attacked views.
-    pretraining_epochs: Annotated[int, Ge(1)] = 16
+    pretraining_epochs: Annotated[int, Ge(1)] = 12
     """Published: 500."""
     pretraining_rate: Annotated[float, Gt(0)] = 3e-3
     """Not stated; 1e-3 by convention."""
