@@ -96,7 +96,7 @@ def harness_metrics() -> list[MetricSpec]:
                     summary=f"{what}: triplets whose negative is farther than the positive {bound}, {word}",
                     source=f"{PAPER}, section 5",
                     run=f"harness_facenet.triplet_metrics:{name}_accuracy{suffix}",
-                    columns=("goal", "margin_clean", "margin_adv", "threshold", "valid", "error"),
+                    columns=("goal", "margin_clean", "margin_adv", "threshold", "valid", "error", "cluster"),
                     unit="share",
                     direction="higher is more robust" if name != "standard" else "neither",
                     heading=f"{heading}{mark} %",
