@@ -58,8 +58,10 @@ class FaceNet(nn.Module):
         """What training measured, for the card."""
 
     def forward(self, x: Tensor) -> Tensor:
-        embeddings: Tensor = F.normalize(self.embedding(self.represent(x)).float(), dim=1)
-        return embeddings
+        embeddings: Tensor = self.embedding(self.represent(x))
+        if embeddings.dtype in (torch.bfloat16, torch.float16):  # lengths need more digits than these have
+            embeddings = embeddings.float()
+        return F.normalize(embeddings, dim=1)
 
     def represent(self, x: Tensor) -> Tensor:
         """Return the backbone's features (B, F), which the contrastive pre-training learns through."""
