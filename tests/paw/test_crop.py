@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from harness_paw.crop import corners, hard_crops, hard_places, soft_crops, soft_places
+from harness_paw.crop import corners, hard_crops, hard_places, smoothed, soft_crops, soft_places
 
 SIZE = (24, 32)
 
@@ -37,6 +38,17 @@ def test_the_place_is_where_the_upsampled_heatmap_is_largest(heatmaps: Tensor) -
     inner = ((places > 5) & (places < torch.tensor(size) - 5)).all(2)
     assert inner.sum() > 5
     assert torch.equal(places[inner], pixels[inner].double())
+
+
+def test_heatmaps_are_smoothed_inside_the_image(heatmaps: Tensor) -> None:
+    def blurred(values: Tensor) -> Tensor:
+        return torch.from_numpy(
+            gaussian_filter(values.numpy(), (0, 0, 1.5, 1.5), mode="constant", truncate=20)
+        )
+
+    expected = blurred(heatmaps) / blurred(torch.ones_like(heatmaps))
+    assert (smoothed(heatmaps, 1.5) - expected).abs().max() < 1e-12
+    assert torch.equal(smoothed(heatmaps, 0.0), heatmaps)
 
 
 def test_crops_are_slices_that_are_shifted_to_stay_inside(images: Tensor) -> None:
