@@ -71,31 +71,36 @@ def learn(
     losses: list[float] = []  # of the epoch
 
     def step(number: int) -> str:
-        for module in modules.values():
-            module.train()
+        _put(modules, training=True)
         for group in optimizer.param_groups:
             group["lr"] = rate(number, total)
         with passes(precision, context.device):
             value = loss(number)
-        shown = value.item() / terms
-        if not isfinite(shown):
-            raise ModelError(
-                f"training diverged in the stage {stage.name}: the loss is {shown}; "
-                f"give {key} than {stage.rate:g}"
-            )
+        shown = _finite(value.item() / terms, stage, key)
         optimizer.zero_grad()
         torch.autograd.backward(value)
         optimizer.step()
         losses.append(shown)
         if number % steps == 0:
-            for module in modules.values():
-                module.eval()
+            _put(modules, training=False)
             measured = measure(number // steps) if measure else ()
             begun.curves.append((sum(losses) / len(losses), *measured))
             losses.clear()
         return f"epoch {-(-number // steps)}/{stage.epochs}, loss {shown:.3f}"
 
     run(begun, total, step, context, stage.name, stage.share, state, every=steps)
-    for module in modules.values():
-        module.eval()
+    _put(modules, training=False)
     return torch.tensor(begun.curves, dtype=torch.float64)
+
+
+def _put(modules: Mapping[str, nn.Module], *, training: bool) -> None:
+    for module in modules.values():
+        module.train(training)
+
+
+def _finite(loss: float, stage: Stage, key: str) -> float:
+    if not isfinite(loss):
+        raise ModelError(
+            f"training diverged in the stage {stage.name}: the loss is {loss}; give {key} than {stage.rate:g}"
+        )
+    return loss

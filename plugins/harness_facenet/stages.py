@@ -16,7 +16,7 @@ from harness.files import digest_of_file
 from harness.model import frozen
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
-from harness.training.epochs import Measure, Stage, learn
+from harness.training.epochs import Loss, Measure, Stage, learn
 from harness.training.persons import Persons, Rows
 from harness.training.unfinished import train_part
 from harness_facenet.losses import nt_xent, triplet_gap, triplet_terms
@@ -235,7 +235,7 @@ class Stages:
         self,
         stage: Stage,
         modules: Mapping[str, nn.Module],
-        loss: Any,
+        loss: Loss,
         state: Path | None,
         measure: Measure | None,
     ) -> Tensor:
