@@ -143,7 +143,7 @@ class AttackSpec(Spec):
     run: str
     heads: frozenset[HeadKind] = frozenset({"attributes", "classes", "embedding"})
     goals: frozenset[str] | None = None
-    """Of embeddings: the goals that it can pursue in suites, "impersonate" and "evade"; None: both."""
+    """Of embeddings: the goals that it can pursue in suites: "impersonate", "evade", "triplet"; None: all."""
     access: Access = "gradients"
     """The least that it needs to see of the model."""
     norms: tuple[str, ...] = ("linf", "l2")

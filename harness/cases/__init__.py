@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.cases import classes, evade, flip, impersonate
+from harness.cases import classes, evade, flip, impersonate, triplet
 from harness.cases.cases import SuiteGoal
 
 __all__ = ["GOALS"]
@@ -14,5 +14,6 @@ GOALS: Mapping[str, SuiteGoal] = {
     "untargeted": classes,
     "impersonate": impersonate,
     "evade": evade,
+    "triplet": triplet,
 }
 """The goals of suites by name; ``harness.plan.attacks.GOALS`` says which a suite pursues by output type."""

@@ -35,6 +35,8 @@ class Cases:
     """(N,): with the seed, what each case's random numbers depend on."""
     references: npt.NDArray[np.intp] | None = None
     """(N,): of embeddings, the rows of the images that the cases are compared with."""
+    negatives: npt.NDArray[np.intp] | None = None
+    """(N,): of triplets, the rows of the images of other persons."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -53,6 +55,7 @@ class Cases:
             np.concatenate([self.labels, others.labels]),
             self.keys + others.keys,
             _joined(self.references, others.references),
+            _joined(self.negatives, others.negatives),
         )
 
     def select(self, chosen: npt.NDArray[np.intp]) -> Cases:
@@ -69,6 +72,7 @@ class Cases:
             self.labels[chosen],
             tuple(self.keys[case] for case in chosen),
             None if self.references is None else self.references[chosen],
+            None if self.negatives is None else self.negatives[chosen],
         )
 
     @property

@@ -16,3 +16,4 @@ from harness.goals.embeddings import (
 from harness.goals.lent import lent_objective as lent_objective
 from harness.goals.mirrored import mirrored as mirrored, twice as twice
 from harness.goals.objective import Goal as Goal, Loss as Loss, Objective as Objective
+from harness.goals.triplets import Triplet as Triplet, TripletObjective as TripletObjective

@@ -26,9 +26,11 @@ from harness.threat import LARGEST_EPS, Threat
 GOALS: Mapping[HeadKind, tuple[str, ...]] = {
     "attributes": ("flip",),
     "classes": ("untargeted",),
-    "embedding": ("impersonate", "evade"),
+    "embedding": ("impersonate", "evade", "triplet"),
 }
 """The goals that a suite pursues, by the type of a model's outputs; each is a module of ``harness.cases``."""
+NAMED = frozenset({"triplet"})
+"""Goals that an attack pursues only where its table names them."""
 _ATTACK_KEYS = optional(
     preset=str,
     norm=str,
@@ -59,7 +61,8 @@ class AttackChoice(Choice[AttackSpec]):
     def goals_of(self, head: HeadKind) -> tuple[str, ...]:
         """Return the goals that it pursues on models with this head."""
         able = self.entry.spec.goals
-        wanted = [name for name in GOALS[head] if self.goals is None or name in self.goals]
+        named = self.goals or [name for name in GOALS[head] if name not in NAMED]
+        wanted = [name for name in GOALS[head] if name in named]
         return tuple(name for name in wanted if head != "embedding" or able is None or name in able)
 
 

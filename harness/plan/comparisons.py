@@ -18,6 +18,7 @@ Share = Annotated[float, Gt(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
 CountFromNone = Annotated[int, Ge(0)]
 All = Literal["all"]
+TripletRole = Literal["positive", "anchor", "copy"]
 
 KEY = "comparisons"
 OPERATING = 0.1
@@ -73,6 +74,13 @@ class Comparisons:
     """Which image is the reference: the one nearest to the person's others, or the first."""
     cases: Count | None = None
     """At most so many cases of each goal are attacked; None: all."""
+    triplets: CountFromNone = 0
+    """So many images of each attacked person make a triplet with another one and an image of others, for
+    attacks whose ``goals`` name "triplet"."""
+    margin: Annotated[float, Ge(0)] = 0.2
+    """By how much the negative of a triplet is to be farther than the positive, in the model's distance."""
+    triplet_attacks: TripletRole = "positive"
+    """Which image of a triplet is attacked; "copy" is a copy of the anchor in place of the positive."""
     mirror: bool = False
     """Whether a distance is the mean over the probe and its mirror image."""
     fmr: tuple[Share, ...] = (OPERATING, 0.01, 0.001)
@@ -85,12 +93,17 @@ class Comparisons:
         """Return the table that gives these comparisons, with nothing left to default."""
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         foreign = _DRAWN if self.file else ("fold",)
+        if not self.triplets:
+            foreign = (*foreign, *TRIPLETS)
         return {key: value for key, value in given.items() if value is not None and key not in foreign}
 
 
 COUNTED = ("targets", "calibration_targets")
 """Keys that are numbers of persons."""
+TRIPLETS = ("triplets", "margin", "triplet_attacks")
+"""Keys that say nothing where there are no triplets."""
 _DRAWN = (
+    *TRIPLETS,
     *("protocol", "attacked", "calibration", "targets", "references", "intruders", "genuine"),
     *("clean_intruders", "clean_genuine", "calibration_targets", "exact", "selection"),
 )
@@ -147,9 +160,12 @@ def _refuse_contradictions(place: str, given: Mapping[str, Any], found: Mapping[
                 raise ManifestError(f"{place}.{key}: the comparisons of a file are not drawn; leave it out")
     elif found["fold"] is not None:
         raise ManifestError(f"{place}.fold = {found['fold']}: only files have folds; leave it out")
+    for key in TRIPLETS[1:]:
+        if key in given and not found["triplets"]:
+            raise ManifestError(f"{place}.{key}: there are no triplets; write triplets = 8, or leave it out")
     if not found["fmr"]:
         raise ManifestError(f"{place}.fmr = [] is empty; give at least one false match rate, such as 0.01")
     if len(set(found["fmr"])) < len(found["fmr"]):
         raise ManifestError(f"{place}.fmr = {list(found['fmr'])} names a rate twice; leave one out")
-    if not found["intruders"] and not found["genuine"]:
+    if not found["intruders"] and not found["genuine"] and not found["triplets"]:
         raise ManifestError(f"{place}: intruders and genuine are both 0, so nothing is attacked; raise one")

@@ -22,6 +22,8 @@ from harness.plan.tables import checked, entries_of
 from harness.plan.transfers import with_transfers
 from harness.specs import ACCESS_ORDER, AnalysisSpec, AttackSpec, ModelSpec
 
+TRIPLET = "triplet"
+"""The goal that needs triplets, which not every table of comparisons asks for."""
 _EXCLUDE_KEYS = optional(dataset=str | list[str], model=str | list[str], attack=str | list[str])
 
 
@@ -48,13 +50,14 @@ def plan(suite: Suite, catalog: Catalog, resolve: Resolve = resolve) -> Plan:
     reasons = {(model, attack): _unfit(model, attack, flips) for model, attack in product(models, attacks)}
     for dataset, (pair, reason) in product(datasets, reasons.items()):
         model, attack = pair
-        reason = reason or _incomparable(dataset, model)
+        reason = reason or _incomparable(dataset, model, attack)
         if reason is None and any(dataset in d and model in m and attack in a for d, m, a in excluded):
             reason = f"excluded by {suite.place}"
         if reason is None:
             cells += [
                 Cell(dataset, model, attack, goal, attack.keep)
                 for goal in attack.goals_of(model.entry.spec.head)
+                if goal != TRIPLET or _has_triplets(dataset)
             ]
         else:
             skipped.append(Skipped(dataset, model, attack, reason))
@@ -136,14 +139,22 @@ def _spec_of(model: ModelChoice) -> ModelSpec:
         ) from error
 
 
-def _incomparable(dataset: DatasetChoice, model: ModelChoice) -> str | None:
+def _incomparable(dataset: DatasetChoice, model: ModelChoice, attack: AttackChoice) -> str | None:
     """Return why nothing is known that a verifier could compare on a data set, or None."""
-    if model.entry.spec.head != "embedding" or dataset.comparisons is not None:
+    if model.entry.spec.head != "embedding":
         return None
-    return (
-        f"{model.label} compares faces, and {dataset.label} has no comparisons; write a table "
-        f"[dataset.{COMPARISONS}] below it"
-    )
+    if dataset.comparisons is None:
+        return (
+            f"{model.label} compares faces, and {dataset.label} has no comparisons; write a table "
+            f"[dataset.{COMPARISONS}] below it"
+        )
+    if attack.goals_of("embedding") == (TRIPLET,) and not _has_triplets(dataset):
+        return f"{dataset.label} draws no triplets; write triplets = 8 in its table [dataset.{COMPARISONS}]"
+    return None
+
+
+def _has_triplets(dataset: DatasetChoice) -> bool:
+    return dataset.comparisons is not None and dataset.comparisons.triplets > 0
 
 
 def _refused(entry: Entry[AttackSpec], model: ModelSpec, parameters: Mapping[str, Any]) -> str | None:

@@ -133,6 +133,9 @@ class Attackers:
         if references is not None:
             head["threshold"] = references.threshold
             given += [references.anchors.cpu().numpy(), references.images.cpu().numpy()]
+            if references.negatives is not None:
+                head["moving"] = references.moving
+                given.append(references.negatives.cpu().numpy())
         told, arrays = channel.ask(head, given, x.numel() * 4 + len(x) * len(COUNTS) * 8)
         if "error" in told:
             if told.get("harm"):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.cases import GOALS
-from harness.cases.cases import Cases
+from harness.cases.cases import Cases, Rows
 from harness.cases.comparisons import References, Verifier
 from harness.cases.comparisons.distances import distances
 from harness.cases.comparisons.examined import separation, some_people
@@ -190,8 +190,18 @@ class CellContext:
         """Return what the model says of the references of some cases; None where there are none."""
         if cases.references is None or self.verifier is None:
             return None
+        if cases.negatives is not None:
+            return self._triplets_of(cases, cases.references, cases.negatives, self.verifier)
         found = images(self.dataset, cases.references, self.model.device)
         return References(self.verifier.anchors(cases.references), found, self.verifier.threshold)
+
+    def _triplets_of(self, cases: Cases, anchors: Rows, negatives: Rows, verifier: Verifier) -> References:
+        settings = verifier.drawn.settings
+        moving = settings.triplet_attacks == "anchor"
+        # Whatever is compared with a fixed image is seen with its mirror image, as probes are.
+        others = verifier.anchors(negatives) if moving else verifier.answers(negatives)
+        found = images(self.dataset, negatives, self.model.device)
+        return References(verifier.anchors(anchors), found, settings.margin, others, moving)
 
     def goal_of(self, cases: Cases) -> Goal:
         """Return the goal of some cases for this model: of embeddings, with its own anchors and threshold."""

@@ -119,6 +119,8 @@ def _compared(data: OpenedDataset, cases: Cases | None) -> dict[str, Any]:
     given = settings.threshold
     point = ["fmr", settings.fmr[0]] if given is None else ["threshold", given]
     how = [settings.references, settings.selection, settings.mirror, *point]
+    if cases.negatives is not None:  # no threshold decides
+        how = [settings.mirror, settings.margin, settings.triplet_attacks]
     return {
         "dataset": [data.dataset.fingerprint, cases.digest],
         "comparisons": [data.comparisons.digest, jsonable(how)],

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.cases.cases import Cases
 from harness.dataset import Dataset
-from harness.goals import VerificationObjective
+from harness.goals import TripletObjective, VerificationObjective
 from harness.judge.trial import Trial
 from harness.judge.verdict import Verdict
 from harness.model.observation import observed
@@ -55,11 +55,15 @@ def pairs_of(context: CellContext, cases: Cases) -> dict[str, list[Any]]:
     """Return the record columns that say what is compared, of embeddings; none of other cases."""
     if cases.references is None or context.verifier is None:
         return {}
-    return {
+    columns: dict[str, list[Any]] = {
         "reference": [context.dataset.ids[row] for row in cases.references],
         "identity": [context.verifier.drawn.people[int(row)] for row in cases.rows],
         "threshold": [context.verifier.threshold] * len(cases),
     }
+    if cases.negatives is not None:
+        columns["threshold"] = [context.verifier.drawn.settings.margin] * len(cases)
+        columns["negative"] = [context.dataset.ids[row] for row in cases.negatives]
+    return columns
 
 
 def columns_of(context: CellContext, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
@@ -98,7 +102,7 @@ def columns_of(context: CellContext, batch: Cases, trial: Trial) -> dict[str, li
     if context.model.head == "attributes":
         columns["decisions_clean"] = context.model.decide(trial.clean).tolist()
         columns["decisions_adv"] = outcome(context.model.decide(verdict.outputs))
-    if isinstance(objective, VerificationObjective):
+    if isinstance(objective, VerificationObjective | TripletObjective):
         columns["distance_clean"] = objective.distances(trial.clean).tolist()
         columns["distance_adv"] = outcome(objective.distances(verdict.outputs))
     if context.observes:

@@ -130,8 +130,10 @@ class Worker:
         rows, columns, labels = arrays[2:5]
         references = None
         if "threshold" in head:
-            anchors, faces = (torch.from_numpy(array).to(model.device) for array in arrays[5:])
-            references = References(anchors, faces, head["threshold"])
+            anchors, faces, *more = (torch.from_numpy(array).to(model.device) for array in arrays[5:])
+            negatives = more[0] if more else None
+            moving = head.get("moving", False)
+            references = References(anchors, faces, head["threshold"], negatives, moving)
         cases = Cases(head["goal"], rows, tuple(head["targets"]), columns, labels, tuple(head["keys"]))
         attacked = run_attack(
             model,

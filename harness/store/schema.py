@@ -38,7 +38,8 @@ RECORD_SCHEMA = pa.schema(
         pa.field("identity", pa.string()),  # the person in the attacked image
         pa.field("distance_clean", pa.float32()),  # to the reference, in the model's own distance
         pa.field("distance_adv", pa.float32()),
-        pa.field("threshold", pa.float32()),  # accepted is what lies below
+        pa.field("threshold", pa.float32()),  # accepted is what lies below; of triplets: the margin
+        pa.field("negative", pa.string()),  # of triplets: the sample id of the other person's image
     ]
 )
 """Every shard's columns; measures ("pass", …) and models' observations add float32 columns of their own."""

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from harness.errors import ModelError
-from harness.precision import passes
-from harness.training import Context
-from harness.training.unfinished import Unfinished, run
+from harness.training import Context, epochs
+from harness.training.epochs import Stage
 from harness_paw.cascade import Combination, Regions
 from harness_paw.faces import Batch, Faces
 from harness_paw.layers import Design
@@ -76,16 +72,6 @@ class Identities:
         return {name: getattr(self.design, name) for name in names}
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A Stage has a name, a length, the highest learning rate, and its place in the whole training."""
-
-    name: str
-    epochs: int
-    rate: float
-    share: tuple[float, float]
-
-
 def learn(
     stage: Stage,
     net: nn.Module,
@@ -103,33 +89,20 @@ def learn(
     Raises:
         ModelError: the loss is no longer finite.
     """
-    steps = stage.epochs * faces.steps
-    optimizer = recipe.optimiser(net.parameters(), stage.rate)
-    begun = Unfinished(modules={"net": net}, optimizer=optimizer)
-    losses: list[float] = []  # of the epoch
 
-    def step(number: int) -> str:
-        net.train()
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(stage.rate, number, steps)
-        batch = faces.batch(stage.name, number)
-        with passes(recipe.precision, context.device):
-            value = loss(batch)
-        shown = value.item() / batch.labels.shape[1]
-        if not isfinite(shown):
-            raise ModelError(
-                f"training diverged in the stage {stage.name}: the loss is {shown}; "
-                f"give a lower learning rate than {stage.rate:g}"
-            )
-        optimizer.zero_grad()
-        torch.autograd.backward(value)
-        optimizer.step()
-        losses.append(shown)
-        if number % faces.steps == 0:
-            begun.curves.append((sum(losses) / len(losses),))
-            losses.clear()
-        return f"epoch {-(-number // faces.steps)}/{stage.epochs}, loss {shown:.3f}"
+    def of_step(number: int) -> Tensor:
+        return loss(faces.batch(stage.name, number))
 
-    run(begun, steps, step, context, stage.name, stage.share, state, every=faces.steps)
-    net.eval()
-    return torch.tensor(begun.curves, dtype=torch.float64)[:, 0]
+    curves = epochs.learn(
+        stage,
+        {"net": net},
+        of_step,
+        recipe.optimiser(net.parameters(), stage.rate),
+        steps=faces.steps,
+        rate=lambda number, steps: recipe.rate(stage.rate, number, steps),
+        precision=recipe.precision,
+        context=context,
+        state=state,
+        terms=faces.labels.shape[1],
+    )
+    return curves[:, 0]

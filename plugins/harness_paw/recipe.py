@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import cos, pi
 from typing import Annotated, Literal
 
 import torch
@@ -12,11 +11,10 @@ from annotated_types import Ge, Gt
 from torch import nn
 
 from harness.precision import Precision
+from harness.training.schedules import one_cycle
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "constant"]
-RISE = 0.2
-"""The share of a training in which the learning rate of one cycle rises."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +76,7 @@ class Recipe:
         """Return the learning rate of a step of a stage, counted from 1."""
         if self.schedule == "constant":
             return highest
-        done = (step - 0.5) / steps
-        if done < RISE:
-            return highest * done / RISE
-        return highest * (1 + cos(pi * (done - RISE) / (1 - RISE))) / 2
+        return one_cycle(step, steps, highest)
 
     def optimiser(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
         """Return the optimiser of a stage."""

@@ -14,12 +14,13 @@ from torch.nn import functional as F  # noqa: N812  (the field's own abbreviatio
 from harness.precision import passes
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
+from harness.training.epochs import Stage
 from harness.training.unfinished import part, train_part
 from harness_paw.cascade import Cascade, as_buffers, blocks
 from harness_paw.crop import hard_crops, hard_places, smoothed
 from harness_paw.faces import Batch, Faces
 from harness_paw.layers import Design
-from harness_paw.learning import Identities, Loss, Stage, learn
+from harness_paw.learning import Identities, Loss, learn
 from harness_paw.multi_net import MultiNet, attribute_loss, hint_loss
 from harness_paw.recipe import Recipe
 from harness_paw.subnet import Subnet

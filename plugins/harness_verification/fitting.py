@@ -19,17 +19,19 @@ from harness.model import frozen
 from harness.precision import passes
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
+from harness.training.persons import Persons, split_persons
+from harness.training.schedules import cosine
 from harness.training.unfinished import Unfinished, part, run, train_part
 from harness_verification.augmentation import moved
 from harness_verification.contrastive import area_under_roc, contrastive
+from harness_verification.face_crop import crops_of
 from harness_verification.inner_attack import distances
 from harness_verification.lord import Design, Lord
 from harness_verification.lord_training import trained_lord
 from harness_verification.network import Verifier
 from harness_verification.notes import notes_of, tensors_of
 from harness_verification.pairs import PairMaker, Pairs
-from harness_verification.persons import Persons, split_persons
-from harness_verification.recipe import GeneratorRecipe, Recipe, cosine
+from harness_verification.recipe import GeneratorRecipe, Recipe
 
 START_PERSONS, START_IMAGES = 16, 4
 """The persons of a batch of clean pairs, and the images of each."""
@@ -61,7 +63,7 @@ def fit(
     interruptions. Recipes share the generator and the start, which are trained once.
     """
     learned, unseen = split_persons(
-        dataset, held_out=recipe.held_out, people=recipe.people, seed=context.seed
+        dataset, crops_of, held_out=recipe.held_out, people=recipe.people, seed=context.seed
     )
     training = _Training(module, learned, unseen, recipe, context)
     lord = None

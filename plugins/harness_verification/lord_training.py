@@ -16,11 +16,12 @@ from harness.errors import ModelError
 from harness.precision import Precision, passes
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
+from harness.training.persons import Persons
+from harness.training.schedules import cosine
 from harness.training.unfinished import Unfinished, part, run, train_part
 from harness_verification.image_losses import image_loss
 from harness_verification.lord import CLASS, CONTENT, Design, Lord, shrunk
-from harness_verification.persons import Persons
-from harness_verification.recipe import GeneratorRecipe, cosine
+from harness_verification.recipe import GeneratorRecipe
 
 BETAS = (0.5, 0.999)
 """Adam's, in both stages."""

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from harness.randomness import derived_seed
 from harness.training import Context, StateDict
+from harness.training.persons import Persons
 from harness.training.unfinished import part
 from harness_verification.inner_attack import Embed, distances
 from harness_verification.lord import Lord
-from harness_verification.persons import Persons
 from harness_verification.recipe import Recipe
 
 CURVES = ("step", "training_loss", "validation_loss", "validation_auc")

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.training.persons import Persons, Rows
 from harness_verification.augmentation import filled, moved
 from harness_verification.contrastive import nearest_of
 from harness_verification.inner_attack import Embed, distances, worst_squares
 from harness_verification.lord import Lord
-from harness_verification.persons import Persons, Rows
 from harness_verification.recipe import Recipe
 
 

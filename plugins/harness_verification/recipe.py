@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, pi
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -119,8 +118,3 @@ class GeneratorRecipe:
     perceptual_weights: str | None = None
     """A file of VGG-16's convolutions, whose features compare images; None: SSIM and L1 do."""
     perceptual_scale: Scale = "imagenet"
-
-
-def cosine(step: int, steps: int, highest: float, lowest: float) -> float:
-    """Return the learning rate of a step, counted from 1: half a cosine from the highest to the lowest."""
-    return lowest + (highest - lowest) * (1 + cos(pi * (step - 1) / steps)) / 2

@@ -10,10 +10,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from harness.dataset import Dataset
 from harness.errors import ModelError
+from harness.training.persons import split_persons
 from harness_verification import PUBLISHED
+from harness_verification.face_crop import crops_of
 from harness_verification.lord import CLASS, CONTENT, Design, Encoder, Generator, Lord, modulated
 from harness_verification.lord_training import trained_lord
-from harness_verification.persons import split_persons
 
 from .conftest import DESIGN, GENERATOR, Surroundings
 
@@ -63,7 +64,7 @@ def test_codes_become_images_and_images_codes(edge: int) -> None:
 
 
 def test_both_stages_learn(dataset: Dataset, surroundings: Surroundings) -> None:
-    persons, unseen = split_persons(dataset, held_out=2, people=None, seed=0)
+    persons, unseen = split_persons(dataset, crops_of, held_out=2, people=None, seed=0)
     recipe = replace(GENERATOR, generator_epochs=8, encoder_epochs=8, content_noise=0.0)
     lord = trained_lord(
         persons, DESIGN, recipe, surroundings.context(), "float32", {"held_out": 2}, (0.0, 1.0)
@@ -83,7 +84,7 @@ def test_both_stages_learn(dataset: Dataset, surroundings: Surroundings) -> None
 
 
 def test_a_generator_that_diverges_says_so(dataset: Dataset, surroundings: Surroundings) -> None:
-    persons, _ = split_persons(dataset, held_out=2, people=None, seed=0)
+    persons, _ = split_persons(dataset, crops_of, held_out=2, people=None, seed=0)
     recipe = replace(GENERATOR, generator_epochs=30, generator_rate=1e30, code_factor=1e8)
     with pytest.raises(ModelError, match=r"diverged: the loss is .*give a lower generator_rate"):
         trained_lord(persons, DESIGN, recipe, surroundings.context(), "float32", {}, (0.0, 1.0))

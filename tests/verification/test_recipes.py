@@ -20,10 +20,11 @@ from harness.errors import ModelError
 from harness.parameters import jsonable
 from harness.testing import model_checks
 from harness.training import unfinished
+from harness.training.persons import Persons, split_persons
+from harness_verification.face_crop import crops_of
 from harness_verification.lord import Lord
 from harness_verification.network import Verifier
 from harness_verification.pairs import PairMaker
-from harness_verification.persons import Persons, split_persons
 from harness_verification.recipe import Recipe
 
 from .conftest import DESIGN, TINY, Surroundings, trained
@@ -158,7 +159,7 @@ def test_notes_fit_into_a_card(dataset: Dataset, surroundings: Surroundings) -> 
 
 @pytest.fixture(scope="module")
 def persons(dataset: Dataset) -> Persons:
-    return split_persons(dataset, held_out=2, people=None, seed=0)[0]
+    return split_persons(dataset, crops_of, held_out=2, people=None, seed=0)[0]
 
 
 def embed(x: Tensor) -> Tensor:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from harness.dataset import Dataset
+from harness.training.persons import split_persons
 from harness_verification.augmentation import Eraser, filled, moved
+from harness_verification.face_crop import crops_of
 from harness_verification.inner_attack import InnerAttack, distances, squares, worst_squares
-from harness_verification.persons import split_persons
 from harness_verification.recipe import Recipe
 
 
@@ -133,7 +134,7 @@ def test_few_places_are_those_with_the_largest_gradients() -> None:
 def test_training_and_validation_persons_differ_and_are_of_the_training_partition(dataset: Dataset) -> None:
     assert dataset.identities is not None
     for seed in range(3):
-        learned, unseen = split_persons(dataset, held_out=2, people=4, seed=seed)
+        learned, unseen = split_persons(dataset, crops_of, held_out=2, people=4, seed=seed)
         assert (len(learned), len(unseen), len(learned.rows_of)) == (6, 2, 4)
         seen = [part.crops.flatten(2).float().mean(2).round() for part in (learned, unseen)]
         assert torch.cdist(*seen).min() > 0
@@ -141,7 +142,7 @@ def test_training_and_validation_persons_differ_and_are_of_the_training_partitio
 
 
 def test_pairs_are_of_one_person_and_of_two(dataset: Dataset) -> None:
-    learned, _ = split_persons(dataset, held_out=2, people=None, seed=0)
+    learned, _ = split_persons(dataset, crops_of, held_out=2, people=None, seed=0)
     random = np.random.default_rng(0)
     rows = learned.draw(random, 20)
     assert len(set(learned.who[learned.draw(random, 5)].tolist())) == 5

@@ -122,6 +122,7 @@ class Drawn:
         for person in self.attacked.targets:
             found.append(self.order(person, self.others(self.attacked, person))[: settings.intruders])
             found.append(self.order(person, person.rows)[: settings.genuine + settings.references])
+            found.append(self.order(person, person.rows)[: settings.triplets + 1])
         return np.unique(np.concatenate(found))
 
     @cached_property

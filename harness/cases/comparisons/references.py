@@ -1,4 +1,4 @@
-"""What a model says of the reference images of some cases: the goal of each case is made of it."""
+"""What a model says of the images that cases are compared with: the goal of each case is made of it."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ class References:
     anchors: Tensor  # (B, D)
     images: Tensor  # (B, C, H, W)
     threshold: float
+    """Of triplets, the margin."""
+    negatives: Tensor | None = None  # (B, D)
+    """Of triplets: what the negatives answer, for comparison with the anchors; ``images`` are theirs."""
+    moving: bool = False
+    """Of triplets: whether it is the anchor that is attacked, so that both distances change."""

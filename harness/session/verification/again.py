@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness.cases.cases import Cases
 from harness.errors import NO_CLEAN_ANSWER
-from harness.goals import Objective, VerificationObjective
+from harness.goals import Objective, TripletObjective, VerificationObjective
 from harness.handle import Meter
 from harness.judge.region import with_region
 from harness.judge.trial import Trial
@@ -44,6 +44,10 @@ MEASURE = 1e-3
 """What it may change in a measure or an observation, as a share of it above 1."""
 TRIES, UNSEEN = 8, 1e-6
 """So many images, with pixels that differ by so much, are as good as the same: see compare_observations."""
+
+
+_COMPARED = VerificationObjective | TripletObjective
+"""Objectives that know the distance to another image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,7 @@ def compare_originals(subject: Subject, faults: Faults, report: Report) -> None:
     margins, correct = objective.margin(clean), objective.correct.tolist()
     sizes, finite = _sizes(clean), clean.flatten(1).isfinite().all(1).tolist()
     decisions = context.model.decide(clean).tolist() if context.model.head == "attributes" else None
-    apart = objective.distances(clean).tolist() if isinstance(objective, VerificationObjective) else None
+    apart = objective.distances(clean).tolist() if isinstance(objective, _COMPARED) else None
     sure = (clean.abs() > subject.near * sizes[:, None]).tolist()
     for at, row in enumerate(rows):
         record, own = subject.records[row], faults[row]
@@ -240,7 +244,7 @@ class _Again:
             size = float(_sizes(outputs[None])[0])
             allowed = self.subject.answer * size
             yield from number("margin_adv", float(verdict.margin[at]), record["margin_adv"], allowed)
-            if isinstance(self.objective, VerificationObjective):
+            if isinstance(self.objective, _COMPARED):
                 row = torch.tensor([at], device=outputs.device)
                 apart = float(self.objective.take(row).distances(outputs[None])[0])
                 yield from number("distance_adv", apart, record.get("distance_adv"), allowed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,16 +14,17 @@ from torch import Tensor
 from harness.dataset import Dataset
 from harness.errors import ModelError
 from harness.randomness import derived_seed
-from harness_verification.face_crop import EDGE, crops_of
 
 AT_ONCE = 256
 """The number of images that are read together."""
 Rows = npt.NDArray[np.intp]
+Crop = Callable[[Tensor], Tensor]
+"""Returns what a network learns from, of 8-bit images (B, C, H, W): 8-bit images of one size."""
 
 
 @dataclass(frozen=True, eq=False)
 class Persons:
-    """Persons have crops (N, 3, 64, 64) of 8 bits, 12 kB each, and who each shows, numbered from 0."""
+    """Persons have crops (N, C, H, W) of 8 bits, all in memory, and who each shows, numbered from 0."""
 
     crops: Tensor
     who: Rows  # (N,)
@@ -41,7 +42,7 @@ class Persons:
         return np.split(order, np.flatnonzero(np.diff(self.who[order])) + 1)[: self.drawn_from]
 
     def images(self, rows: Rows, device: torch.device) -> Tensor:
-        """Return images (B, 3, 64, 64) in [0, 1]."""
+        """Return images (B, C, H, W) in [0, 1]."""
         return self.crops[torch.from_numpy(rows)].to(device).float() / 255
 
     def draw(self, random: np.random.Generator, count: int) -> Rows:
@@ -69,7 +70,7 @@ class Persons:
 
 
 def split_persons(
-    dataset: Dataset, *, held_out: int, people: int | None, seed: int
+    dataset: Dataset, crop: Crop, *, held_out: int, people: int | None, seed: int
 ) -> tuple[Persons, Persons]:
     """Return the persons to learn from, and others of the training partition to validate on.
 
@@ -77,6 +78,7 @@ def split_persons(
     third of its people to validation.
 
     Args:
+        crop: makes of images what is learned from.
         held_out: the number of persons to validate on.
         people: the largest number of persons that pairs are drawn from; None: all others.
 
@@ -96,20 +98,24 @@ def split_persons(
         )
     order = np.random.default_rng(derived_seed(seed, "persons")).permutation(known)
     held = min(held_out, len(order) // 3)
-    learned = _persons(dataset, rows, who, order[held:])
-    return replace(learned, drawn_from=people), _persons(dataset, rows, who, order[:held])
+    learned = _persons(dataset, crop, rows, who, order[held:])
+    return replace(learned, drawn_from=people), _persons(dataset, crop, rows, who, order[:held])
 
 
 def _persons(
-    dataset: Dataset, rows: Rows, who: npt.NDArray[np.int64], chosen: npt.NDArray[np.int64]
+    dataset: Dataset, crop: Crop, rows: Rows, who: npt.NDArray[np.int64], chosen: npt.NDArray[np.int64]
 ) -> Persons:
     """Return the persons of these identities, numbered in this order."""
     own = np.isin(who, chosen)
     by_identity = np.argsort(chosen)
     parts: Sequence[Rows] = np.array_split(rows[own], -(-int(own.sum()) // AT_ONCE))
-    crops = torch.empty((int(own.sum()), 3, EDGE, EDGE), dtype=torch.uint8)
+    crops: Tensor | None = None
     start = 0
     for part in parts:
-        crops[start : start + len(part)] = crops_of(torch.tensor(dataset.images(part)))
+        made = crop(torch.tensor(dataset.images(part)))
+        if crops is None:  # at once in its whole size: a list of parts would need twice the memory
+            crops = torch.empty((int(own.sum()), *made.shape[1:]), dtype=torch.uint8)
+        crops[start : start + len(part)] = made
         start += len(part)
+    assert crops is not None
     return Persons(crops, by_identity[np.searchsorted(chosen[by_identity], who[own])])
