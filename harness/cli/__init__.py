@@ -8,11 +8,26 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from harness.cli import analyze, check, export, info, ls, pairs, plan, run, show, status, train, verify
+from harness.cli import (
+    analyze,
+    check,
+    doctor,
+    export,
+    info,
+    ls,
+    pairs,
+    plan,
+    run,
+    show,
+    slurm,
+    status,
+    train,
+    verify,
+)
 from harness.cli.process import Stopped, signals, streams
 from harness.errors import HarnessError, printable
 
-VERBS = (run, plan, train, status, show, export, analyze, verify, pairs, ls, info, check)
+VERBS = (run, plan, train, status, slurm, show, export, analyze, verify, pairs, ls, info, check, doctor)
 
 EPILOG = """exit status: 0 all cells done, 1 some failed, 2 the request was wrong, 130 interrupted, 143
 stopped by SIGTERM (128 and its number); what is finished is kept.

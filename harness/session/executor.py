@@ -23,6 +23,8 @@ class Work:
     shards: tuple[int, ...]
     advance: Callable[[int], None]
     """Told how many more cases are done, for the progress shown."""
+    place: int = 0
+    """The cell's position in the plan."""
 
 
 Executor = Callable[[Iterable[Work]], Iterator[tuple[Job, int]]]

@@ -28,6 +28,7 @@ from harness.plan.models import ModelChoice
 from harness.session.annotations import keep_annotations
 from harness.session.comparisons import keep_comparisons, persons_of, verifiers_of
 from harness.session.device import device_of
+from harness.session.elsewhere.choice import chosen
 from harness.session.executor import Executor, Turn, Work, in_process
 from harness.session.originals import keep_originals
 from harness.session.progress import Reporter
@@ -86,20 +87,21 @@ def run_suite(
     suite: str | Path | Mapping[str, Any],
     options: Options,
     reporter: Reporter | None = None,
-    executor: Callable[[Store], Executor] = in_process,
+    executor: Callable[[Store], Executor] | None = None,
 ) -> Summary:
     """Run a suite; see ``harness.run``.
 
     Args:
-        executor: runs the shards of a suite that is not judged apart.
+        executor: runs the shards of a suite; None means as the options say.
     """
     read = read_suite(suite, overrides=options.overrides)
-    with attackers(options.judge or read.judge) as apart:
+    with attackers(options.judge or read.judge) as apart, chosen(options, read.device) as elsewhere:
+        executor = executor or elsewhere
         if apart is None:
-            return _run_plan(plan(read, catalog()), options, reporter, executor)
+            return _run_plan(plan(read, catalog()), options, reporter, executor or in_process)
         planned = plan(read, apart.catalog(catalog()), apart.resolve)
         apart.brief(planned, options.limit, device_of(options.device or planned.suite.device))
-        return _run_plan(planned, options, reporter, partial(in_process, remote=apart.remote))
+        return _run_plan(planned, options, reporter, executor or partial(in_process, remote=apart.remote))
 
 
 def _run_plan(
@@ -208,7 +210,8 @@ class _Run:
             self.publish()
         published = time.monotonic()
         # Transfers come last in a plan, and begin when all that they judge is there.
-        for _, cells in groupby(self.prepared.planned.cells, key=lambda cell: cell.source is None):
+        placed = enumerate(self.prepared.planned.cells)
+        for _, cells in groupby(placed, key=lambda item: item[1].source is None):
             for job, shard in execute(self._works(cells)):
                 self.summary.cases_done += len(job.parts[shard])
                 if time.monotonic() - published > PUBLISHED_EVERY:
@@ -238,17 +241,17 @@ class _Run:
         self.store.write_cells(self.summary.rows)
         self.store.write_models(list(self.models.values()))
 
-    def _works(self, cells: Iterable[Cell]) -> Iterator[Work]:
+    def _works(self, cells: Iterable[tuple[int, Cell]]) -> Iterator[Work]:
         """Yield what is left of each cell, and publish after each model."""
-        for _, same in groupby(cells, key=lambda cell: (cell.dataset, cell.model)):
-            for cell in same:
+        for _, same in groupby(cells, key=lambda item: (item[1].dataset, item[1].model)):
+            for place, cell in same:
                 job = self._job(cell)
                 if job is None:
                     continue
                 left = self._left(job)
                 label = f"{cell.model.label} x {cell.attack_label} {cell.attack.threat.label}"
                 cases = sum(len(job.parts[shard]) for shard in left)
-                yield Work(job, left, self.shown.attacking(label, cases))
+                yield Work(job, left, self.shown.attacking(label, cases), place)
                 self.rows[cell] |= state_of(self.store.tally(job.id), len(job.shards))
             self.publish()
 
