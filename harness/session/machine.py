@@ -75,7 +75,8 @@ def _processors() -> Iterator[Finding]:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quick = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     threads = torch.get_num_threads()
-    said = f"{os.cpu_count()} processors, of which this process may use {allowed}; bfloat16 is {'quick' if quick else 'slow'}"
+    speed = "quick" if quick else "slow"
+    said = f"{os.cpu_count()} processors, of which this process may use {allowed}; bfloat16 is {speed}"
     yield Finding("cpu", said)
     set_by = f" (OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']})" if "OMP_NUM_THREADS" in os.environ else ""
     share = max(1, threads // max(allowed, 1))

@@ -57,7 +57,7 @@ def serve(requests: int, replies: int, answer: Callable[[dict[str, Any], list[Ar
         try:
             told, sent = answer(head, arrays)
         except BaseException as error:
-            told, sent = _error(error), ()
+            told, sent = told_error(error), ()
         for piece in packed({**told, "number": head["number"]}, sent):
             while piece:
                 piece = piece[os.write(replies, piece) :]
@@ -80,7 +80,7 @@ def _listen(requests: int, inbox: SimpleQueue[tuple[dict[str, Any], list[Array]]
         os._exit(1)
 
 
-def _error(error: BaseException) -> dict[str, Any]:
+def told_error(error: BaseException) -> dict[str, Any]:
     """Return what the judge is told of an error."""
     text = " ".join(str(error).split())
     # What broke the contract may have left something behind; wrong images alone leave nothing.

@@ -10,6 +10,7 @@ from typing import Any
 from harness.errors import ManifestError
 from harness.options import Options
 from harness.session.device import device_of
+from harness.session.elsewhere.cluster import cluster
 from harness.session.elsewhere.pool import pooled
 from harness.session.elsewhere.processes import processes
 from harness.session.executor import Executor
@@ -32,9 +33,11 @@ def chosen(options: Options, device: str) -> Iterator[Callable[[Store], Executor
         yield None
         return
     name = options.device or device
-    hands: Sequence[Any] = (
-        processes(options.workers or 1, device_of(name)) if options.executor == "machine" else ()
-    )
+    if options.executor == "ray":
+        with cluster(options, name) as remotes:
+            yield partial(_pooled, remotes)
+        return
+    hands = processes(options.workers or 1, device_of(name))
     try:
         yield partial(_pooled, hands)
     finally:
