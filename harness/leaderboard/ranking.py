@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from harness.metrics.paired import difference
 CLEAN, WORST_CASE = "clean", "worst-case"
 """The attack of the row without attack, and that of the pointwise worst case over attacks."""
 
-Floats = npt.NDArray[np.float64]
+Shares = npt.NDArray[np.float64] | npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.bool_]
 
 
@@ -27,19 +27,29 @@ class Scores:
 
     keys: Keys
     """(N,) ascending."""
-    least: Floats
-    """(N,) from 0 to 1, if the open cases went against the row."""
-    most: Floats
+    least: Shares
+    """(N,) from 0 to 1, if the open cases went against the row; as flags where each case is there once."""
+    most: Shares
     """(N,) if they went its way."""
 
 
 def scores_of(cases: Outcomes, hits: Flags, possible: Flags, among: Flags | slice = slice(None)) -> Scores:
     """Return the scores of some cases: ``possible`` are open, and may be hits too."""
-    keys, at, counts = np.unique(cases.keys[among], return_inverse=True, return_counts=True)
+    held = cases.keys[among]
+    if held.size and (held[1:] > held[:-1]).all():  # each case once, in order: as one attack's records are
+        return Scores(held, hits[among], (hits | possible)[among])
+    keys, at, counts = np.unique(held, return_inverse=True, return_counts=True)
     least, most = (
         np.bincount(at, weights=won[among], minlength=keys.size) / counts for won in (hits, hits | possible)
     )
     return Scores(keys, least, most)
+
+
+def with_keys_of(scores: Scores | None, other: Scores | None) -> Scores | None:
+    """Return scores that hold the keys of others, where these are the same: a board has thousands of rows."""
+    if scores is None or other is None or not np.array_equal(scores.keys, other.keys):
+        return scores
+    return replace(scores, keys=other.keys)
 
 
 def robustness(cases: Outcomes) -> Scores:
