@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness.leaderboard.flags import OF_MODELS
 from harness.metrics.outcomes import Codebook, Flags, Keys, Outcomes
-from harness.metrics.paired import difference
+from harness.metrics.paired import difference, difference_of_sums
 
 CLEAN, WORST_CASE = "clean", "worst-case"
 """The attack of the row without attack, and that of the pointwise worst case over attacks."""
@@ -94,10 +94,47 @@ def standing(better: Matrix) -> tuple[list[int], list[bool]]:
     return [1 + int(count) for count in above.sum(axis=0)], [any(others) for others in alike.tolist()]
 
 
+@dataclass(frozen=True, eq=False)
+class _Summed:
+    """Flags of a row are summed over clusters once, since it is compared with every other row."""
+
+    keys: Keys
+    sizes: npt.NDArray[np.int64]  # (C,)
+    least: npt.NDArray[np.float64]  # (C,)
+    most: npt.NDArray[np.float64]  # (C,)
+
+
 def rank(rows: Sequence[Scores], codebook: Codebook) -> tuple[list[int], list[bool]]:
     """Return the rank of each row, and whether it is tied."""
-    better = np.array([[clearly_better(one, other, codebook) for other in rows] for one in rows], np.bool_)
+    summed: list[_Summed | None] = []
+    for row in rows:
+        summed.append(_summed(row, codebook, summed))
+
+    def is_better(one: int, other: int) -> bool:
+        here, there = summed[one], summed[other]
+        if here is None or there is None or here.keys is not there.keys:
+            return clearly_better(rows[one], rows[other], codebook)
+        low = difference_of_sums(here.least - there.most, here.sizes).low
+        return low is not None and low > 0
+
+    places = range(len(rows))
+    better = np.array([[is_better(one, other) for other in places] for one in places], np.bool_)
     return standing(better.reshape(len(rows), len(rows)))
+
+
+def _summed(row: Scores, codebook: Codebook, others: Sequence[_Summed | None]) -> _Summed | None:
+    """Return the sums of a row's flags, with the keys of another row where these are the same.
+
+    None where a row has shares: their sums are rounded, and depend on the order.
+    """
+    if row.least.dtype != np.bool_ or row.most.dtype != np.bool_:
+        return None
+    codes = codebook.clusters(row.keys)
+    sizes = np.bincount(codes)
+    held = sizes > 0
+    least, most = (np.bincount(codes, weights=flags)[held] for flags in (row.least, row.most))
+    same = (one.keys for one in others if one is not None and np.array_equal(one.keys, row.keys))
+    return _Summed(next(same, row.keys), sizes[held], least, most)
 
 
 def ranked(
