@@ -136,9 +136,7 @@ def _folder(subject: str, folder: Path, remedy: str) -> Finding:
     finally:
         probe.unlink(missing_ok=True)
     if not locks:
-        return Finding(
-            subject, f"{told}; its file system refuses locks, so let one process write there", True
-        )
+        return Finding(subject, f"{told}; no locks: let one process write there", fault=True)
     return Finding(subject, told, fault=free < 1)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from . import forking
-from .soaking import soak, with_ray
+from .soaking import executors_here, soak
 
 PLUGIN = Path(__file__).parent / "plugin"
 KILLS = int(os.environ.get("SOAK", 4))
@@ -26,7 +26,7 @@ def test_kills_at_random_moments(site: Path, tmp_path: Path, capsys: pytest.Capt
 
     (tmp_path / "soak").mkdir()
     told = soak(
-        start, tmp_path / "soak", KILLS, seed=int(os.environ.get("SOAK_SEED", 1)), executors=with_ray()
+        start, tmp_path / "soak", KILLS, seed=int(os.environ.get("SOAK_SEED", 1)), executors=executors_here()
     )
     assert told.kills.total() >= KILLS
     with capsys.disabled():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from harness.errors import DatasetError
 from harness.options import Options
@@ -43,10 +44,8 @@ def here(suite: Path, tmp_path: Path) -> pd.DataFrame:
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Process]]:
     """Two workers whose processes begin with the libraries."""
-    monkeypatch.setattr(channel.subprocess, "Popen", forking.Python)
-    monkeypatch.setattr(channel.os, "killpg", os.kill)
-    import torch
-
+    kind = type("subprocess", (), {**vars(subprocess), "Popen": forking.Python})
+    monkeypatch.setattr(channel, "subprocess", kind)
     made = processes(2, torch.device("cpu"))
     yield made
     for one in made:
@@ -168,8 +167,10 @@ def test_an_interruption_ends_the_workers(suite: Path, workers: list[Process], t
 
     with pytest.raises(KeyboardInterrupt):
         run_suite(suite, Options(out=tmp_path / "out"), executor=interrupted)
-    for one in workers:
-        process = one._channel._process
-        if process is not None:
-            with suppress(ProcessLookupError):
-                assert process.poll() is not None or process.wait(5) is not None
+    at_work = [one._channel._process for one in workers]
+    for one in workers:  # as ``chosen`` does
+        one.close()
+    for process in at_work:
+        assert process is None or process.poll() is not None
+    with pytest.raises(LostError):
+        workers[0].run({})

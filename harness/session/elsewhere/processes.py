@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,13 +36,15 @@ class Process:
         limits = {f"{library}_NUM_THREADS": str(threads) for library in _LIBRARIES}
         self._channel = Channel(__name__, limits)
         self._stopped = False
+        self._at_work = threading.Lock()
 
     def run(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """Run a task; raise what ``Hand.run`` raises."""
         if self._stopped:
             raise LostError("was stopped")
         try:
-            told, _ = self._channel.ask({**task, **self._given})
+            with self._at_work:
+                told, _ = self._channel.ask({**task, **self._given})
         except AttackError as error:
             raise LostError(_how(str(error))) from None
         return told
@@ -52,8 +55,10 @@ class Process:
         self._channel.kill()
 
     def close(self) -> None:
-        """End the process, when no task runs."""
-        self._channel.close()
+        """End the process, and with it what it runs."""
+        self.stop()
+        with self._at_work:  # the thread that asks finds it gone, and lets go
+            self._channel.close()
 
 
 def processes(count: int, device: torch.device) -> list[Process]:
