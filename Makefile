@@ -9,7 +9,7 @@ PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile
 GPU_PYTHON ?= 3.12
 GPU_PLATFORMS := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64
 
-.PHONY: run test check bench audit gpu-check gpu-wheels clean
+.PHONY: run test check bench audit soak gpu-check gpu-wheels clean
 
 run: $(STAMP)  ## the main job: suites/celeba.toml, on $$CELEBA_ROOT where that is set
 	$(VENV)/bin/harness run suites/celeba.toml
@@ -30,6 +30,9 @@ bench: $(STAMP)  ## timings against peers and bare passes, with a table of all b
 
 audit: $(STAMP)  ## how often the intervals of rates and means cover the truth, by simulation: some minutes
 	AUDIT=1 OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -s tests/benchmarks/test_coverage.py
+
+soak: $(STAMP)  ## a hundred kills at random moments, in every executor: nothing is lost, doubled or half-read; some minutes
+	SOAK=100 OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n0 tests/cli/test_soak.py
 
 gpu-check:  ## the same numbers on a GPU as on the CPU, in at most six minutes; needs a python3 with torch, but no .venv and no network
 	$(PYTHON) tests/gpu/gpu_check.py

@@ -89,7 +89,7 @@ def sweep(folder: Path) -> None:
     host = socket.gethostname()
     for left in folder.rglob(".*.tmp"):
         owner = left.name.rsplit(".", 3)
-        if len(owner) == 4 and f".{host}." in left.name and not _alive(owner[-2]):
+        if len(owner) == 4 and f".{host}." in left.name and not alive(owner[-2]):
             with contextlib.suppress(OSError):  # a folder that is read-only
                 left.unlink(missing_ok=True)
 
@@ -117,10 +117,10 @@ def lock(path: Path, busy: str, *, wait: bool = False, shared: bool = False) -> 
     with held:
         if not _locked(held, path, wait=wait, shared=shared):
             held.seek(0)
-            raise HarnessError(f"{busy} (process {held.read().strip() or 'unknown'})") from None
+            raise HarnessError(f"{busy} (process {_owner(held.read())})") from None
         with contextlib.suppress(OSError):  # a full disk: nobody learns who holds it
             held.truncate(0)
-            held.write(str(os.getpid()))
+            held.write(f"{os.getpid()}\n{socket.gethostname()}\n")
             held.flush()
         yield
 
@@ -151,10 +151,16 @@ def holder(path: Path) -> str | None:
             try:
                 fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return opened.read().strip() or "unknown"
+                return _owner(opened.read())
     except (OSError, ValueError):
         pass
     return None
+
+
+def _owner(text: str) -> str:
+    """Return who holds a lock, as it says itself: a process, and its machine where that is another one."""
+    process, *machine = text.split() or ["unknown"]
+    return process if machine in ([], [socket.gethostname()]) else f"{process} on {machine[0]}"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -173,7 +179,20 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _alive(process: str) -> bool:
+def locks_work(path: Path) -> bool:
+    """Say whether the file system of a file has locks."""
+    try:
+        with path.open(encoding="utf-8") as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def alive(process: str) -> bool:
+    """Say whether a process of this machine lives, or a number is none that can be told."""
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:

@@ -13,6 +13,7 @@ from harness.errors import ManifestError, nearest
 from harness.specs import Judge
 
 Overwrite = Literal["never", "failed", "all"]
+Where = Literal["machine", "ray"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Options:
     """Which finished shards are run again: none, those with errors, or all."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Manifest values that replace those of the file, by paths such as "dataset.celeba.root"."""
+    workers: int | None = None
+    """How many shards are run at the same time, each in a process of its own; None means one, in this one."""
+    executor: Where = "machine"
+    """Where these processes are: on this machine, or on a Ray cluster."""
+    address: str | None = None
+    """That of the Ray cluster; None starts one on this machine."""
     judge: Judge | None = None
     """Whether attacks run "here", in the process that judges, or "apart"; None means as the manifest says."""
 
@@ -43,6 +50,9 @@ def options(
     judge: str | None = None,
     shard: str | None = None,
     overwrite: str | None = None,
+    workers: int | str | None = None,
+    executor: str | None = None,
+    address: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Options:
@@ -69,6 +79,9 @@ def options(
         _share(*value(shard, "shard")),
         _word(*value(overwrite, "overwrite"), get_args(Overwrite)) or "never",
         dict(overrides or {}),
+        _positive(*value(workers, "workers")),
+        _word(*value(executor, "executor"), get_args(Where)) or "machine",
+        value(address, "address")[0],
         _word(*value(judge, "judge"), get_args(Judge)),
     )
 

@@ -152,9 +152,14 @@ def read_results(path: str | os.PathLike[str]) -> Results:
         ResultsError: there is no such folder, or it holds no results.
     """
     folder = Path(path)
+    return Results(folder, require_results(folder))
+
+
+def require_results(folder: Path) -> Mapping[str, Any]:
+    """Return the content of suite.json of a folder that holds results; raise what ``read_results`` raises."""
     suite = read_description(folder)
     _require(folder, "cells.parquet")
-    return Results(folder, suite)
+    return suite
 
 
 def read_description(folder: Path) -> Mapping[str, Any]:

@@ -22,6 +22,9 @@ def run(
     judge: str | None = None,
     shard: str | None = None,
     overwrite: str | None = None,
+    workers: int | None = None,
+    executor: str | None = None,
+    address: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Results:
     """Plan a suite, train what is missing, attack, judge, and write records and leaderboard; resumes.
@@ -34,6 +37,9 @@ def run(
         judge: "here", or "apart": attacks run in processes of their own, where they cannot reach the judge.
         shard: "i/n": do every n-th shard, beginning with the i-th, beside other processes.
         overwrite: "never", "failed" or "all": which finished shards are done again.
+        workers: run so many shards at the same time, each in a process of its own.
+        executor: "machine", or "ray": where these processes are.
+        address: that of the Ray cluster; None starts one on this machine.
         overrides: manifest values by "seed" or "dataset.celeba.root".
 
     Raises:
@@ -50,6 +56,9 @@ def run(
         judge=judge,
         shard=shard,
         overwrite=overwrite,
+        workers=workers,
+        executor=executor,
+        address=address,
         overrides=overrides,
     )
     return read_results(run_suite(suite, chosen).folder)

@@ -8,16 +8,32 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from harness.cli import analyze, check, export, info, ls, pairs, plan, run, show, train, verify
+from harness.cli import (
+    analyze,
+    check,
+    doctor,
+    export,
+    info,
+    ls,
+    pairs,
+    plan,
+    run,
+    show,
+    slurm,
+    status,
+    train,
+    verify,
+)
 from harness.cli.process import Stopped, signals, streams
 from harness.errors import HarnessError, printable
 
-VERBS = (run, plan, train, show, export, analyze, verify, pairs, ls, info, check)
+VERBS = (run, plan, train, status, slurm, show, export, analyze, verify, pairs, ls, info, check, doctor)
 
 EPILOG = """exit status: 0 all cells done, 1 some failed, 2 the request was wrong, 130 interrupted, 143
 stopped by SIGTERM (128 and its number); what is finished is kept.
-The variables HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, HARNESS_JUDGE, HARNESS_SHARD and HARNESS_OVERWRITE
-replace flags that are not given; HARNESS_CACHE names the folder of trained weights."""
+The variables HARNESS_OUT, HARNESS_LIMIT, HARNESS_DEVICE, HARNESS_JUDGE, HARNESS_SHARD, HARNESS_OVERWRITE,
+HARNESS_WORKERS, HARNESS_EXECUTOR and HARNESS_ADDRESS replace flags that are not given; HARNESS_CACHE names
+the folder of trained weights."""
 
 
 class Parser(argparse.ArgumentParser):

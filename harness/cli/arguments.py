@@ -58,6 +58,9 @@ def options_of(given: argparse.Namespace) -> Options:
         judge=getattr(given, "judge", None),
         shard=getattr(given, "shard", None),
         overwrite=getattr(given, "overwrite", None),
+        workers=getattr(given, "workers", None),
+        executor=getattr(given, "executor", None),
+        address=getattr(given, "address", None),
         overrides=assignments(given.overrides),
     )
 

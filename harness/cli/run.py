@@ -23,6 +23,13 @@ def add(verbs: Any) -> None:
         metavar="here|apart",
         help="where attacks run: here, or apart, in processes that cannot reach the judge (here)",
     )
+    parser.add_argument(
+        "--workers", metavar="N", help="run N shards at the same time, each in a process of its own (1)"
+    )
+    parser.add_argument(
+        "--executor", metavar="machine|ray", help="where these processes are: here, or on a Ray cluster"
+    )
+    parser.add_argument("--address", metavar="HOST:PORT", help="that of the Ray cluster, or auto")
     parser.add_argument("--shard", metavar="i/n", help="run every n-th shard, beginning with the i-th")
     parser.add_argument(
         "--overwrite", metavar="never|failed|all", help="which finished shards to run again (never)"

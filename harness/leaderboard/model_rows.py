@@ -22,7 +22,16 @@ from harness.leaderboard.evidence import (
     traces_of,
 )
 from harness.leaderboard.flags import OF_MODELS, label, raised
-from harness.leaderboard.ranking import CLEAN, WORST_CASE, Scores, ranked, robustness, scores_of, successes
+from harness.leaderboard.ranking import (
+    CLEAN,
+    WORST_CASE,
+    Scores,
+    ranked,
+    robustness,
+    scores_of,
+    successes,
+    with_keys_of,
+)
 from harness.leaderboard.rows import Row, attack_row, clean_row, metric_cells, worst_row
 from harness.leaderboard.threats import OVERALL, BoardThreat, threat_of, threats_of
 from harness.leaderboard.worst_case import NO_CASES, Worst, concluded, under, worse, worst_of
@@ -92,8 +101,10 @@ def rows_of_model(
         cases = joined([read.cases for read in reads])
         numbers = _row_of_attack(source, same, reads, cases, codebook)
         rows.append(_identity(cells[0], attack, threat, same) | numbers)
-        scores.append(robustness(cases) if cases.covered.any() else None)
-        wins.append(successes(cases) if (cases.covered & cases.correct).any() else None)
+        robust = robustness(cases) if cases.covered.any() else None
+        scores.append(with_keys_of(robust, scores[0] if scores else None))
+        won = successes(cases) if (cases.covered & cases.correct).any() else None
+        wins.append(with_keys_of(won, wins[0] if wins else None))
     ranks = ranked(rows, wins, (), codebook)
     rows = [row | placed(rank, "attack_rank", "attack_tied") for row, rank in zip(rows, ranks, strict=True)]
     flags = [always | own for own in raised(evidence)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,12 @@ import pandas as pd
 
 from harness.leaderboard.flags import OF_MODELS
 from harness.metrics.outcomes import Codebook, Flags, Keys, Outcomes
-from harness.metrics.paired import difference
+from harness.metrics.paired import difference, difference_of_sums
 
 CLEAN, WORST_CASE = "clean", "worst-case"
 """The attack of the row without attack, and that of the pointwise worst case over attacks."""
 
-Floats = npt.NDArray[np.float64]
+Shares = npt.NDArray[np.float64] | npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.bool_]
 
 
@@ -27,19 +27,29 @@ class Scores:
 
     keys: Keys
     """(N,) ascending."""
-    least: Floats
-    """(N,) from 0 to 1, if the open cases went against the row."""
-    most: Floats
+    least: Shares
+    """(N,) from 0 to 1, if the open cases went against the row; as flags where each case is there once."""
+    most: Shares
     """(N,) if they went its way."""
 
 
 def scores_of(cases: Outcomes, hits: Flags, possible: Flags, among: Flags | slice = slice(None)) -> Scores:
     """Return the scores of some cases: ``possible`` are open, and may be hits too."""
-    keys, at, counts = np.unique(cases.keys[among], return_inverse=True, return_counts=True)
+    held = cases.keys[among]
+    if held.size and (held[1:] > held[:-1]).all():  # each case once, in order: as one attack's records are
+        return Scores(held, hits[among], (hits | possible)[among])
+    keys, at, counts = np.unique(held, return_inverse=True, return_counts=True)
     least, most = (
         np.bincount(at, weights=won[among], minlength=keys.size) / counts for won in (hits, hits | possible)
     )
     return Scores(keys, least, most)
+
+
+def with_keys_of(scores: Scores | None, other: Scores | None) -> Scores | None:
+    """Return scores that hold the keys of others, where these are the same: a board has thousands of rows."""
+    if scores is None or other is None or not np.array_equal(scores.keys, other.keys):
+        return scores
+    return replace(scores, keys=other.keys)
 
 
 def robustness(cases: Outcomes) -> Scores:
@@ -84,10 +94,47 @@ def standing(better: Matrix) -> tuple[list[int], list[bool]]:
     return [1 + int(count) for count in above.sum(axis=0)], [any(others) for others in alike.tolist()]
 
 
+@dataclass(frozen=True, eq=False)
+class _Summed:
+    """Flags of a row are summed over clusters once, since it is compared with every other row."""
+
+    keys: Keys
+    sizes: npt.NDArray[np.int64]  # (C,)
+    least: npt.NDArray[np.float64]  # (C,)
+    most: npt.NDArray[np.float64]  # (C,)
+
+
 def rank(rows: Sequence[Scores], codebook: Codebook) -> tuple[list[int], list[bool]]:
     """Return the rank of each row, and whether it is tied."""
-    better = np.array([[clearly_better(one, other, codebook) for other in rows] for one in rows], np.bool_)
+    summed: list[_Summed | None] = []
+    for row in rows:
+        summed.append(_summed(row, codebook, summed))
+
+    def is_better(one: int, other: int) -> bool:
+        here, there = summed[one], summed[other]
+        if here is None or there is None or here.keys is not there.keys:
+            return clearly_better(rows[one], rows[other], codebook)
+        low = difference_of_sums(here.least - there.most, here.sizes).low
+        return low is not None and low > 0
+
+    places = range(len(rows))
+    better = np.array([[is_better(one, other) for other in places] for one in places], np.bool_)
     return standing(better.reshape(len(rows), len(rows)))
+
+
+def _summed(row: Scores, codebook: Codebook, others: Sequence[_Summed | None]) -> _Summed | None:
+    """Return the sums of a row's flags, with the keys of another row where these are the same.
+
+    None where a row has shares: their sums are rounded, and depend on the order.
+    """
+    if row.least.dtype != np.bool_ or row.most.dtype != np.bool_:
+        return None
+    codes = codebook.clusters(row.keys)
+    sizes = np.bincount(codes)
+    held = sizes > 0
+    least, most = (np.bincount(codes, weights=flags)[held] for flags in (row.least, row.most))
+    same = (one.keys for one in others if one is not None and np.array_equal(one.keys, row.keys))
+    return _Summed(next(same, row.keys), sizes[held], least, most)
 
 
 def ranked(

@@ -127,6 +127,6 @@ def _core(metric: str, estimate: Estimate) -> Row:
 
 def _counts(cases: Outcomes, covered: Flags, planned: int) -> Row:
     count = int(np.count_nonzero(covered))
-    images, clusters = (int(np.unique(codes).size) for codes in (cases.images, cases.clusters))
+    images, clusters = (int(np.count_nonzero(np.bincount(codes))) for codes in (cases.images, cases.clusters))
     coverage = count / planned if planned else 0.0
     return {"n": planned, "images": images, "clusters": clusters, "coverage": coverage}

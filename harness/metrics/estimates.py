@@ -134,9 +134,7 @@ def mean(values: npt.ArrayLike, clusters: Labels | None = None) -> Estimate:
     if n == 0:
         return NOTHING
     value = float(numbers.mean())
-    codes = (
-        np.arange(n) if clusters is None else np.unique(codes_of(clusters)[measured], return_inverse=True)[1]
-    )
+    codes = np.arange(n) if clusters is None else _without_gaps(codes_of(clusters)[measured])
     count = int(codes.max()) + 1
     if count < FEWEST:
         return Estimate(value, None, None, n)
@@ -152,6 +150,13 @@ def mean(values: npt.ArrayLike, clusters: Labels | None = None) -> Estimate:
     counts = weights @ np.bincount(codes, minlength=groups).astype(np.float64)
     low, high = np.quantile(totals / counts, [0.025, 0.975])
     return Estimate(value, float(low), float(high), n)
+
+
+def _without_gaps(codes: Codes) -> Codes:
+    """Return codes from 0 to their number, in the same order; quicker than sorting millions of them."""
+    numbers = np.cumsum(np.bincount(codes) > 0) - 1
+    found: Codes = numbers[codes]
+    return found
 
 
 def student_half(residuals: npt.NDArray[np.float64], n: int, reserve: float = 0.0) -> float:

@@ -47,10 +47,27 @@ def difference(first: npt.ArrayLike, second: npt.ArrayLike, clusters: Labels | N
         return NOTHING
     value = float(apart.mean())
     codes = np.arange(n) if clusters is None else codes_of(clusters)
-    _, at, sizes = np.unique(codes, return_inverse=True, return_counts=True)
+    sizes = np.bincount(codes)
+    held = sizes > 0
+    return _of_clusters(value, np.bincount(codes, weights=apart)[held], sizes[held], n)
+
+
+def difference_of_sums(sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]) -> Estimate:
+    """Return what ``difference`` returns of clusters (C,) whose sums of first - second are whole numbers.
+
+    Args:
+        sums: (C,) over the cases of each cluster.
+        sizes: (C,) how many cases each has, at least one.
+    """
+    n = int(sizes.sum())
+    return _of_clusters(float(sums.sum()) / n, sums, sizes, n) if n else NOTHING
+
+
+def _of_clusters(
+    value: float, sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64], n: int
+) -> Estimate:
     if sizes.size < FEWEST:
         return Estimate(value, None, None, n)
-    sums = np.bincount(at, weights=apart)
     reserve = RESERVE * float(np.mean(sums[sums != 0] ** 2)) if sums.any() else 0.0
     half = student_half(sums - value * sizes, n, reserve)
     return Estimate(value, value - half, value + half, n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ class Work:
     shards: tuple[int, ...]
     advance: Callable[[int], None]
     """Told how many more cases are done, for the progress shown."""
+    place: int = 0
+    """The cell's position in the plan."""
 
 
 Executor = Callable[[Iterable[Work]], Iterator[tuple[Job, int]]]
@@ -42,11 +45,30 @@ def in_process(store: Store, remote: Remote | None = None) -> Executor:
     def execute(works: Iterable[Work]) -> Iterator[tuple[Job, int]]:
         for work in works:
             for shard in work.shards:
-                table = records(work.job, shard, store, work.advance, remote)
-                store.write_part(work.job.id, shard, judged_apart(table) if remote else table)
-                yield work.job, shard
+                if finish(work.job, shard, store, work.advance, remote):
+                    yield work.job, shard
 
     return execute
+
+
+def finish(
+    job: Job, shard: int, store: Store, advance: Callable[[int], None], remote: Remote | None = None
+) -> bool:
+    """Run a shard and write its records; return False where another process is at it, or has just done it."""
+    if not store.claims.claim(job.id, shard):
+        advance(len(job.parts[shard]))
+        return False
+    try:
+        if store.part(job.id, shard).is_file():
+            advance(len(job.parts[shard]))
+            return False
+        began = time.perf_counter()
+        table = records(job, shard, store, advance, remote)
+        took = time.perf_counter() - began
+        store.write_part(job.id, shard, judged_apart(table) if remote else table, took)
+    finally:
+        store.claims.release()
+    return True
 
 
 def records(

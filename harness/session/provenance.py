@@ -41,7 +41,7 @@ def describe(planned: Plan, options: Options, device: torch.device) -> dict[str,
                 for choice in (*planned.sources, *planned.datasets, *planned.models, *planned.attacks)
             }
         ),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions()},
         "hardware": hardware(device),
         "revision": _revision(),
     }
@@ -60,7 +60,8 @@ def entry_version(choice: Any) -> str:
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that records depend on."""
     found = {}
     for package in _PACKAGES:
         try:

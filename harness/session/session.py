@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -28,6 +28,7 @@ from harness.plan.models import ModelChoice
 from harness.session.annotations import keep_annotations
 from harness.session.comparisons import keep_comparisons, persons_of, verifiers_of
 from harness.session.device import device_of
+from harness.session.elsewhere.choice import chosen
 from harness.session.executor import Executor, Turn, Work, in_process
 from harness.session.originals import keep_originals
 from harness.session.progress import Reporter
@@ -38,6 +39,7 @@ from harness.shards.context import ReadyModel
 from harness.shards.jobs import Job
 from harness.shards.preparation import Obtain, Preparation
 from harness.store import Store
+from harness.store.claims import Claims
 from harness.training import StateDict
 from harness.zoo import TrainedModel, obtain
 from harness.zoo.fits import obtain_fit
@@ -85,20 +87,21 @@ def run_suite(
     suite: str | Path | Mapping[str, Any],
     options: Options,
     reporter: Reporter | None = None,
-    executor: Callable[[Store], Executor] = in_process,
+    executor: Callable[[Store], Executor] | None = None,
 ) -> Summary:
     """Run a suite; see ``harness.run``.
 
     Args:
-        executor: runs the shards of a suite that is not judged apart.
+        executor: runs the shards of a suite; None means as the options say.
     """
     read = read_suite(suite, overrides=options.overrides)
-    with attackers(options.judge or read.judge) as apart:
+    with attackers(options.judge or read.judge) as apart, chosen(options, read.device) as elsewhere:
+        executor = executor or elsewhere
         if apart is None:
-            return _run_plan(plan(read, catalog()), options, reporter, executor)
+            return _run_plan(plan(read, catalog()), options, reporter, executor or in_process)
         planned = plan(read, apart.catalog(catalog()), apart.resolve)
         apart.brief(planned, options.limit, device_of(options.device or planned.suite.device))
-        return _run_plan(planned, options, reporter, partial(in_process, remote=apart.remote))
+        return _run_plan(planned, options, reporter, executor or partial(in_process, remote=apart.remote))
 
 
 def _run_plan(
@@ -114,9 +117,10 @@ def _run_plan(
         ordinary(),
         lock(store.folder / ".lock", busy, shared=shares > 1),  # a whole run keeps all shares out
         lock(store.folder / f".lock-{share}-of-{shares}", busy),
+        store.claims,
         reporter or Reporter() as shown,
     ):
-        opened = open_datasets(planned, options.limit, fitting(planned, device, shown))
+        opened = open_datasets(planned, options.limit, fitting(planned, device, shown, store.claims))
         store.write_suite(describe(planned, options, device) | {"persons": persons_of(opened)})
         keep_annotations(store.folder, opened.values())
         keep_originals(
@@ -124,18 +128,16 @@ def _run_plan(
         )
         if not verifiers_of(planned):
             keep_comparisons(store.folder, {}, ())  # those of an earlier suite
-        prepared = Preparation(planned, opened, obtaining(planned, device, shown))
+        prepared = Preparation(planned, opened, obtaining(planned, device, shown, store.claims))
         run = _Run(prepared, options, store, shown)
         run.summary.shortage = [line for data in opened.values() for line in data.shortage]
         try:
             run.cells(executor(store))
         except BaseException:
             with suppress(HarnessError):  # the first error is the one to show
-                run.publish()
-                leaderboard.write(store.folder)
+                run.publish(board=True)
             raise
-        run.publish()
-        leaderboard.write(store.folder)
+        run.publish(board=True)
         run.summary.analyses = analysis.write(store.folder, planned.analyses)
     return run.summary
 
@@ -159,24 +161,32 @@ def refuse_empty(planned: Plan) -> None:
     )
 
 
-def fitting(planned: Plan, device: torch.device, shown: Reporter) -> Learn:
-    """Return what fits a data set to another one, or finds in the cache what was learned there."""
+def fitting(planned: Plan, device: torch.device, shown: Reporter, claims: Claims | None = None) -> Learn:
+    """Return what fits a data set to another one, or finds in the cache what was learned there.
+
+    Args:
+        claims: where others see what this process does.
+    """
 
     def fit(choice: DatasetChoice, source: Dataset | None) -> StateDict:
-        with shown.training(choice.label) as report:
+        with shown.training(choice.label) as report, _doing(claims, f"fitting {choice.label}"):
             return obtain_fit(choice, source, planned.suite.seed, device, report)
 
     return fit
 
 
-def obtaining(planned: Plan, device: torch.device, shown: Reporter) -> Obtain:
-    """Return what trains a model, or loads it from the cache."""
+def obtaining(planned: Plan, device: torch.device, shown: Reporter, claims: Claims | None = None) -> Obtain:
+    """Return what trains a model, or loads it from the cache; ``claims`` as of ``fitting``."""
 
     def train(choice: ModelChoice, dataset: Dataset) -> TrainedModel:
-        with shown.training(choice.label) as report:
+        with shown.training(choice.label) as report, _doing(claims, f"training {choice.label}"):
             return obtain(choice, dataset, planned.suite.seed, device, report)
 
     return train
+
+
+def _doing(claims: Claims | None, what: str) -> AbstractContextManager[None]:
+    return nullcontext() if claims is None else claims.doing(what)
 
 
 class _Run:
@@ -200,15 +210,25 @@ class _Run:
             self.publish()
         published = time.monotonic()
         # Transfers come last in a plan, and begin when all that they judge is there.
-        for _, cells in groupby(self.prepared.planned.cells, key=lambda cell: cell.source is None):
+        placed = enumerate(self.prepared.planned.cells)
+        for _, cells in groupby(placed, key=lambda item: item[1].source is None):
             for job, shard in execute(self._works(cells)):
                 self.summary.cases_done += len(job.parts[shard])
                 if time.monotonic() - published > PUBLISHED_EVERY:
                     self.publish()
                     published = time.monotonic()
 
-    def publish(self) -> None:
-        """Write cells.parquet and models.json as things stand."""
+    def publish(self, *, board: bool = False) -> None:
+        """Write cells.parquet and models.json as things stand, and the leaderboard where it is asked for.
+
+        One process at a time: what another one counted earlier must not be written over what is counted now.
+        """
+        with lock(self.store.folder / ".publishing", "results are published", wait=True):
+            self._publish()
+            if board:
+                leaderboard.write(self.store.folder)
+
+    def _publish(self) -> None:
         for cell, job in self.jobs.items():  # other processes have gone on meanwhile
             if self.rows[cell]["status"] == "partial":
                 self.rows[cell] |= state_of(self.store.tally(job.id), len(job.shards))
@@ -221,17 +241,17 @@ class _Run:
         self.store.write_cells(self.summary.rows)
         self.store.write_models(list(self.models.values()))
 
-    def _works(self, cells: Iterable[Cell]) -> Iterator[Work]:
+    def _works(self, cells: Iterable[tuple[int, Cell]]) -> Iterator[Work]:
         """Yield what is left of each cell, and publish after each model."""
-        for _, same in groupby(cells, key=lambda cell: (cell.dataset, cell.model)):
-            for cell in same:
+        for _, same in groupby(cells, key=lambda item: (item[1].dataset, item[1].model)):
+            for place, cell in same:
                 job = self._job(cell)
                 if job is None:
                     continue
                 left = self._left(job)
                 label = f"{cell.model.label} x {cell.attack_label} {cell.attack.threat.label}"
                 cases = sum(len(job.parts[shard]) for shard in left)
-                yield Work(job, left, self.shown.attacking(label, cases))
+                yield Work(job, left, self.shown.attacking(label, cases), place)
                 self.rows[cell] |= state_of(self.store.tally(job.id), len(job.shards))
             self.publish()
 

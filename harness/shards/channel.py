@@ -17,7 +17,8 @@ from harness.shards.wire import Array, GarbledError, packed, unpacked
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[3]); "
-    "from harness.shards.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+    "from importlib import import_module; "
+    "import_module(sys.argv[4]).main(int(sys.argv[1]), int(sys.argv[2]))"
 )
 _LOOK = 1000
 """Milliseconds after which a process that says nothing is looked at: its pipe may outlive it."""
@@ -37,7 +38,11 @@ class Channel:
     this process does, however that ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, module: str = "harness.shards.worker", environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Lead to a process that runs the ``main`` of a module, with some variables of its own."""
+        self._module, self._environment = module, dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._to, self._from = -1, -1
         self._number = 0
@@ -52,7 +57,7 @@ class Channel:
         theirs, self._to = os.pipe()
         self._from, back = os.pipe()
         os.set_blocking(self._to, False)
-        command = [sys.executable, "-c", _BOOT, str(theirs), str(back), json.dumps(sys.path)]
+        command = [sys.executable, "-c", _BOOT, str(theirs), str(back), json.dumps(sys.path), self._module]
         nothing = subprocess.DEVNULL
         try:
             self._process = subprocess.Popen(
@@ -62,6 +67,7 @@ class Channel:
                 stderr=nothing,
                 pass_fds=(theirs, back),
                 start_new_session=True,
+                env={**os.environ, **self._environment},
             )
         finally:
             os.close(theirs)
@@ -107,6 +113,13 @@ class Channel:
         os.close(self._to)
         os.close(self._from)
         self._process = None
+
+    def kill(self) -> None:
+        """End the process from another thread than the one that asks, which then finds it gone."""
+        process = self._process
+        if process is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def _end(self) -> str:
         """End the process, and return how it ended by itself."""

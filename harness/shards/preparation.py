@@ -93,6 +93,10 @@ class Preparation:
 
         return self._once(cell, make)
 
+    def forget(self) -> None:
+        """Let go of all models and jobs; who asks for one again makes it again."""
+        self._kept.clear()
+
     def _once(self, key: Any, make: Callable[[], Made]) -> Made:
         if key not in self._kept:
             try:
@@ -135,13 +139,26 @@ def rebuilt(folder: Path, device: torch.device) -> Preparation:
     return prepared_again(described["suite"], described.get("limit"), device)
 
 
-def prepared_again(suite: Mapping[str, Any], limit: int | None, device: torch.device) -> Preparation:
+def plan_again(suite: Mapping[str, Any]) -> Plan:
+    """Return the plan of a resolved suite."""
+    return plan(read_suite(suite), catalog())
+
+
+def prepared_again(
+    suite: Mapping[str, Any],
+    limit: int | None,
+    device: torch.device,
+    make_plan: Callable[[Mapping[str, Any]], Plan] = plan_again,
+) -> Preparation:
     """Prepare the cells of a resolved suite; nothing is trained or fitted.
+
+    Args:
+        make_plan: makes the plan of the suite, where attacks run in other processes.
 
     Raises:
         ResultsError: what a model or data set learned is not in the cache.
     """
-    planned = plan(read_suite(suite), catalog())
+    planned = make_plan(suite)
     opened = open_datasets(planned, limit, _known_fits(planned.suite.seed))
 
     def known(choice: ModelChoice, dataset: Dataset) -> TrainedModel:

@@ -74,6 +74,20 @@ def run_shard(
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
+def failed_shard(context: CellContext, cases: Cases, reason: str) -> pa.Table:
+    """Return the records of a shard that could not be run, in which every case is an error."""
+    schema = context.schema
+    columns: dict[str, list[Any]] = {
+        "sample_id": [context.dataset.ids[row] for row in cases.rows],
+        "goal": [cases.goal] * len(cases),
+        "target": list(cases.targets),
+        **pairs_of(context, cases),
+        "error": [reason] * len(cases),
+    }
+    empty = [None] * len(cases)
+    return pa.table([columns.get(name, empty) for name in schema.names], schema=schema)
+
+
 def _attacked(
     context: CellContext, batch: Cases, learning: Cases | None, remote: Remote | None
 ) -> dict[str, list[Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -43,17 +43,21 @@ def main(requests: int, replies: int) -> None:
     Args:
         requests, replies: the ends of two pipes, as file descriptors.
     """
+    serve(requests, replies, Worker().answer)
+
+
+def serve(requests: int, replies: int, answer: Callable[[dict[str, Any], list[Array]], Answer]) -> None:
+    """Answer requests with what a function returns, or with the error that it raises."""
     keep_freed_memory()
     inbox: SimpleQueue[tuple[dict[str, Any], list[Array]]] = SimpleQueue()
     # A thread listens, so that the process ends with the judge even while an attack runs.
     threading.Thread(target=_listen, args=(requests, inbox), daemon=True).start()
-    worker = Worker()
     while True:
         head, arrays = inbox.get()
         try:
-            told, sent = worker.answer(head, arrays)
+            told, sent = answer(head, arrays)
         except BaseException as error:
-            told, sent = _error(error), ()
+            told, sent = told_error(error), ()
         for piece in packed({**told, "number": head["number"]}, sent):
             while piece:
                 piece = piece[os.write(replies, piece) :]
@@ -76,7 +80,7 @@ def _listen(requests: int, inbox: SimpleQueue[tuple[dict[str, Any], list[Array]]
         os._exit(1)
 
 
-def _error(error: BaseException) -> dict[str, Any]:
+def told_error(error: BaseException) -> dict[str, Any]:
     """Return what the judge is told of an error."""
     text = " ".join(str(error).split())
     # What broke the contract may have left something behind; wrong images alone leave nothing.

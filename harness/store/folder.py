@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 
 from harness.errors import ResultsError, UnwritableError
 from harness.files import sweep, write_text, write_whole
+from harness.store.claims import Claims, clear_claims
 from harness.store.parquet import part_files, part_name
 from harness.store.schema import CELL_SCHEMA, judge_of
+from harness.store.seal import close_seal, seal_of_shard, sealed
 from harness.store.stamp import Stamp, checksum_of_cell, stamp_of, stamped
 
 
@@ -24,6 +26,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.claims = Claims(folder)
 
     def open(self) -> None:
         """Make the folder and clear what killed processes left half-written."""
@@ -32,6 +35,7 @@ class Store:
         except OSError as error:
             raise UnwritableError(f"{self.folder} cannot be written: {error.strerror}") from None
         sweep(self.folder)
+        clear_claims(self.folder)
 
     @property
     def has_cells(self) -> bool:
@@ -48,17 +52,28 @@ class Store:
         return {shard for shard, file in found.items() if file.name == part_name(shard)}
 
     def failed(self, cell: str) -> set[int]:
-        """Return the finished shards of a cell in which a case is an error."""
-        return {
-            shard
-            for shard in self.finished(cell)
-            if len(self._columns(cell, shard, "error")["error"].drop_null())
-        }
+        """Return the finished shards of a cell in which a case is an error, or whose file is not its own."""
+        return {shard for shard in self.finished(cell) if self._is_failed(cell, shard)}
 
-    def write_part(self, cell: str, shard: int, table: pa.Table) -> None:
-        """Keep the records of a shard, with its stamp."""
-        whole = stamped(table, cell, shard)
-        write_whole(self.part(cell, shard), lambda aside: pq.write_table(whole, aside, compression="zstd"))
+    def _is_failed(self, cell: str, shard: int) -> bool:
+        try:
+            return bool(seal_of_shard(self.part(cell, shard), cell, shard, whole=True)[0].failed)
+        except ResultsError:
+            return True
+
+    def write_part(self, cell: str, shard: int, table: pa.Table, took: float | None = None) -> None:
+        """Keep the records of a shard, with its stamp and its seal.
+
+        Args:
+            took: seconds that the shard took.
+        """
+        whole = sealed(stamped(table, cell, shard), cell, shard, took)
+
+        def fill(aside: Path) -> None:
+            pq.write_table(whole, aside, compression="zstd")
+            close_seal(aside)
+
+        write_whole(self.part(cell, shard), fill)
 
     def discard(self, cell: str, shards: Iterable[int] | None = None) -> None:
         """Forget some shards of a cell, or all of them."""

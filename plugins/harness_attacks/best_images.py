@@ -27,7 +27,8 @@ class Best:
         # Values that are known to reach the goal after rounding come before any margin; NaN is never better.
         higher = (margin > self.margin[rows]) & (reached | ~self.reached[rows])
         better = reached & ~self.reached[rows] | higher
-        changed = rows[better]
-        self.values[changed], self.margin[changed] = values[better], margin[better]
-        self.reached[changed] |= reached[better]
+        at = torch.nonzero(better).flatten()  # once: each index by flags would wait for the device
+        changed = rows[at]
+        self.values[changed], self.margin[changed] = values[at], margin[at]
+        self.reached[changed] |= reached[at]
         return better

@@ -220,7 +220,7 @@ class _Search:
         self, there: Tensor, image: Tensor, squared: Tensor, best: Tensor, distance: Tensor, reached: Tensor
     ) -> None:
         """Keep the images that reach their goals and are the nearest so far."""
-        reached[self.cases[there]] = True
+        reached[self.cases] |= there
         rows = torch.nonzero(there & (squared < distance[self.cases])).flatten()
         if len(rows):
             cases = self.cases[rows]

@@ -52,8 +52,10 @@ def noise(
         )
         x_adv[active] = drawn
         reached = model.take(active).reaches(drawn)
-        model.take(active[reached]).found()
-        active = active[~reached]
+        staying = torch.nonzero(~reached).flatten()
+        if len(staying) < len(active):
+            model.take(active[reached]).found()
+            active = active[staying]
     return x_adv
 
 

@@ -75,12 +75,14 @@ def pgd(
             if not len(active):
                 break
             margin, gradient = run.uphill(x_adv, loss)
-            keep(active, x_adv, margin, torch.zeros_like(margin, dtype=torch.bool))
+            best.keep(active, x_adv, margin, torch.zeros_like(margin, dtype=torch.bool))
             likely = torch.nonzero(margin > 0).flatten() if early_stop else active[:0]
-            keep(active[likely], *run.take(likely).settled(x_adv[likely]))
+            if len(likely):
+                keep(active[likely], *run.take(likely).settled(x_adv[likely]))
             x_adv = run.threat.project(x_adv + run.step(gradient, own_size), run.x)
-            staying = torch.nonzero(~best.reached[active]).flatten()
-            if early_stop and len(staying) < len(active):
+            # Only a success waits for the device again.
+            staying = torch.nonzero(~best.reached[active]).flatten() if len(likely) else active
+            if len(staying) < len(active):
                 active, run, x_adv = active[staying], run.take(staying), x_adv[staying]
         keep(active, *run.settled(x_adv))
     return best.values

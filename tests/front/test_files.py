@@ -162,7 +162,7 @@ def test_lock_refuses_a_second_process_and_names_the_first(tmp_path: Path) -> No
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
         with lock(path, "results are being written"):
-            assert path.read_text() == str(os.getpid())
+            assert path.read_text().split() == [str(os.getpid()), socket.gethostname()]
 
 
 def test_lock_is_released_however_its_body_ends(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_waiting_for_a_lock(tmp_path: Path) -> None:
             [sys.executable, "-c", f"import os, time; time.sleep(.2); os.kill({holder.pid}, 9)"]
         )
         with lock(path, "busy", wait=True):
-            assert path.read_text() == str(os.getpid())
+            assert path.read_text().split() == [str(os.getpid()), socket.gethostname()]
         killer.wait()
 
 
@@ -288,6 +288,8 @@ def test_who_holds_a_lock(tmp_path: Path) -> None:
     assert holder(path) is None
     with lock(path, "busy"):
         assert holder(path) == str(os.getpid())
+        path.write_text("17\nnode-3\n")
+        assert holder(path) == "17 on node-3"
     assert holder(path) is None
     with lock(path, "busy", shared=True), lock(path, "busy", shared=True):
         pass

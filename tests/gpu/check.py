@@ -14,7 +14,14 @@ import torch
 
 import harness
 from tests.bridges import quick
-from tests.gpu import networks, paper_network, same_attacks, same_precision, same_similarity
+from tests.gpu import (
+    networks,
+    paper_network,
+    same_attacks,
+    same_precision,
+    same_similarity,
+    synchronisations,
+)
 from tests.gpu.report import Report, Row, table, write
 
 Devices = tuple[torch.device, torch.device]
@@ -73,6 +80,13 @@ def _bridges(report: Report, devices: Devices, small: bool) -> None:
         report.check("bridges", name, work)
 
 
+def _waiting(report: Report, devices: Devices, small: bool) -> None:
+    found = networks.smalls(2)
+    for case in synchronisations.counted_cases():
+        work = partial(synchronisations.counted, case, found[case.network], devices[1])
+        report.check("waiting", case.label, work)
+
+
 QUICK = ("art/FastGradientMethod", "foolbox/LinfPGD")
 """The attacks of the bridges that are run at small sizes."""
 
@@ -100,6 +114,7 @@ def _similarity(report: Report, devices: Devices, small: bool) -> None:
 PARTS: dict[str, Callable[[Report, Devices, bool], None]] = {
     "precision": _precision,
     "attacks": _attacks,
+    "waiting": _waiting,
     "moon paper": _moon,
     "similarity": _similarity,
     "bridges": _bridges,

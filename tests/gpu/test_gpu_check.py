@@ -35,7 +35,14 @@ def test_it_runs_to_its_end_without_a_gpu(tmp_path: Path) -> None:
     rows = told["rows"]
     assert {row["status"] for row in rows} == {"same", "measured"}
     parts = [row["part"] for row in rows]
-    assert list(dict.fromkeys(parts)) == ["precision", "attacks", "moon paper", "similarity", "bridges"]
+    assert list(dict.fromkeys(parts)) == [
+        "precision",
+        "attacks",
+        "waiting",
+        "moon paper",
+        "similarity",
+        "bridges",
+    ]
     named = {row["name"].split()[0] for row in rows if row["part"] == "attacks"}
     assert len(named) == 10  # every attack of this project
     paper = {row["name"]: row["figures"] for row in rows if row["part"] == "moon paper"}

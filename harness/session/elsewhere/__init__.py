@@ -1,0 +1,1 @@
+"""Shards are run elsewhere: in other processes of this machine, or on a Ray cluster."""
