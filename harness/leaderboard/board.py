@@ -19,6 +19,7 @@ import pyarrow as pa
 from harness.catalog import catalog
 from harness.errors import ResultsError
 from harness.files import write_whole
+from harness.leaderboard.finders import COLUMN as FOUND_BY
 from harness.leaderboard.flags import of_models
 from harness.leaderboard.model_rows import Entries, Source, placed, rows_of_model
 from harness.leaderboard.operating import COLUMNS, columns_of_point, flags_of_point, read_points
@@ -33,7 +34,18 @@ from harness.store.parquet import read_cells
 PLUGIN = "core"
 """The plugin whose metrics are computed from arrays; those of others get a frame of their columns."""
 
-TEXT = ("dataset", "stand_in_for", "model", "attack", "surrogate", "threat", "goal", "error", "flags")
+TEXT = (
+    "dataset",
+    "stand_in_for",
+    "model",
+    "attack",
+    "surrogate",
+    "threat",
+    "goal",
+    "error",
+    "flags",
+    FOUND_BY,
+)
 ORDER = ("dataset", "model", "goal", "attack", "threat", "cell")
 COUNTS = ("n", "images", "cells_failed", "clusters")
 LAST_EARLY = "mean_seconds"
@@ -48,7 +60,7 @@ def columns() -> list[str]:
     early = metrics.index(LAST_EARLY) + 1
     names += metrics[:early]
     names += ["attack_rank", "attack_tied", "surrogate", "cells_failed", "error", "flags"]
-    return [*names, *metrics[early:], "clusters", *count_columns()]
+    return [*names, *metrics[early:], "clusters", *count_columns(), FOUND_BY]
 
 
 def plugin_metrics() -> Entries:

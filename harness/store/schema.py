@@ -39,6 +39,7 @@ RECORD_SCHEMA = pa.schema(
         pa.field("distance_clean", pa.float32()),  # to the reference, in the model's own distance
         pa.field("distance_adv", pa.float32()),
         pa.field("threshold", pa.float32()),  # accepted is what lies below
+        pa.field("found_by", pa.string()),  # which member of an ensemble found the image; null elsewhere
     ]
 )
 """Every shard's columns; measures add float32 columns of their own ("pass", …)."""

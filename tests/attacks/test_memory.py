@@ -27,6 +27,12 @@ LONG: dict[str, tuple[str, dict[str, Any]]] = {
     "square": ("iterations", {"search_iterations": 1, "restarts": 1}),
     "universal-patch": ("iterations", {}),
     "distal": ("iterations", {}),
+    "apgd": ("steps", {"early_stop": False}),
+    "fab": ("steps", {"targets": 1}),
+    "square-attack": ("queries", {}),
+    "standard": ("steps", {"targets": 1, "queries": 8}),
+    "eyeglasses-eot": ("iterations", {"eot": 2}),
+    "square-eot": ("iterations", {"search_iterations": 1, "eot": 2}),
 }
 """What makes each of them longer, and what else they are given."""
 
