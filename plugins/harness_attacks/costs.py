@@ -47,7 +47,7 @@ def passes_of_pgd(parameters: Parameters) -> tuple[float, float]:
 
 def more_forwards(parameters: Parameters) -> float:
     """Count the forward passes of a gradient beside one: of an expectation, or of a substitute."""
-    return parameters["eot"] * (1.0 + parameters["bpda"]) - 1
+    return float(parameters["eot"] * (1 + parameters["bpda"]) - 1)
 
 
 def passes_of_noise(parameters: Parameters) -> tuple[float, float]:

@@ -103,7 +103,7 @@ class _Nearest:
     @classmethod
     def of(cls, x: Tensor) -> _Nearest:
         """Return what is known before the first step."""
-        length = torch.full((len(x),), torch.inf, device=x.device)
+        length = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
         return cls(x.clone(), length, torch.zeros_like(length, dtype=torch.bool))
 
 

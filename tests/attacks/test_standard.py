@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from typing import Any
 
 import numpy as np
@@ -21,12 +23,12 @@ from tests.attacks.test_apgd import Scaled
 
 SMALL: dict[str, Any] = {"steps": 20, "queries": 60, "targets": 3}
 OTHERS: dict[str, dict[str, Any]] = {
-    "pgd": {"steps": 40, "restarts": 2},
+    "pgd": {"steps": 20, "restarts": 2},
     "noise": {},
     "fgs": {},
-    "gradient-descent": {"iterations": 100},
-    "fab": {"steps": 20},
-    "apgd": {"steps": 40, "loss": "margin"},
+    "gradient-descent": {"iterations": 40},
+    "fab": {"steps": 10},
+    "apgd": {"steps": 20, "loss": "margin"},
 }
 
 
@@ -45,11 +47,11 @@ def worst_case(setting: Setting, threat: Threat, goal: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("threat", [Linf(3 / 255), L2(0.3)], ids=lambda threat: threat.label)
-@pytest.mark.parametrize("network", ["joint", "softmax", "classes"])
+@pytest.mark.parametrize("network", ["joint", "classes"])
 def test_it_is_as_strong_as_all_other_attacks_together(
     network: str, threat: Threat, request: pytest.FixtureRequest
 ) -> None:
-    setting = request.getfixturevalue(network)
+    setting = request.getfixturevalue(network).first(48)
     worst = worst_case(setting, threat, setting.goal)
     outcome = harness.attack("standard", setting.model, setting.x, goal=setting.goal, threat=threat, **SMALL)
     assert outcome.valid.all()
@@ -62,12 +64,13 @@ def test_on_embeddings_too(kind: Any) -> None:
     torch.manual_seed(0)
     module = Cnn(8).eval().requires_grad_(False)
     model = harness.wrap_model(module, "embedding")
-    x = torch.round(torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 255) / 255
+    x = torch.round(torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 255) / 255
     anchors = model.scores(x.roll(1, 0) if kind is Impersonate else x)
-    apart = model.distance(model.scores(x), anchors)
-    threshold = float(apart.mean()) * 0.8 if kind is Impersonate else 0.15
-    goal, threat = kind(anchors, threshold=threshold), Linf(4 / 255)
-    setting = Setting(model, x, goal, torch.zeros(40), torch.zeros(40))
+    threat, given = Linf(4 / 255), {"steps": 10, "early_stop": False}
+    unreachable = kind(anchors, threshold=1e-6 if kind is Impersonate else 1e6)
+    moved = harness.attack("pgd", model, x, goal=unreachable, threat=threat, **given).adversarials
+    goal = kind(anchors, threshold=float(model.distance(model.scores(moved), anchors).median()))
+    setting = Setting(model, x, goal, torch.zeros(32), torch.zeros(32))
     worst = worst_case(setting, threat, goal)
     outcome = harness.attack("standard", model, x, goal=goal, threat=threat, **SMALL)
     assert 0.1 < worst.float().mean() < 1
@@ -75,9 +78,13 @@ def test_on_embeddings_too(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("factor", [1.0, 1e4])
-def test_robust_accuracy_is_that_of_autoattack(classes: Setting, factor: float) -> None:
-    """Of the same members at equal iterations in ART, which has DeepFool in the place of FAB."""
+def test_robust_accuracy_is_that_of_autoattack(
+    classes: Setting, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same members at equal iterations in ART, which has no FAB."""
     attacks = pytest.importorskip("art.attacks.evasion")
+    # ART imports it for several processes, which are not asked for here.
+    monkeypatch.setitem(sys.modules, "multiprocess", multiprocessing)
     module = Scaled(classes.module, factor).eval()
     x, labels, eps = classes.x[:60], classes.labels[:60], 3 / 255
     classifier = art_classifier(module, 4)
@@ -107,13 +114,13 @@ def test_robust_accuracy_is_that_of_autoattack(classes: Setting, factor: float) 
 
 def test_it_breaks_a_masked_model_that_pgd_does_not(classes: Setting) -> None:
     """Logits so large that the training loss has no slope; the records name the member that had one."""
-    model = harness.wrap_model(Scaled(classes.module, 1e4).eval(), "classes")
-    params = {"goal": classes.goal, "threat": Linf(4 / 255)}
-    pgd = harness.attack("pgd", model, classes.x, loss="training", **params)
-    outcome = harness.attack("standard", model, classes.x, **params, **SMALL)
+    few, model = classes.first(60), harness.wrap_model(Scaled(classes.module, 1e4).eval(), "classes")
+    params = {"goal": few.goal, "threat": Linf(4 / 255)}
+    pgd = harness.attack("pgd", model, few.x, loss="training", **params)
+    outcome = harness.attack("standard", model, few.x, **params, **SMALL)
     assert outcome.success.float().mean() > pgd.success.float().mean() + 0.2
     named = [name for name, hit in zip(outcome.found_by, outcome.reached.tolist(), strict=True) if hit]
-    assert named.count("apgd-t") > 0.2 * len(classes.x)
+    assert named.count("apgd-t") > 0.2 * len(few.x)
 
 
 def test_members_are_run_on_what_is_left(joint: Setting) -> None:
@@ -126,7 +133,7 @@ def test_members_are_run_on_what_is_left(joint: Setting) -> None:
     assert first.any()
     assert outcome.backwards[first].max() <= 20
     assert (outcome.backwards[~outcome.reached] == 60).all(), "APGD twice, and FAB"
-    assert outcome.forwards[~outcome.reached].min() > 60 + 60 + 40
+    assert outcome.forwards[~outcome.reached].min() >= 21 + 21 + 2 * 20 + 60
 
 
 def test_there_is_a_ratio_only_for_more_than_two_classes() -> None:

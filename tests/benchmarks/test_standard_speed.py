@@ -10,6 +10,8 @@ cross-entropy are 0. Nothing else should run on the machine.
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -95,6 +97,8 @@ def arts(given: Setting, eps: float, sizes: Sizes) -> Tensor:
     from art.attacks import evasion
     from art.estimators.classification import PyTorchClassifier
 
+    # ART imports it for several processes, which are not asked for here.
+    sys.modules.setdefault("multiprocess", multiprocessing)
     classifier = PyTorchClassifier(
         model=given.module, loss=nn.CrossEntropyLoss(), input_shape=(3, SIDE, SIDE), nb_classes=CLASSES,
         clip_values=(0.0, 1.0), device_type="cpu",

@@ -39,7 +39,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "noise": {"draws": 5},
     "apgd": {"steps": 10},
     "fab": {"steps": 15, "targets": 3},
-    "square-attack": {"queries": 60},
+    "square-attack": {"queries": 250},
     "standard": {"steps": 10, "targets": 1, "queries": 10},
     "eyeglasses-eot": {"iterations": 20, "eot": 2},
     "square-eot": {"iterations": 10, "search_iterations": 2, "eot": 2},
