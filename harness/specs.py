@@ -109,12 +109,23 @@ class ModelSpec(Spec):
     """Height and width by preset for which `harness info` counts parameters."""
     card_attributes: int = 40
     """How many attributes `harness info` counts parameters for."""
+    observes: tuple[str, ...] = ()
+    """What it says of an image beside its scores: names of numbers that the module's method
+    ``observe(x, columns) -> (B, len(observes))`` returns, of images (B, C, H, W) and of the output (B,) that
+    each case is about, -1 where it is about none. The judge asks for them, of originals and of judged images,
+    in float32; records have them as columns, "NAME_clean" and "NAME_adv", null where they are not finite.
+    Raise the revision when a model begins to observe something else under the same name."""
     family: str = ""
     """Models of one plugin, of one revision, that name the same family share the parts that they train: a
     part with the same identity is trained for the first of them, and the others find it. Empty: alone."""
     example: str | None = None
     """Where not any data set will do: a function ``() -> harness.Dataset`` that makes a small one that will,
     for the contract kit."""
+
+    @property
+    def observed_columns(self) -> tuple[str, ...]:
+        """Return the record columns of what it observes: of "crop_row", crop_row_clean and crop_row_adv."""
+        return tuple(f"{name}_{when}" for name in self.observes for when in ("clean", "adv"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from harness.catalog import Catalog, Choice
@@ -31,9 +31,13 @@ class MeasureChoice(Choice[MeasureSpec]):
         return self.label
 
 
-def measures_of(suite: Suite, catalog: Catalog) -> Iterator[MeasureChoice]:
-    """Yield the measures of a suite."""
-    taken = set(RECORD_SCHEMA.names)
+def measures_of(suite: Suite, catalog: Catalog, observed: Collection[str] = ()) -> Iterator[MeasureChoice]:
+    """Yield the measures of a suite.
+
+    Args:
+        observed: the record columns of what its models observe.
+    """
+    taken = {*RECORD_SCHEMA.names, *observed}
     for table, entry, own, values in entries_of(suite.measures, catalog.measures, _MEASURE_KEYS):
         column = table.id or entry.spec.column or entry.spec.name
         if column in taken:

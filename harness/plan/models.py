@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from harness.catalog import Catalog, Choice
+from harness.errors import ManifestError
 from harness.manifest import Suite
 from harness.parameters import optional
 from harness.plan.tables import combinations, each, entries_of, preset_values
 from harness.specs import ModelSpec
+from harness.store.schema import RECORD_SCHEMA
 
 _MODEL_KEYS = optional(preset=str, weights=str)
 
@@ -26,6 +28,24 @@ class ModelChoice(Choice[ModelSpec]):
         """Return the attributes that it answers; None where it answers all of the data set."""
         named = self.parameters.get("attributes")
         return None if named is None else tuple(named)
+
+
+def observation_columns(models: Iterable[ModelChoice]) -> tuple[str, ...]:
+    """Return the record columns of what some models observe, each once.
+
+    Raises:
+        ManifestError: records have a column of that name already, so that the plugin has to choose another.
+    """
+    found: dict[str, None] = {}
+    for choice in models:
+        for name in choice.entry.spec.observed_columns:
+            if name in RECORD_SCHEMA.names:
+                raise ManifestError(
+                    f'{choice.place}: the model observes "{name}", which all records have already; its '
+                    "plugin must give that another name"
+                )
+            found[name] = None
+    return tuple(found)
 
 
 def models_of(suite: Suite, catalog: Catalog) -> Iterator[ModelChoice]:

@@ -17,7 +17,7 @@ from harness.plan.comparisons import KEY as COMPARISONS
 from harness.plan.datasets import DatasetChoice, datasets_of, sources_of
 from harness.plan.labels import labelled, meant
 from harness.plan.measures import measures_of
-from harness.plan.models import ModelChoice, models_of
+from harness.plan.models import ModelChoice, models_of, observation_columns
 from harness.plan.tables import checked, entries_of
 from harness.plan.transfers import with_transfers
 from harness.specs import ACCESS_ORDER, AnalysisSpec, AttackSpec, ModelSpec
@@ -38,7 +38,7 @@ def plan(suite: Suite, catalog: Catalog, resolve: Resolve = resolve) -> Plan:
     datasets = labelled(datasets_of(suite, catalog, sources), ("partition", "sample"))
     models = labelled(models_of(suite, catalog))
     attacks = labelled(attacks_of(suite, catalog, resolve))
-    measures = tuple(measures_of(suite, catalog))
+    measures = tuple(measures_of(suite, catalog, observation_columns(models)))
     analyses = tuple(analyses_of(suite, catalog))
     excluded = [_exclusion(table, datasets, models, attacks) for table in suite.excludes]
     cells: list[Cell] = []

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from harness.model import Model
 from harness.plan.cells import Cell
 from harness.plan.measures import MeasureChoice
 from harness.plan.models import ModelChoice
+from harness.store.schema import record_schema
 from harness.threat import pixels as on_grid
 from harness.zoo.trained import TrainedModel
 
@@ -172,6 +174,17 @@ class CellContext:
     """The digest of the model's weights."""
     verifier: Verifier | None = None
     """Of embeddings: the model on the comparisons of the data set."""
+
+    @property
+    def observes(self) -> tuple[str, ...]:
+        """Return the names of what the model says of images beside its scores."""
+        return self.cell.model.entry.spec.observes
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Return the schema of the cell's records, with columns for its measures and observations."""
+        measures = tuple(measure.column for measure in self.measures)
+        return record_schema((*measures, *self.cell.model.entry.spec.observed_columns))
 
     def references_of(self, cases: Cases) -> References | None:
         """Return what the model says of the references of some cases; None where there are none."""

@@ -126,8 +126,10 @@ def _compared(data: OpenedDataset, cases: Cases | None) -> dict[str, Any]:
 
 
 def _victim(planned: Plan, cell: Cell, weights: str) -> dict[str, Any]:
-    """Return what judging depends on: the model, and what is measured."""
+    """Return what judging depends on: the model, and what is measured and observed."""
+    observes = cell.model.entry.spec.observes
     return {
+        **({"observes": list(observes)} if observes else {}),
         "model": cell.model.entry.identity(cell.model.parameters),
         "weights": weights,
         "measures": [

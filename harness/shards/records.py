@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from harness.dataset import Dataset
 from harness.goals import VerificationObjective
 from harness.judge.trial import Trial
 from harness.judge.verdict import Verdict
+from harness.model.observation import observed
 from harness.plan.measures import MeasureChoice
 from harness.precision import exact
 from harness.shards.context import CellContext
@@ -61,7 +63,7 @@ def pairs_of(context: CellContext, cases: Cases) -> dict[str, list[Any]]:
 
 
 def columns_of(context: CellContext, batch: Cases, trial: Trial) -> dict[str, list[Any]]:
-    """Return the record columns of a batch that was judged, measures included."""
+    """Return the record columns of a batch that was judged, with measures and observations."""
     measures = {measure: measured(measure, trial) for measure in context.measures}
     verdict, objective = _constrained(trial.verdict, measures), trial.objective
     failed = [bool(error) for error in verdict.errors]
@@ -100,12 +102,29 @@ def columns_of(context: CellContext, batch: Cases, trial: Trial) -> dict[str, li
     if isinstance(objective, VerificationObjective):
         columns["distance_clean"] = objective.distances(trial.clean).tolist()
         columns["distance_adv"] = outcome(objective.distances(verdict.outputs))
+    if context.observes:
+        columns |= _observed(context, batch, trial, outcome)
     if context.cell.keep:
         kept = [encode(image) for image in verdict.adversarials.cpu()]
         columns["adversarial"] = [None if bad else picture for bad, picture in zip(failed, kept, strict=True)]
     for measure, values in measures.items():
         columns[measure.column] = values
     return columns
+
+
+def _observed(
+    context: CellContext, batch: Cases, trial: Trial, outcome: Callable[[Tensor], list[Any]]
+) -> dict[str, list[Any]]:
+    """Return what the model says of the originals and of the judged images beside its scores."""
+    asked = torch.from_numpy(batch.columns)
+    found: dict[str, list[Any]] = {}
+    for when, x in (("clean", trial.x), ("adv", trial.verdict.adversarials)):
+        numbers = observed(context.model, context.observes, x, asked).cpu()
+        for name, column in zip(context.observes, numbers.T, strict=True):
+            values = column.tolist() if when == "clean" else outcome(column)
+            known = [value if value is not None and isfinite(value) else None for value in values]
+            found[f"{name}_{when}"] = known
+    return found
 
 
 def _constrained(verdict: Verdict, measures: Mapping[MeasureChoice, list[float | None]]) -> Verdict:

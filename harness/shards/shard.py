@@ -16,7 +16,6 @@ from harness.judge.trial import Elsewhere, attempt
 from harness.model import out_of_memory
 from harness.shards.context import CellContext, images
 from harness.shards.records import columns_of, failure, pairs_of
-from harness.store.schema import record_schema
 
 Remote = Callable[[CellContext, Cases, int | None], Elsewhere]
 """Runs the attack of a cell on some cases in another process, or learns on the first so many of them."""
@@ -44,7 +43,7 @@ def run_shard(
     Raises:
         DatasetError: an image cannot be read.
     """
-    schema = record_schema(tuple(measure.column for measure in context.measures))
+    schema = context.schema
 
     def table(rows: slice) -> pa.Table:
         batch = cases.part(rows.start, rows.stop)

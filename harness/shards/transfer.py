@@ -17,7 +17,6 @@ from harness.judge.verdict import judge
 from harness.shards.context import CellContext, images
 from harness.shards.records import case_of, columns_of, decode, failure, names_of, pairs_of
 from harness.store.parquet import read_parquet
-from harness.store.schema import record_schema
 
 _NEEDED = {"sample_id", "target", "reference", "adversarial", "success", "valid", "fault", "error"}
 
@@ -37,7 +36,7 @@ def judge_shard(context: CellContext, cases: Cases, source: Path) -> pa.Table:
         DatasetError: an image cannot be read.
     """
     made = {case_of(record): record for record in read_parquet(source, _NEEDED).to_pylist()}
-    schema = record_schema(tuple(measure.column for measure in context.measures))
+    schema = context.schema
     tables = []
     size = context.batch_size.cases
     for start in range(0, len(cases), size):

@@ -42,7 +42,7 @@ RECORD_SCHEMA = pa.schema(
         pa.field("found_by", pa.string()),  # which member of an ensemble found the image; null elsewhere
     ]
 )
-"""Every shard's columns; measures add float32 columns of their own ("pass", …)."""
+"""Every shard's columns; measures ("pass", …) and models' observations add float32 columns of their own."""
 
 CELL_SCHEMA = pa.schema(
     [
@@ -167,9 +167,9 @@ def judge_of(schema: pa.Schema) -> str:
     return "apart" if (schema.metadata or {}).get(_JUDGE) == b"apart" else "here"
 
 
-def record_schema(measures: tuple[str, ...] = ()) -> pa.Schema:
-    """Return the schema of a shard with the given measure columns."""
+def record_schema(own: tuple[str, ...] = ()) -> pa.Schema:
+    """Return the schema of a shard whose measures and observations have the given columns."""
     schema = RECORD_SCHEMA
-    for measure in measures:
-        schema = schema.append(pa.field(measure, pa.float32()))
+    for name in own:
+        schema = schema.append(pa.field(name, pa.float32()))
     return schema

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.hookspecs import hookimpl
-from harness.specs import ModelSpec
+from harness.specs import AnalysisSpec, ModelSpec
 
 SOURCE = "Ding et al., A Deep Cascade Network for Unaligned Face Attribute Classification"
 PAPER_SIZE = (224, 224)
@@ -20,6 +20,7 @@ PAPER: Mapping[str, Any] = {
     "maps": 32,
     "poolings": 4,
     "localiser_poolings": 4,
+    "smoothing": 0.0,
     "image_size": PAPER_SIZE,
     "crop_share": 2 / 7,
     "optimizer": "sgd",
@@ -61,13 +62,19 @@ COUNTED_WHOLE = (
 )
 
 
+CROP = ("crop_row", "crop_column")
+"""What models with crops tell of each image: the centre of the crop of the case's attribute, in pixels."""
+
+
 def training_passes(parameters: Mapping[str, Any]) -> float:
     """Return how often training shows each training image, at most, over all stages that a model has."""
     names = ("localiser_epochs", "hint_epochs", "whole_epochs", "part_epochs", "final_epochs")
     return float(sum(parameters.get(name, 0) for name in names))
 
 
-def _model(name: str, summary: str, place: str, build: str, counting: str) -> ModelSpec:
+def _model(
+    name: str, summary: str, place: str, build: str, counting: str, observes: tuple[str, ...] = ()
+) -> ModelSpec:
     return ModelSpec(
         name=name,
         summary=summary,
@@ -81,6 +88,7 @@ def _model(name: str, summary: str, place: str, build: str, counting: str) -> Mo
         card_size={"quick": QUICK_SIZE, "paper": PAPER_SIZE},
         family="cascade",
         counting=counting,
+        observes=observes,
     )
 
 
@@ -94,6 +102,7 @@ def harness_models() -> list[ModelSpec]:
             "the whole paper",
             "build_paw",
             COUNTED,
+            CROP,
         ),
         _model(
             "paw-part-only",
@@ -101,6 +110,7 @@ def harness_models() -> list[ModelSpec]:
             "Table 5, part-only",
             "build_part_only",
             "the parts' subnets; the localisation network holds its weights as buffers",
+            CROP,
         ),
         _model(
             "paw-whole-only",
@@ -116,4 +126,34 @@ def harness_models() -> list[ModelSpec]:
             "build_grid",
             "17 subnets and the two layers",
         ),
+    ]
+
+
+ANALYSES = {
+    "localisation-heatmaps": (
+        "heatmaps:run",
+        "where attributes are found in faces, and their crops",
+        "figure 4",
+    ),
+    "switch-weights": ("layers:switch", "region switch: own part against whole image", "figure 5"),
+    "relation-weights": ("layers:relation", "attribute relation layer, with the strongest pairs", "figure 6"),
+    "paw-tables": ("tables:run", "published accuracies beside those of the suite's models", "Tables 1 to 5"),
+    "paw-claims": ("claims:run", "the claims of the paper on PaW, held against cards and records", "all"),
+    "paw-robustness": ("robustness:run", "PaW beside other models under attack; white-box and transfer", ""),
+    "crop-moves": ("crop_moves:run", "how far crops move under attack, and success by that distance", ""),
+}
+"""By name: the function, a summary, and the place in the paper; without one it is this project's own."""
+
+
+@hookimpl
+def harness_analyses() -> list[AnalysisSpec]:
+    """Return the analyses of this plugin."""
+    return [
+        AnalysisSpec(
+            name=name,
+            summary=summary,
+            source=f"{SOURCE}, {place}" if place else "",
+            run=f"harness_paw.analyses.{run}",
+        )
+        for name, (run, summary, place) in ANALYSES.items()
     ]

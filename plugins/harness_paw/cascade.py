@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
-from harness_paw.crop import CropMode, corners, hard_crops, hard_places, soft_crops, soft_places
+from harness_paw.crop import CropMode, corners, hard_crops, hard_places, smoothed, soft_crops, soft_places
 from harness_paw.layers import Design
 from harness_paw.subnet import Subnet
 from harness_paw.subnets import Subnets
@@ -150,6 +150,15 @@ class Cascade(Scored):
         )
         return heatmaps, (corner + side / 2) * ratio
 
+    def observe(self, x: Tensor, columns: Tensor) -> Tensor:
+        """Return (B, 2) row and column of the centre of the crop of attribute ``columns[b]``, in pixels.
+
+        They are not a number where ``columns[b]`` is -1: the case is about no attribute.
+        """
+        _, centres = self.localise(x)  # (B, M, 2)
+        chosen = columns.clamp_min(0)[:, None, None].expand(-1, 1, 2)
+        return centres.gather(1, chosen)[:, 0].masked_fill((columns < 0)[:, None], float("nan"))
+
     def part_images(self, x: Tensor) -> Tensor:
         """Return the parts (B, G, C, h, w) of images (B, C, H, W), resized: crops, or blocks of the grid."""
         return blocks(x) if self.regions == "grid" else self._crops(x)
@@ -182,7 +191,8 @@ class Cascade(Scored):
         if self.localiser is None:
             raise TypeError("a grid has no heatmaps: its parts are the same blocks of every image")
         # Places are compared and summed, which bfloat16 is too coarse for.
-        return self.localiser.heatmaps(self.localiser.features(x)).to(x.dtype)
+        found = self.localiser.heatmaps(self.localiser.features(x)).to(x.dtype)
+        return smoothed(found, self.design.smoothing)
 
 
 class SelectiveCascade(Cascade):

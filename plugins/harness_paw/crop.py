@@ -13,6 +13,27 @@ SHARPNESS = 8.0
 """How many standard deviations of a heatmap weigh e-fold in the soft place: the inverse temperature."""
 
 
+def smoothed(heatmaps: Tensor, deviation: float) -> Tensor:
+    """Return heatmaps (B, M, h, w) smoothed by a Gaussian that is cut at the borders.
+
+    A cell that sees the edge of a part often lies beside it. Of smoothed cells, the largest one lies in the
+    middle of what was seen. The weights of each cell sum to 1.
+
+    Args:
+        deviation: in cells; 0 returns the heatmaps as they are.
+    """
+    if deviation == 0:
+        return heatmaps
+    rows, columns = (_gaussian(side, deviation, heatmaps) for side in heatmaps.shape[2:])
+    return rows @ heatmaps @ columns.T
+
+
+def _gaussian(side: int, deviation: float, like: Tensor) -> Tensor:
+    """Return (side, side) the weights of each cell in each smoothed one."""
+    cells = torch.arange(side, device=like.device, dtype=like.dtype)
+    return ((cells[:, None] - cells) / deviation).square().div(-2).softmax(1)
+
+
 def hard_places(heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
     """Return (B, M, 2) the row and column, in pixels, of the centre of each heatmap's largest cell.
 

@@ -56,6 +56,7 @@ class Faces:
                 )
         if dataset.attributes is None:
             raise ModelError(f"{dataset.name} has no attributes to learn")
+        self.names = names
         columns = [dataset.attribute_names.index(name) for name in names]
         self.present = dataset.attributes[:, columns]  # (N, M)
         self.dataset, self.seed, self.device = dataset, seed, device

@@ -52,6 +52,9 @@ class Design:
     localiser_poolings: Annotated[int, Ge(0), Le(4)] = 2
     """That of the localisation network; published: 4, so that a heatmap of 224 x 224 pixels has 14 x 14
     cells. With 2, one of 88 x 72 pixels has 22 x 18."""
+    smoothing: Annotated[float, Ge(0)] = 2.0
+    """The deviation, in cells, of the Gaussian that smooths a heatmap before its maximum is looked for;
+    published: 0, none."""
     image_size: tuple[int, int] | None = None
     """The height and width to which images are resized first; published: 224, 224. None: they are not."""
     crop_share: Annotated[float, Gt(0), Le(1)] = 1 / 3

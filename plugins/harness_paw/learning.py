@@ -35,12 +35,15 @@ class Identities:
 
     design: Design
     recipe: Recipe
+    attributes: tuple[str, ...] | None = None
+    """Those that are learned; None: all of the data set."""
 
     def localisation(self) -> dict[str, Any]:
         """Return that of stage 1."""
         fields = self._design(*LOCALISER)
         own = self.recipe.chosen("multi_net", "branch_width", "localiser_epochs", "localiser_rate")
-        return {"part": "localisation", **fields, **own}
+        named = {} if self.attributes is None else {"attributes": list(self.attributes)}
+        return {"part": "localisation", **fields, **own, **named}
 
     def whole(self, *, attributes: bool = True) -> dict[str, Any]:
         """Return that of stage 2, or of its hints alone."""
@@ -53,7 +56,9 @@ class Identities:
 
     def parts(self, regions: Regions) -> dict[str, Any]:
         """Return that of stage 3."""
-        own = self._design("subnet", "poolings", *(("crop_share",) if regions == "localised" else ()))
+        own = self._design(
+            "subnet", "poolings", *(("crop_share", "smoothing") if regions == "localised" else ())
+        )
         own |= self.recipe.chosen("part_epochs", "part_rate")
         return {**self.whole(), **own, "part": "parts", "regions": regions}
 

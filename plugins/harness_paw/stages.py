@@ -16,7 +16,7 @@ from harness.randomness import derived_seed
 from harness.training import Context, StateDict
 from harness.training.unfinished import part, train_part
 from harness_paw.cascade import Cascade, as_buffers, blocks
-from harness_paw.crop import hard_crops, hard_places
+from harness_paw.crop import hard_crops, hard_places, smoothed
 from harness_paw.faces import Batch, Faces
 from harness_paw.layers import Design
 from harness_paw.learning import Identities, Loss, Stage, learn
@@ -49,7 +49,8 @@ class Stages:
         """
         self.design, self.recipe, self.faces, self.context = design, recipe, faces, context
         self.resized, self.shape = resized, shape
-        self.known = Identities(design, recipe)
+        named = None if faces.names == faces.dataset.attribute_names else faces.names
+        self.known = Identities(design, recipe, named)
         self.attributes = faces.labels.shape[1]
         self.share = (0.0, 1.0)
         """Where the next stage stands in the whole training."""
@@ -139,7 +140,7 @@ class Stages:
 
     def places(self, module: Cascade) -> Tensor:
         """Return (2, N, M, 2) the centres of the crops of the training images, plain and mirrored."""
-        identity = {**self.known.localisation(), "part": "places"}
+        identity = {**self.known.localisation(), "part": "places", "smoothing": self.design.smoothing}
         return self.context.unit(identity, lambda: {"places": self._places(module)})["places"]
 
     def _places(self, module: Cascade) -> Tensor:
@@ -150,7 +151,7 @@ class Stages:
             with passes(self.recipe.precision, x.device):
                 x = self.resized(x)
                 heatmaps = localiser.heatmaps(localiser.features(x)).float()
-            return hard_places(heatmaps, (x.shape[2], x.shape[3]))
+            return hard_places(smoothed(heatmaps, self.design.smoothing), (x.shape[2], x.shape[3]))
 
         self.context.report(self.share[0], "localises the training images")
         rows = self.faces.rows

@@ -228,3 +228,4 @@ def test_the_contract_of_models_is_kept(model: str, more: dict[str, Any]) -> Non
     passed = {result.check for result in results if result.status == "passed"}
     assert {"gradients", "precision", "batch-independence", "weights", "devices"} <= passed
     assert ("select" in passed) == (model == "paw-part-only" or "switch" in more)
+    assert ("observe" in passed) == (model in ("paw", "paw-part-only"))

@@ -141,6 +141,16 @@ def test_what_cannot_be(record: dict[str, Any], told: str) -> None:
     assert any(told in fault for fault in found), found
 
 
+def test_what_a_model_observes_of_cases_in_error() -> None:
+    watching = replace(RULES, observes=("row",))
+    assert contradictions(SUCCESS | {"row_clean": 3.0, "row_adv": 5.0}, watching) == []
+    assert contradictions(SUCCESS | {"row_clean": None, "row_adv": None}, watching) == []  # not finite
+    assert contradictions(MUTE | {"row_clean": 3.0, "row_adv": None}, watching) == []
+    assert contradictions(CRASH | {"row_adv": 5.0}, watching) == ["row_adv is 5.0, but there is an error"]
+    (fault,) = contradictions(CRASH | {"row_clean": 3.0}, watching)
+    assert fault == "row_clean is 3.0, but the attack ended with an error"
+
+
 def test_what_a_transfer_or_a_blind_attack_cannot_do() -> None:
     transferred = replace(RULES, transferred=True, keeps=False)
     assert contradictions(SUCCESS, transferred) == ["it cost something, but is a transfer"]

@@ -23,12 +23,12 @@ def checked(build: Any, head: str = "attributes", only: tuple[str, ...] = (), **
 @pytest.mark.parametrize(
     ("build", "head", "skipped"),
     [
-        (models.sound, "attributes", {"distance", "truth", "conventions"}),
-        (models.classes, "classes", {"select", "logits", "distance", "truth", "conventions"}),
+        (models.sound, "attributes", {"observe", "distance", "truth", "conventions"}),
+        (models.classes, "classes", {"observe", "select", "logits", "distance", "truth", "conventions"}),
         (
             models.embedding,
             "embedding",
-            {"names", "scores", "truth", "select", "logits", "training-loss", "conventions"},
+            {"observe", "names", "scores", "truth", "select", "logits", "training-loss", "conventions"},
         ),
     ],
 )
@@ -271,3 +271,20 @@ def test_a_broken_distance_is_found(kind: Any, line: str) -> None:
     (finding,) = findings(checked(lambda task: kind(task.shape), "embedding"))
     assert finding.check == "distance"
     assert line in finding.line
+
+
+@pytest.mark.parametrize(
+    ("observe", "line"),
+    [
+        (None, "its module has no method observe(x, columns)"),
+        (lambda self, x, columns: x.mean((1, 2, 3)), "the model returned (6,) for a batch of 6"),
+        (lambda self, x, columns: x.mean((2, 3))[:, :1], "observe returned 1 numbers a case for 2 names"),
+        (lambda self, x, columns: x.mean((2, 3))[:, :2] / 0, "what it observes of noise is not finite"),
+        (lambda self, x, columns: (x - x.mean(0)).mean((2, 3))[:, :2], "observe differs by"),
+        (lambda self, x, columns: torch.stack([x.mean((1, 2, 3)), columns.float()], 1), ""),
+    ],
+)
+def test_observations(observe: Any, line: str) -> None:
+    (result,) = checked(models.made_from(observe=observe), only=("observe",), observes=("light", "asked"))
+    assert result.status == ("failed" if line else "passed")
+    assert line in result.line

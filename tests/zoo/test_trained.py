@@ -292,6 +292,9 @@ def test_the_intervals_of_a_card_are_over_persons() -> None:
         assert low < 0.5 < high
         assert under < 0.25 < over
         found.append((high - low, over - under))
+        size = 1 if people is None else 4
+        assert card["images_by_cluster"] == [size] * (24 // size)
+        assert card["right_by_cluster"] == [size] * (12 // size) + [0] * (12 // size)
     assert found[1][0] > 1.2 * found[0][0]
     assert found[1][1] != found[0][1]
 

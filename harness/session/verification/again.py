@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
+from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from harness.handle import Meter
 from harness.judge.region import with_region
 from harness.judge.trial import Trial
 from harness.judge.verdict import Verdict, judge
+from harness.model.observation import observed
 from harness.session.verification.contradictions import NO_SOURCE
 from harness.session.verification.report import Report
 from harness.shards.context import images
@@ -40,7 +41,9 @@ NEAR = 1e-5
 STEPS = 32
 """Answers of models in half precision may change by so many of its steps."""
 MEASURE = 1e-3
-"""What it may change in a measure, as a share of it above 1."""
+"""What it may change in a measure or an observation, as a share of it above 1."""
+TRIES, UNSEEN = 8, 1e-6
+"""So many images, with pixels that differ by so much, are as good as the same: see compare_observations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,7 @@ def lend_pictures(subject: Subject, source: Path, faults: Faults) -> None:
             faults[row].append(f'the error is "{record["error"]}", but the surrogate has an image of it')
 
 
-def compare_originals(subject: Subject, faults: Faults) -> None:
+def compare_originals(subject: Subject, faults: Faults, report: Report) -> None:
     """Compare what the records say of the originals with the model's answers."""
     context = subject.job.context
     rows = [row for row, record in enumerate(subject.records) if record["margin_clean"] is not None]
@@ -119,6 +122,44 @@ def compare_originals(subject: Subject, faults: Faults) -> None:
             own += number("distance_clean", apart[at], record.get("distance_clean"), allowed)
         if decisions is not None:
             own += _decisions("decisions_clean", decisions[at], record.get("decisions_clean"), sure[at])
+    if context.observes:
+        x = images(context.dataset, cases.rows, context.model.device)
+        compare_observations(subject, rows, x, "clean", faults, report)
+
+
+def compare_observations(
+    subject: Subject, rows: list[int], x: Tensor, when: str, faults: Faults, report: Report
+) -> None:
+    """Compare what the model says of images (B, C, H, W), those of some records, beside its scores.
+
+    What changes in steps, such as the place of a maximum, may be decided by rounding errors. So a number that
+    differs is no fault if it is that of an image which nobody can tell from this one; it counts as near.
+    """
+    context = subject.job.context
+    names = context.observes
+    if not names or not rows or not subject.steady:
+        return
+    asked = torch.from_numpy(subject.cases.columns[np.array(rows, np.intp)])
+    for at, ours in enumerate(observed(context.model, names, x, asked).tolist()):
+        theirs = {name: subject.records[rows[at]].get(f"{name}_{when}") for name in names}
+        wrong = _other_numbers(ours, theirs, when)
+        if wrong:
+            noise = torch.randn((TRIES, *x.shape[1:]), generator=torch.Generator().manual_seed(0))
+            alike = x[at] + UNSEEN * noise.to(x)
+            tried = observed(context.model, names, alike, asked[at].expand(TRIES))
+            if all(_other_numbers(each, theirs, when) for each in tried.tolist()):
+                faults[rows[at]] += wrong
+            else:
+                report.near += 1
+
+
+def _other_numbers(ours: list[float], theirs: dict[str, Any], when: str) -> list[str]:
+    """Return which of a case's observations are others than recorded; what is not finite is null there."""
+    found: list[str] = []
+    for (name, recorded), value in zip(theirs.items(), ours, strict=True):
+        if recorded is not None or isfinite(value):
+            found += number(f"{name}_{when}", value, recorded, MEASURE * max(1.0, abs(value)))
+    return found
 
 
 def compare_pictures(subject: Subject, faults: Faults, report: Report) -> None:
@@ -150,6 +191,10 @@ def compare_pictures(subject: Subject, faults: Faults, report: Report) -> None:
         if record["error"] is None:
             faults[row] += again.faults(at, record)
             report.near += again.near(at)
+    judged = [at for at, row in enumerate(rows) if subject.records[row]["error"] is None]
+    compare_observations(
+        subject, [rows[at] for at in judged], verdict.adversarials[judged], "adv", faults, report
+    )
     _compare_measures(subject, rows, Trial(x, clean[chosen], objective, verdict, Meter(len(x)), 0.0), faults)
 
 

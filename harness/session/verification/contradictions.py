@@ -46,6 +46,8 @@ class Rules:
     """Of the images: channels, height, width."""
     measures: Mapping[str, tuple[float | None, float | None]]
     """The columns of the measures, with the least and the most that a success must keep."""
+    observes: tuple[str, ...] = ()
+    """What the model says of images beside its scores."""
 
 
 def contradictions(record: Record, rules: Rules) -> list[str]:
@@ -154,7 +156,8 @@ def _of_error(record: Record, rules: Rules) -> Iterator[str]:
     if not error.strip():
         yield "the error has no text"
     after = [name for name in (*_AFTER, "decisions_adv", "adversarial") if record.get(name) is not None]
-    after += [name for name in rules.measures if record.get(name) is not None]
+    own = [*rules.measures, *(f"{name}_adv" for name in rules.observes)]
+    after += [name for name in own if record.get(name) is not None]
     if after:
         value = "there" if after[0] == "adversarial" else record[after[0]]
         yield f"{after[0]} is {value}, but there is an error"
@@ -163,6 +166,7 @@ def _of_error(record: Record, rules: Rules) -> Iterator[str]:
     if judged and not all(costs):
         yield f'the cost is null, but the error is "{error}", which the judge found after the attack'
     if not judged:
-        held = [name for name in _BEFORE if record.get(name) is not None]
+        before = [*_BEFORE, *(f"{name}_clean" for name in rules.observes)]
+        held = [name for name in before if record.get(name) is not None]
         if held:
             yield f"{held[0]} is {record[held[0]]}, but the attack ended with an error"

@@ -27,7 +27,6 @@ from harness.shards.jobs import Job
 from harness.shards.records import case_of, failure, names_of, pairs_of
 from harness.store import Store
 from harness.store.parquet import part_files, read_parquet
-from harness.store.schema import record_schema
 from harness.store.stamp import checksum, stamp_of
 
 NEEDED = (
@@ -77,8 +76,7 @@ def _compare_part(store: Store, job: Job, shard: int, place: str, steady: bool, 
     table = read_parquet(store.part(job.id, shard))
     report.parts += 1
     _compare_stamp(table, job, shard, place, report)
-    measures = tuple(measure.column for measure in job.context.measures)
-    foreign = [name for name in table.column_names if name not in record_schema(measures).names]
+    foreign = [name for name in table.column_names if name not in job.context.schema.names]
     lacking = [name for name in NEEDED if name not in table.column_names]
     if foreign:
         report.differ(place, f"no run writes its column {', '.join(foreign)}")
@@ -104,7 +102,7 @@ def _compare_part(store: Store, job: Job, shard: int, place: str, steady: bool, 
                 lend_pictures(subject, source, faults)
             else:
                 report.notes.append(f"{place}: not judged again, since its source has no such part")
-        compare_originals(subject, faults)
+        compare_originals(subject, faults, report)
         compare_pictures(subject, faults, report)
     except HarnessError:
         raise
@@ -187,4 +185,5 @@ def rules_of(job: Job) -> Rules:
         transferred=job.source is not None,
         shape=job.context.dataset.shape,
         measures={measure.column: (measure.at_least, measure.at_most) for measure in job.context.measures},
+        observes=job.context.observes,
     )

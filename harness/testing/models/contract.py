@@ -25,6 +25,7 @@ MODEL_CHECKS = (
     Check(answers.truth, after=(*_STEADY, "names", "scores", "pixel-scale")),
     Check(outputs.logits, after=_STEADY),
     Check(outputs.select, after=(*_STEADY, "logits")),
+    Check(outputs.observe, after=_STEADY),
     Check(outputs.training_loss, after=_STEADY),
     Check(weights.gradients, after=(*_STEADY, "pixel-scale")),
     Check(weights.precision, after=("outputs", "inputs", "pixel-scale", "gradients")),

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.judge.guard import fingerprint, restored
-from harness.model import put_to_eval
+from harness.model import put_to_eval, wrap_model
+from harness.model.observation import observed
 from harness.testing.contract import ContractFailure, Inapplicable, one_line, require
 from harness.testing.models.subject import ModelSubject
 
@@ -157,6 +158,22 @@ def select(subject: ModelSubject, head: str) -> None:
             apart <= TOLERANCE,
             f"select differs from forward by {apart:.3g}; return column columns[b] of what forward returns",
         )
+
+
+def observe(subject: ModelSubject, head: str) -> None:
+    """``observe(x, columns)`` returns a finite number per declared name, which no other case changes."""
+    names = subject.spec.observes
+    if not names:
+        raise Inapplicable("its spec declares no observations")
+    model, x = wrap_model(subject.module(), head), varied(subject)  # type: ignore[arg-type]
+    columns = torch.full((len(x),), -1)
+    if head == "attributes":
+        columns = torch.arange(len(x)) * 3 % own_outputs(subject, x).shape[1]
+    together = observed(model, names, x, columns)
+    require(together.isfinite().all(), "what it observes of noise is not finite; return numbers")
+    alone = torch.cat([observed(model, names, x[at : at + 1], columns[at : at + 1]) for at in range(len(x))])
+    apart = difference(alone, together)
+    require(apart <= TOLERANCE, f"observe differs by {apart:.3g} in batches of 1 and of {len(x)}; {FIXED}")
 
 
 def logits(subject: ModelSubject, head: str) -> None:

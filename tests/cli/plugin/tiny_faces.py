@@ -81,6 +81,18 @@ def build(task: Task, *, width: int = 1, broken: str = "") -> nn.Module:
     return module
 
 
+class Watching(Linear):
+    """One that says of each image which of its rows is brightest, and which output it was asked about."""
+
+    def observe(self, x: Tensor, columns: Tensor) -> Tensor:
+        return torch.stack([x.mean((1, 3)).argmax(1).float(), columns.float()], 1)
+
+
+def build_watching(task: Task) -> nn.Module:
+    """An untrained one."""
+    return Watching(1, math.prod(task.shape))
+
+
 def train(
     module: Linear, dataset: harness.Dataset, context: object, *, strength: float = 1.0, fail: bool = False
 ) -> None:
@@ -195,6 +207,14 @@ def harness_models() -> list[harness.ModelSpec]:
         ),
         harness.ModelSpec(
             name="untrained", summary="as it is built", build=SPECS + "build", head="attributes"
+        ),
+        harness.ModelSpec(
+            name="watching",
+            summary="ridge regression that says more than its scores",
+            build=SPECS + "build_watching",
+            train=SPECS + "train",
+            head="attributes",
+            observes=("brightest_row", "asked"),
         ),
         harness.ModelSpec(
             name="boxed",
