@@ -204,12 +204,11 @@ class Handle:
     def following(self, eot: int = 1, bpda: bool = False) -> Handle:
         """Return the same handle, whose ``gradient`` is a mean over ``eot`` evaluations, of a random model.
 
-        With ``bpda`` it is that of ``module.differentiable``, a pass of its own, at the module's own values
-        (both after Athalye et al. 2018). Without such a substitute that is a ContractError.
+        With ``bpda`` it is that of ``module.differentiable``, at the module's values (Athalye et al. 2018).
         """
-        if bpda and not callable(getattr(self._model.module, "differentiable", None)):
-            kind = type(self._model.module).__name__
-            raise ContractError(f"bpda needs a module with differentiable(x); {kind} has none")
+        module = self._model.module
+        if bpda and not callable(getattr(module, "differentiable", None)):
+            raise ContractError(f"{type(module).__name__} has no differentiable(x), which bpda needs")
         view = self._copy()
         view._draws, view._substitutes = eot, bpda
         return view
@@ -232,8 +231,10 @@ class Handle:
         for _ in range(self._draws - 1):
             again, more = self._one_gradient(x, value, outputs or self._followed)
             values, gradient = values + again, gradient + more
+        if self._draws > 1:
+            values, gradient = values / self._draws, gradient / self._draws
         # Contiguous like the images, because arithmetic on mixed memory layouts is slow.
-        return values / self._draws, (gradient / self._draws).contiguous()
+        return values, gradient.contiguous()
 
     def _one_gradient(
         self, x: Tensor, value: Callable[[Tensor], Tensor], outputs: Callable[[Tensor], Tensor]
@@ -252,8 +253,8 @@ class Handle:
             return self(x)
         with torch.no_grad():
             exactly = self(x)
-        soft, order = self._asked(x, self._model.module.differentiable), self._model.order  # type: ignore[arg-type]
-        soft = soft if order is None else soft[:, list(order)]
+        soft = self._asked(x, self._model.module.differentiable)  # type: ignore[arg-type]
+        soft = soft if self._model.order is None else soft[:, list(self._model.order)]
         return soft + (exactly - soft).detach()
 
     def _copy(self) -> Handle:
@@ -315,6 +316,5 @@ _FOLLOWED: WeakSet[nn.Module] = WeakSet()
 """Modules through which gradients were seen to pass."""
 _NEEDS_ROWS: WeakSet[nn.Module] = WeakSet()
 """Modules that call ``view`` in a way that needs the usual memory layout (B, C, H, W)."""
-
 
 AttackFunction = Callable[..., Tensor]
