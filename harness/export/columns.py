@@ -186,7 +186,7 @@ def clusters_of(board: pd.DataFrame) -> list[str]:
 
 def _added(board: pd.DataFrame) -> dict[str, MetricSpec]:
     """Return the metrics of plugins on a board, by column; an interval tells those that are not installed."""
-    own = {*columns(), *OPERATING}
+    own = {*columns(), *OPERATING, FOUND_BY}
     added = [name for name in board.columns if name not in own]
     if not added:
         return {}

@@ -60,7 +60,7 @@ def columns() -> list[str]:
     early = metrics.index(LAST_EARLY) + 1
     names += metrics[:early]
     names += ["attack_rank", "attack_tied", "surrogate", "cells_failed", "error", "flags"]
-    return [*names, *metrics[early:], "clusters", *count_columns(), FOUND_BY]
+    return [*names, *metrics[early:], "clusters", *count_columns()]
 
 
 def plugin_metrics() -> Entries:
@@ -154,7 +154,7 @@ def _typed(rows: list[Row], entries: Entries) -> pd.DataFrame:
     """Return a frame of the rows whose column types do not depend on what they hold."""
     own = [column for name, entry in entries.items() for column in metric_columns(name, entry.spec)]
     data: dict[str, Any] = {}
-    pointed = [name for name in COLUMNS if any(name in row for row in rows)]
+    pointed = [name for name in (*COLUMNS, FOUND_BY) if any(name in row for row in rows)]
     for name in dict.fromkeys([*columns(), *own, *pointed]):
         values = [row.get(name) for row in rows]
         if name in TEXT:

@@ -220,7 +220,7 @@ def _slope(run: Run, x_adv: Tensor, loss: Ascended, aim: Tensor | None) -> tuple
     margin = torch.empty(len(x_adv), device=x_adv.device)
 
     def value(outputs: Tensor) -> Tensor:
-        margin.copy_(run.objective.margin(outputs).detach())
+        margin.copy_(run.objective.margin(outputs.detach()))
         return value_of(run.objective, loss, outputs, aim)
 
     values, gradient = run.model.gradient(x_adv, value)

@@ -54,5 +54,5 @@ def drawn_views(
     ratio = x.shape[2] / x.shape[3]  # angles are kept on images that are not square
     cos, sin = angle.cos(), angle.sin()
     rows = [cos, -sin * ratio, 2 * shift * drawn[:, 1], sin / ratio, cos, 2 * shift * drawn[:, 2]]
-    moves = torch.stack(rows, 2).unflatten(2, (2, 3))
+    moves = torch.stack(rows, 2).view(len(x), count, 2, 3)
     return Views(moves, 1 + brightness * drawn[:, 3])
