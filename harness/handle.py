@@ -13,34 +13,12 @@ from torch.nn import functional as F  # noqa: N812  (the field's own abbreviatio
 from harness.errors import ContractError, ModelError
 from harness.goals import Objective
 from harness.goals.rules import Rules
+from harness.meter import CountBackwards, Meter as Meter
 from harness.model import NO_GRADIENT, can_be_followed, exact
 from harness.specs import Access, Compute, HeadKind
 
 if TYPE_CHECKING:
     from harness.model import Model
-
-
-class Meter:
-    """A Meter counts the forward and backward passes of each case (N,), in whatever batches they are made."""
-
-    def __init__(self, cases: int) -> None:
-        self.forwards = torch.zeros(cases, dtype=torch.int64)
-        self.backwards = torch.zeros(cases, dtype=torch.int64)
-        self.zero_gradients = torch.zeros(cases, dtype=torch.int64)
-        """Backward passes whose gradient at the image was zero everywhere, or not finite."""
-        self.found = torch.full((cases,), -1, dtype=torch.int64)
-        """The forward passes made when the attack last found a better image; -1 if it never reported one."""
-
-    def shared(self, rows: Tensor) -> Meter:
-        """Return a meter of some cases (K,) to which the cost of all others is added in equal parts."""
-        shared = Meter(len(rows))
-        rows = rows.to(self.forwards.device)
-        for name in ("forwards", "backwards"):
-            spent = getattr(self, name)
-            others = int(spent.sum() - spent[rows].sum())
-            setattr(shared, name, spent[rows] + -(-others // max(len(rows), 1)))
-        shared.zero_gradients = self.zero_gradients[rows]
-        return shared
 
 
 class Handle:
@@ -72,6 +50,8 @@ class Handle:
         self._compute = compute
         self._meter = meter or Meter(cases)
         self._rules = rules or Rules()
+        self._draws = 1
+        self._substitutes = False
 
     @property
     def head(self) -> HeadKind:
@@ -121,15 +101,19 @@ class Handle:
         A focused handle of an attributes head computes one column per case; the others are NaN, so that
         they cannot be mistaken for scores.
         """
+        return self._asked(x, self._model.module)
+
+    def _asked(self, x: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the outputs of the module, or of its substitute."""
         module = self._model.module
         if self._columns is None or self.head != "attributes":
-            return self._run(module, x)
+            return self._run(call, x)
         columns = self._columns.to(x.device)[:, None]  # (B, 1)
-        if self.has_select:
+        if self.has_select and call is module:
             own = self._run(module.select, x, columns[:, 0], dimensions=1)[:, None]  # type: ignore[arg-type]
             width = max(len(self.names), int(columns.max()) + 1 if len(columns) else 0)
         else:
-            outputs = self._run(module, x)
+            outputs = self._run(call, x)
             own, width = outputs.gather(1, columns), outputs.shape[1]
         empty = torch.full((len(x), width), torch.nan, device=own.device)
         return empty.scatter(1, columns, own)
@@ -201,18 +185,32 @@ class Handle:
         with torch.no_grad():
             return self._objective.reached(view(x))
 
-    def found(self, rows: Tensor | None = None) -> None:
+    def found(self, rows: Tensor | None = None, by: str = "") -> None:
         """Report that a better image than before was found just now, for all cases or some rows (K,).
 
-        This changes no outcome: records then say how much of an attack's cost came before its best image.
+        This changes no outcome: records then say at what cost it was found, and ``by`` which of its members.
         """
         cases = self._cases if rows is None else self._cases[rows.to(self._cases.device)]
         self._meter.found[cases] = self._meter.forwards[cases]
+        if by:
+            self._meter.found_by[cases] = self._meter.number_of(by)
 
     def precise(self) -> Handle:
         """Return the same handle with passes in float32, as the judge computes."""
         view = self._copy()
         view._compute = "float32"
+        return view
+
+    def following(self, eot: int = 1, bpda: bool = False) -> Handle:
+        """Return the same handle, whose ``gradient`` is a mean over ``eot`` evaluations, of a random model.
+
+        With ``bpda`` it is that of ``module.differentiable``, at the module's values (Athalye et al. 2018).
+        """
+        module = self._model.module
+        if bpda and not callable(getattr(module, "differentiable", None)):
+            raise ContractError(f"{type(module).__name__} has no differentiable(x), which bpda needs")
+        view = self._copy()
+        view._draws, view._substitutes = eot, bpda
         return view
 
     def gradient(
@@ -229,14 +227,35 @@ class Handle:
         """
         if self._access != "gradients":
             raise ContractError(f"the attack asked for gradients, but may see only {self._access}")
+        values, gradient = self._one_gradient(x, value, outputs or self._followed)
+        for _ in range(self._draws - 1):
+            again, more = self._one_gradient(x, value, outputs or self._followed)
+            values, gradient = values + again, gradient + more
+        if self._draws > 1:
+            values, gradient = values / self._draws, gradient / self._draws
+        # Contiguous like the images, because arithmetic on mixed memory layouts is slow.
+        return values, gradient.contiguous()
+
+    def _one_gradient(
+        self, x: Tensor, value: Callable[[Tensor], Tensor], outputs: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             start = x.detach().requires_grad_()
-            values = value(outputs(start) if outputs else self(start))
+            values = value(outputs(start))
             if not values.requires_grad:
                 raise ContractError("the attack asked for a gradient of what does not depend on the model")
             (gradient,) = torch.autograd.grad(values.sum(), start)
-        # Contiguous like the images, because arithmetic on mixed memory layouts is slow.
-        return values.detach(), gradient.contiguous()
+        return values.detach(), gradient
+
+    def _followed(self, x: Tensor) -> Tensor:
+        """Return the outputs (B, M); their gradient is that of the substitute, if one is followed."""
+        if not self._substitutes:
+            return self(x)
+        with torch.no_grad():
+            exactly = self(x)
+        soft = self._asked(x, self._model.module.differentiable)  # type: ignore[arg-type]
+        soft = soft if self._model.order is None else soft[:, list(self._model.order)]
+        return soft + (exactly - soft).detach()
 
     def _copy(self) -> Handle:
         view = object.__new__(Handle)
@@ -254,7 +273,7 @@ class Handle:
         precision = torch.autocast(x.device.type, torch.bfloat16) if coarse else exact(x.device)
         with torch.set_grad_enabled(show), precision:
             if show:
-                x = cast(Tensor, _CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
+                x = cast(Tensor, CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
             outputs = self._arranged(call, x, *more, dimensions=dimensions, coarse=coarse)
         if show and not (outputs.requires_grad and (module in _FOLLOWED or can_be_followed(outputs, x))):
             raise ModelError(NO_GRADIENT)
@@ -297,23 +316,5 @@ _FOLLOWED: WeakSet[nn.Module] = WeakSet()
 """Modules through which gradients were seen to pass."""
 _NEEDS_ROWS: WeakSet[nn.Module] = WeakSet()
 """Modules that call ``view`` in a way that needs the usual memory layout (B, C, H, W)."""
-
-
-class _CountBackwards(torch.autograd.Function):
-    """An identity function that counts each backward pass through it for the cases of the batch."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, meter: Meter, cases: Tensor) -> Tensor:
-        ctx.meter, ctx.cases = meter, cases
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        ctx.meter.backwards.index_add_(0, ctx.cases, torch.ones_like(ctx.cases))
-        size = gradient.flatten(1).abs().amax(1) if gradient.numel() else gradient.new_zeros(len(gradient))
-        lost = ~((size > 0) & size.isfinite())
-        ctx.meter.zero_gradients.index_add_(0, ctx.cases, lost.long().to(ctx.cases.device))
-        return gradient, None, None
-
 
 AttackFunction = Callable[..., Tensor]

@@ -160,6 +160,9 @@ class AttackSpec(Spec):
     """A reason why it is not run on this model with these parameters, or None. Must import no torch."""
     passes: Callable[[Parameters], tuple[float, float]] | None = None
     """Expected forward and backward passes per case for these parameters, at most; for `harness plan`."""
+    tells: Mapping[str, str] = field(default_factory=dict)
+    """Flags of boards after which it would tell if a model only masks its gradients, each with the parameters
+    that it needs for that ("eot = 10"); an empty text where its defaults do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.leaderboard.board import columns, plugin_metrics
+from harness.leaderboard.finders import COLUMN as FOUND_BY
 from harness.leaderboard.flags import FLAGS, OF_MODELS
+from harness.leaderboard.hints import hint
 from harness.leaderboard.operating import COLUMNS as OPERATING
 from harness.leaderboard.rows import column_name
 from harness.metrics import SPECS
@@ -118,6 +120,7 @@ def columns_of(board: pd.DataFrame) -> list[Column]:
         Column("coverage %", "coverage", number("coverage", digits=1, scale=100.0), importance=12),
         *(column for column in core if column.always),
         Column("flags", "flags", lambda row: ", ".join(flags_of(row)), is_number=False, always=False),
+        Column("found by", FOUND_BY, name(FOUND_BY), is_number=False, always=False, importance=2),
         *_POINTS,
         *(column for column in core if not column.always),
         *(metric(column, spec) for column, spec in _added(board).items() if spec.shown != "never"),
@@ -152,6 +155,14 @@ def explanations(board: pd.DataFrame) -> dict[str, str]:
             if _has_values(board, "threshold")
             else {}
         ),
+        **(
+            {
+                "found by": "of an attack that consists of several, the share of the cases that each of them "
+                "broke; one is run on the cases that those before it left."
+            }
+            if _has_values(board, FOUND_BY)
+            else {}
+        ),
         "flags": "signs that a row tells more of the attack, or of masked gradients, than of a robust model.",
         "[low–high]": ". ".join(
             [
@@ -175,7 +186,7 @@ def clusters_of(board: pd.DataFrame) -> list[str]:
 
 def _added(board: pd.DataFrame) -> dict[str, MetricSpec]:
     """Return the metrics of plugins on a board, by column; an interval tells those that are not installed."""
-    own = {*columns(), *OPERATING}
+    own = {*columns(), *OPERATING, FOUND_BY}
     added = [name for name in board.columns if name not in own]
     if not added:
         return {}
@@ -236,10 +247,21 @@ def flag_sign(name: str) -> str:
     return FLAGS[name].sign if name in FLAGS else "a flag of another version"
 
 
-def flag_text(name: str) -> str:
-    """Say in one line what was seen, what to do, and where to read more."""
-    remedy = f"; {FLAGS[name].remedy}" if name in FLAGS else ""
-    return f"{flag_sign(name)}{remedy} (docs/flags/{name}.md)"
+def flag_hint(name: str, board: pd.DataFrame | None = None) -> str:
+    """Say what was seen, and which attacks that are not on the board would tell more."""
+    told = hint(name, () if board is None else {*board["attack"]})
+    return "; ".join(filter(None, (flag_sign(name), told)))
+
+
+def flag_text(name: str, board: pd.DataFrame | None = None) -> str:
+    """Say in one line what was seen, what to do, and where to read more.
+
+    Args:
+        board: the attacks on it are not proposed.
+    """
+    told = hint(name, () if board is None else {*board["attack"]})
+    remedy = FLAGS[name].remedy if name in FLAGS else ""
+    return "; ".join(filter(None, (flag_sign(name), remedy, told))) + f" (docs/flags/{name}.md)"
 
 
 def rows_of(board: pd.DataFrame) -> list[dict[Any, Any]]:

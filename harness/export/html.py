@@ -119,7 +119,7 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
         models=list(models.values()),
         warnings=warnings_of(board),
         thresholds=thresholds_on(board),
-        flags={name: flag_text(name) for name in flags_on(board)},
+        flags={name: flag_text(name, board) for name in flags_on(board)},
         flags_of=flags_of,
         errors=notes(board),
         explanations=explanations(board),

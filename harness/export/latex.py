@@ -40,7 +40,7 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
     lines = [
         r"% needs \usepackage{booktabs} and \usepackage{graphicx}",
         *(f"% {line}" for line in thresholds_on(board)),
-        *(f"% {name}: {flag_text(name)}" for name in flags_on(board)),
+        *(f"% {name}: {flag_text(name, board)}" for name in flags_on(board)),
         *(f"% {note}" for note in notes(board)),
         r"\begin{table}",
         r"\centering",

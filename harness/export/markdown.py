@@ -42,7 +42,7 @@ def render(board: pd.DataFrame, suite: Mapping[str, Any]) -> str:
             "",
             "Flags:",
             "",
-            *(f"- **{_escaped(name)}**: {_escaped(flag_text(name))}" for name in flags),
+            *(f"- **{_escaped(name)}**: {_escaped(flag_text(name, board))}" for name in flags),
         ]
     errors = notes(board)
     if errors:

@@ -17,7 +17,7 @@ from harness.export.columns import (
     clusters_of,
     columns_of,
     dataset,
-    flag_sign,
+    flag_hint,
     flags_of,
     flags_on,
     notes,
@@ -143,7 +143,7 @@ def _mark(flag: str, flags: Sequence[str]) -> str:
 
 def _caption(board: pd.DataFrame) -> Text:
     flags = flags_on(board)
-    lines = [f"{FLAG}{_mark(name, flags)} {name}: {flag_sign(name)}" for name in flags]
+    lines = [f"{FLAG}{_mark(name, flags)} {name}: {flag_hint(name, board)}" for name in flags]
     if flags:
         lines.append(f"{FLAG}  docs/flags: what they mean, what raises them falsely, what to do")
     lines.append("[low–high]: 95 %; =: a tie, not statistically distinguishable from another model")

@@ -55,6 +55,8 @@ class Outcome:
     """The time of the attack alone."""
     rows: Tensor
     """int64: the rows of the images that were judged: all but those that a universal attack learned on."""
+    found_by: tuple[str | None, ...] = ()
+    """For each case, which member of an ensemble found the image; None if none is told."""
     flags: tuple[str, ...] = ()
     """Signs that the model's numbers say nothing of its robustness; each has a page in docs/flags."""
 
@@ -245,6 +247,7 @@ def _outcome(trial: Trial, start: int, fit: Tensor | None) -> Outcome:
         verdict.errors,
         trial.seconds,
         start + judged,
+        tuple(trial.meter.names_of_finders()),
     )
 
 

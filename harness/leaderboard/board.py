@@ -19,6 +19,7 @@ import pyarrow as pa
 from harness.catalog import catalog
 from harness.errors import ResultsError
 from harness.files import write_whole
+from harness.leaderboard.finders import COLUMN as FOUND_BY
 from harness.leaderboard.flags import of_models
 from harness.leaderboard.model_rows import Entries, Source, placed, rows_of_model
 from harness.leaderboard.operating import COLUMNS, columns_of_point, flags_of_point, read_points
@@ -33,7 +34,18 @@ from harness.store.parquet import read_cells
 PLUGIN = "core"
 """The plugin whose metrics are computed from arrays; those of others get a frame of their columns."""
 
-TEXT = ("dataset", "stand_in_for", "model", "attack", "surrogate", "threat", "goal", "error", "flags")
+TEXT = (
+    "dataset",
+    "stand_in_for",
+    "model",
+    "attack",
+    "surrogate",
+    "threat",
+    "goal",
+    "error",
+    "flags",
+    FOUND_BY,
+)
 ORDER = ("dataset", "model", "goal", "attack", "threat", "cell")
 COUNTS = ("n", "images", "cells_failed", "clusters")
 LAST_EARLY = "mean_seconds"
@@ -142,7 +154,7 @@ def _typed(rows: list[Row], entries: Entries) -> pd.DataFrame:
     """Return a frame of the rows whose column types do not depend on what they hold."""
     own = [column for name, entry in entries.items() for column in metric_columns(name, entry.spec)]
     data: dict[str, Any] = {}
-    pointed = [name for name in COLUMNS if any(name in row for row in rows)]
+    pointed = [name for name in (*COLUMNS, FOUND_BY) if any(name in row for row in rows)]
     for name in dict.fromkeys([*columns(), *own, *pointed]):
         values = [row.get(name) for row in rows]
         if name in TEXT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -21,6 +22,7 @@ from harness.leaderboard.evidence import (
     evidence_of,
     traces_of,
 )
+from harness.leaderboard.finders import COLUMN as FOUND_BY, finders_of, shares
 from harness.leaderboard.flags import OF_MODELS, label, raised
 from harness.leaderboard.ranking import (
     CLEAN,
@@ -70,6 +72,8 @@ class _Read:
     complete: bool
     """Every planned case has a record."""
     error: str | None
+    finders: Mapping[str, int]
+    """How many successes each member of an ensemble found."""
 
 
 def placed(found: tuple[int, bool] | None, rank: str, tied: str) -> Row:
@@ -160,7 +164,7 @@ class _WorstCases:
 
 
 def _read(folder: Path, cell: Row, codebook: Codebook) -> _Read:
-    table = read_records(folder, cell["cell"], (*OUTCOMES, *NUMBERS, *FLAG_COLUMNS))
+    table = read_records(folder, cell["cell"], (*OUTCOMES, *NUMBERS, *FLAG_COLUMNS, FOUND_BY))
     n = table.num_rows
     error = cell["error"]
     if not error and n:
@@ -176,6 +180,7 @@ def _read(folder: Path, cell: Row, codebook: Codebook) -> _Read:
         # A cell that failed before its cases were counted has none, and may have planned any.
         complete=n >= cell["cases"] if cell["cases"] is not None else cell["status"] == "done",
         error=error,
+        finders=finders_of(table, cases),
     )
 
 
@@ -192,6 +197,8 @@ def _row_of_attack(
 ) -> Row:
     """Return the numbers of the cells of one attack, and of the metrics of plugins, with what went wrong."""
     row = attack_row(cases, sum(read.planned for read in reads))
+    finders = sum((Counter(read.finders) for read in reads), Counter())
+    row |= {FOUND_BY: shares(finders, cases)} if finders else {}
     errors = [read.error for read in reads]
     for name, entry in source.entries.items():
         estimate, error = _plugin_metric(source.folder, cells, entry, codebook)

@@ -18,6 +18,8 @@ A module may also have, and the harness then uses,
 - ``threshold``: the threshold of an embedding, calibrated on a disjoint split;
 - ``indirect_anchor(references) -> (B, D)``: the embeddings of images (B, C, H, W) that a generator draws of
   the persons in reference images, as which attackers may try to pass as well;
+- ``differentiable(x)``: a substitute with the same outputs, whose gradient attacks may follow where that of
+  the module is 0 or misleading, such as the module without its rounding of images;
 - ``preprocessing``: what it does to images before its network sees them, where that is told as a value.
 """
 

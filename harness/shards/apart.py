@@ -29,7 +29,7 @@ from harness.plan.resolved import resolved
 from harness.shards.channel import Channel
 from harness.shards.context import CellContext
 from harness.shards.records import ToldError, ToldMemoryError
-from harness.shards.wire import COUNTS, Array, GarbledError, parameter, plain
+from harness.shards.wire import COUNTS, FINDERS, Array, GarbledError, parameter, plain
 from harness.specs import AttackSpec, Judge
 
 _LARGEST_MASK = 1 << 30  # bytes
@@ -220,9 +220,15 @@ def _checked(told: Mapping[str, Any], arrays: Sequence[Array], x: Tensor) -> Att
     seconds, counts = told.get("seconds"), arrays[1]
     if not isinstance(seconds, float) or not 0 <= seconds < inf:
         raise GarbledError("it took no time")
-    if (counts < np.array([[0], [0], [0], [-1]])).any() or (counts > _MOST).any():
+    if (counts < np.array([[0], [0], [0], [-1], [-1]])).any() or (counts > _MOST).any():
         raise GarbledError("its passes cannot be counted")
+    finders = told.get("finders")
+    if not isinstance(finders, list) or len(finders) > FINDERS or (counts[-1] >= len(finders)).any():
+        raise GarbledError("what found its images is not told")
+    if not all(isinstance(finder, str) and 0 < len(finder) <= FINDERS for finder in finders):
+        raise GarbledError("what found its images has no name")
     meter = Meter(len(x))
+    meter.finders = finders
     for name, row in zip(COUNTS, counts, strict=True):
         setattr(meter, name, torch.from_numpy(row))
     return Attacked(torch.from_numpy(arrays[0]).to(x.device), meter, seconds)

@@ -97,6 +97,7 @@ def columns_of(context: CellContext, batch: Cases, trial: Trial) -> dict[str, li
         "seconds": [trial.seconds / len(batch)] * len(batch),
         "found": [None if passes < 0 else passes for passes in trial.meter.found.tolist()],
         "zero_gradients": trial.meter.zero_gradients.tolist(),
+        "found_by": trial.meter.names_of_finders(),
         "error": [error or None for error in verdict.errors],
     }
     if context.model.head == "attributes":

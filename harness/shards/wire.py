@@ -22,8 +22,10 @@ LONGEST = 1 << 22
 """The most bytes of a message's JSON."""
 KINDS = ("<f4", "<i8", "|u1")
 """The types of numbers that are sent."""
-COUNTS = ("forwards", "backwards", "zero_gradients", "found")
+COUNTS = ("forwards", "backwards", "zero_gradients", "found", "found_by")
 """What a meter counts of each case, in the order in which it is sent."""
+FINDERS = 64
+"""How many names of finders a message may have, and how many characters each."""
 _START = struct.Struct("<4sIQ")  # mark, bytes of JSON, bytes of all arrays
 
 

@@ -153,7 +153,7 @@ class Worker:
         )
         images = images_of(attacked.returned, x).cpu().numpy()
         counts = np.stack([getattr(attacked.meter, name).cpu().numpy() for name in COUNTS])
-        return {"seconds": attacked.seconds}, (images, counts)
+        return {"seconds": attacked.seconds, "finders": attacked.meter.finders}, (images, counts)
 
     def _choice(self, head: Mapping[str, Any]) -> AttackChoice:
         assert self._prepared is not None

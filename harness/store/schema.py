@@ -40,6 +40,7 @@ RECORD_SCHEMA = pa.schema(
         pa.field("distance_adv", pa.float32()),
         pa.field("threshold", pa.float32()),  # accepted is what lies below; of triplets: the margin
         pa.field("negative", pa.string()),  # of triplets: the sample id of the other person's image
+        pa.field("found_by", pa.string()),  # which member of an ensemble found the image; null elsewhere
     ]
 )
 """Every shard's columns; measures ("pass", …) and models' observations add float32 columns of their own."""

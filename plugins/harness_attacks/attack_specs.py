@@ -80,6 +80,7 @@ GRADIENT_ATTACKS = (
         run="harness_attacks.pgd:pgd",
         norms=("linf", "l2"),
         passes=costs.passes_of_pgd,
+        later={"eot": 1, "bpda": False},
     ),
     AttackSpec(
         name="cw-l2",

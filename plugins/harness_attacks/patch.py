@@ -57,20 +57,29 @@ def patch(
         AttackError: there is no region, it is empty, or there are places to choose from; or there is no
             indirect anchor.
     """
+    patched = on_mask(model, x, objective, threat)
+    if not len(x):
+        return x.clone()
+    patched = patched.towards(anchor)
+    found = Best.of(patched.covered(x))
+    refine(patched, found, rng, restarts, Climb(iterations, learning_rate, loss, mirror, early_stop))
+    return patched.with_patch(found.values)
+
+
+def on_mask(model: Handle, x: Tensor, objective: Objective, threat: Threat) -> PatchedImages:
+    """Return the images (B, C, H, W) with spots where the mask is True.
+
+    Raises:
+        AttackError: there is no region, it is empty, or there are places to choose from.
+    """
     patched = without_spots(model, x, objective, threat)
     if threat.mask is None or threat.places:
         raise AttackError(
             f"eyeglasses need a mask (H, W); the region has {threat.places} places, so use the attack square"
         )
-    if not len(x):
-        return x.clone()
     mask = threat.mask.to(x.device)
     here = spots(mask[None] if mask.ndim == 2 else mask[:, 0], x.shape[1])
-    every = torch.arange(len(x), device=x.device)
-    patched = patched.towards(anchor).take(every, here.expand(len(x), -1))
-    found = Best.of(patched.covered(x))
-    refine(patched, found, rng, restarts, Climb(iterations, learning_rate, loss, mirror, early_stop))
-    return patched.with_patch(found.values)
+    return patched.take(torch.arange(len(x), device=x.device), here.expand(len(x), -1))
 
 
 def refine(patched: PatchedImages, found: Best, rng: CaseRandom, restarts: int, climb: Climb) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from harness.threat import Threat
 from harness_attacks.adam import Adam
 from harness_attacks.best_images import Best
 from harness_attacks.oracle import NOISE
+from harness_attacks.patch_views import Views
 from harness_attacks.tanh_space import from_tanh, steepness
 
 Loss = Literal["margin", "squared-distance"]
@@ -38,8 +41,7 @@ class Climb:
     """Whether a case leaves once its rounded image reaches the goal in float32."""
 
 
-@dataclass(frozen=True, eq=False)
-class Slope:
+class Slope(NamedTuple):
     """A Slope says how high images with patches are, and where it goes up."""
 
     margin: Tensor  # (B,) of the goal
@@ -59,6 +61,8 @@ class PatchedImages:
     spots: Tensor  # (B, N) the components of the flattened image that are replaced
     pursued: Objective
     """The objective whose value is ascended; ``objective`` decides what is reached, and what is best."""
+    views: Views | None = None
+    """Transformations over whose mean the value is ascended; None: the images as they are."""
 
     def take(self, rows: Tensor, spots: Tensor | None = None) -> PatchedImages:
         """Return some rows (K,), with other spots (K, N) if given."""
@@ -71,6 +75,7 @@ class PatchedImages:
             threat=self.threat.take(rows),
             spots=self.spots[rows] if spots is None else spots,
             pursued=objective if self.pursued is self.objective else self.pursued.take(rows),
+            views=None if self.views is None else self.views.take(rows),
         )
 
     def towards(self, anchor: Anchor) -> PatchedImages:
@@ -110,7 +115,7 @@ class PatchedImages:
             gradient = (slope.gradient + other.gradient.flip(3)) / 2
             slope = Slope(slope.margin, (slope.value + other.value) / 2, gradient)
         # Values that are not finite must not stay in Adam's moments.
-        return replace(slope, gradient=self.covered(slope.gradient).nan_to_num_(0, 0, 0))
+        return slope._replace(gradient=self.covered(slope.gradient).nan_to_num_(0, 0, 0))
 
     def level(self, values: Tensor, climb: Climb) -> Slope:
         """Return the same as ``uphill``, without a direction and so without a backward pass."""
@@ -129,13 +134,28 @@ class PatchedImages:
 
     def _slope(self, images: Tensor, loss: Loss) -> Slope:
         """Return the slope at images (B, C, H, W), with a gradient (B, C, H, W)."""
+        if self.views is None:
+            return self._slope_seen(images, loss, self.model)
+        views, total = self.views, None
+        for view in range(len(views)):  # one after the other: the memory is that of a single pass
+            one = self._slope_seen(images, loss, partial(self._answered, view))
+            total = one if total is None else Slope(*(a + b for a, b in zip(total, one, strict=True)))
+        assert total is not None
+        return Slope(*(part / len(views) for part in total))
+
+    def _answered(self, view: int, images: Tensor) -> Tensor:
+        """Return the outputs (B, M) for images under a transformation."""
+        assert self.views is not None
+        return self.model(self.views.seen(images, view))
+
+    def _slope_seen(self, images: Tensor, loss: Loss, answered: Callable[[Tensor], Tensor]) -> Slope:
         margin = torch.empty(len(images), device=images.device)
 
         def value(outputs: Tensor) -> Tensor:  # (B,)
             margin.copy_(self.objective.margin(outputs.detach()))
             return self._value(outputs, loss)
 
-        return Slope(margin, *self.model.gradient(images, value))
+        return Slope(margin, *self.model.gradient(images, value, outputs=answered))
 
     def _value(self, outputs: Tensor, loss: Loss) -> Tensor:
         """Return (B,) what is to be ascended, of a model's outputs."""
@@ -149,8 +169,12 @@ class PatchedImages:
         images = self.threat.round(self.with_patch(values))
         with torch.no_grad():
             outputs = self.model.precise()(images)
-        margin = self.objective.margin(outputs)
-        return margin, self.objective.reached(outputs) & (margin > NOISE)
+            margin = self.objective.margin(outputs)
+            reached = self.objective.reached(outputs) & (margin > NOISE)
+            for view in range(0 if self.views is None else len(self.views)):
+                seen = replace(self, model=self.model.precise())._answered(view, images)
+                margin = margin + self.objective.margin(seen)
+        return margin / (1 if self.views is None else 1 + len(self.views)), reached
 
     def climb(self, start: Tensor, climb: Climb, floor: Tensor) -> Best:
         """Ascend from a start (B, N) in tanh space, and return the best patches.

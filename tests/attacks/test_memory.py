@@ -27,8 +27,16 @@ LONG: dict[str, tuple[str, dict[str, Any]]] = {
     "square": ("iterations", {"search_iterations": 1, "restarts": 1}),
     "universal-patch": ("iterations", {}),
     "distal": ("iterations", {}),
+    "apgd": ("steps", {"early_stop": False}),
+    "fab": ("steps", {"targets": 1}),
+    "square-attack": ("queries", {}),
+    "standard": ("steps", {"targets": 1, "queries": 8}),
+    "eyeglasses-eot": ("iterations", {"eot": 2}),
+    "square-eot": ("iterations", {"search_iterations": 1, "eot": 2}),
 }
 """What makes each of them longer, and what else they are given."""
+BEFORE = {"eyeglasses-eot": 4, "square-eot": 4}
+"""What the graph of a pass keeps of the images' transformation before the module is called."""
 
 
 class Watched(nn.Module):
@@ -71,7 +79,7 @@ def test_nothing_grows_with_iterations(name: str) -> None:
         key, more = LONG[name]
         watched(name, module, {key: steps, **more})
         assert len(module.graphs) >= steps
-        assert max(module.graphs) == 0, "a graph is still alive when the next pass begins"
+        assert max(module.graphs) <= BEFORE.get(name, 0), "a graph is still alive when the next pass begins"
         most.append(max(module.tensors))
     assert most[1] <= most[0] + 2
 

@@ -65,6 +65,11 @@ def test_wrong_parameters_are_the_errors_that_they_are_here(
         assert told[0] == told[1]
 
 
+def found_by(answer: Answer, number: int) -> Answer:
+    answer[1][1][4] = number
+    return answer
+
+
 def counts(answer: Answer, value: int) -> Answer:
     answer[1][1][0] = value
     return answer
@@ -81,6 +86,10 @@ def counts(answer: Answer, value: int) -> Answer:
         (lambda answer: ({"seconds": -1.0}, answer[1]), "it took no time"),
         (lambda answer: ({"seconds": float("nan")}, answer[1]), "it took no time"),
         (lambda answer: ({}, answer[1]), "it took no time"),
+        (lambda answer: ({**answer[0], "finders": None}, answer[1]), "what found its images is not told"),
+        (lambda answer: found_by(answer, 0), "what found its images is not told"),
+        (lambda answer: ({**answer[0], "finders": [7]}, answer[1]), "what found its images has no name"),
+        (lambda answer: ({**answer[0], "finders": [""]}, answer[1]), "what found its images has no name"),
         (lambda answer: ({"error": 3}, []), "AttackError: the attack's process told of an error that cannot"),
         (
             lambda answer: ({"error": ["the model's output is not finite", ""]}, []),
@@ -109,6 +118,7 @@ def test_images_and_costs_are_taken_from_the_answer(
     near(forge)
     records = read_results(run_suite(suite, Options(out=tmp_path / "out", judge="apart")).folder).samples()
     assert set(records["forwards"]) == {7}
+    assert records["found_by"].isna().all()
     assert set(records["fault"]) == {"over the budget"}
 
 

@@ -1,0 +1,71 @@
+"""Odd but permitted parameters, budgets, masks and images give valid images, and never a traceback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import harness
+from harness.goals import Evade, FlipAttribute, Impersonate, Targeted, Untargeted
+from harness.model import Model
+from harness.threat import Threat
+
+VALUES: dict[str, list[Any]] = {
+    "steps": [1, 2, 5],
+    "restarts": [1, 3],
+    "targets": [1, 2, 50],
+    "queries": [1, 33],
+    "tests": [0, 3],
+    "share": [1e-9, 0.5, 1.0],
+    "eot": [1, 2],
+    "early_stop": [True, False],
+    "loss": ["cross-entropy", "dlr", "targeted-dlr", "margin"],
+}
+OWN = {
+    "apgd": ["steps", "restarts", "targets", "eot", "early_stop", "loss"],
+    "fab": ["steps", "restarts", "targets", "tests", "eot", "early_stop"],
+    "square-attack": ["queries", "restarts", "share"],
+    "standard": ["steps", "restarts", "targets", "queries", "eot"],
+}
+
+
+def problem(draws: np.random.Generator) -> tuple[Model, Tensor, Any]:
+    """A linear model of a random head, images of a random shape, and a goal."""
+    shape = (int(draws.choice([1, 3])), int(draws.integers(1, 9)), int(draws.integers(1, 9)))
+    x = torch.from_numpy(draws.integers(0, 256, (3, *shape)) / 255).float()
+    outputs = int(draws.integers(2, 6))
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(x[0].numel(), outputs)).eval()
+    with torch.no_grad():
+        module[1].weight.mul_(float(draws.choice([1.0, 1e4, 0.0, 1e-20])))  # type: ignore[operator]
+    head = str(draws.choice(["attributes", "classes", "embedding"]))
+    numbers = torch.from_numpy(draws.integers(0, outputs, 3))
+    if head == "attributes":
+        return harness.wrap_model(module, "attributes"), x, FlipAttribute(numbers)
+    if head == "classes":
+        goal = Untargeted(numbers) if draws.random() < 0.5 else Targeted(numbers)
+        return harness.wrap_model(module, "classes"), x, goal
+    kind = Impersonate if draws.random() < 0.5 else Evade
+    return harness.wrap_model(module, "embedding"), x, kind(torch.randn(1, outputs), threshold=0.5)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # flags of models that are odd on purpose
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", OWN)
+def test_images_stay_valid(name: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    draws = np.random.default_rng([seed, len(name)])
+    model, x, goal = problem(draws)
+    norm = str(draws.choice(["linf", "l2"]))
+    mask = None
+    if draws.random() < 0.5:
+        mask = torch.from_numpy(draws.random((3, 1, *x.shape[2:])) < draws.choice([0.0, 0.4, 1.0]))
+    eps = float(draws.choice([0.0, 1e-4, 2 / 255, 0.3, 1.0]))
+    threat = Threat(norm, eps, mask, levels=draws.choice([None, 255, 1]))
+    given = {key: VALUES[key][int(draws.integers(len(VALUES[key])))] for key in OWN[name]}
+    outcome = harness.attack(name, model, x, goal=goal, threat=threat, **given)
+    assert outcome.errors == ("",) * 3
+    assert outcome.valid.all()
