@@ -14,7 +14,7 @@ from harness.errors import ModelError
 from harness.testing import model_checks
 from harness.training import Task
 from harness_paw.cascade import Cascade, blocks
-from harness_paw.crop import hard_crops
+from harness_paw.crop import hard_crops, smoothed
 from harness_paw.models import build_grid, build_part_only, build_paw, build_whole_only
 
 from .conftest import BUILDS, DESIGN, NAMES
@@ -172,7 +172,9 @@ def test_centres_are_where_the_crops_were_taken(images: Tensor) -> None:
     heatmaps, centres = module.localise(images)
     assert heatmaps.shape == (6, 3, 6, 5)
     assert torch.equal(hard_crops(images, centres, 8), module.part_images(images))
-    assert torch.equal(heatmaps, module.localiser.heatmaps(module.localiser.features(images)))
+    plain = module.localiser.heatmaps(module.localiser.features(images))
+    assert torch.equal(heatmaps, smoothed(plain, module.design.smoothing))
+    assert module.design.smoothing > 0
 
 
 def test_blocks_are_those_of_a_grid_row_by_row() -> None:

@@ -139,18 +139,17 @@ def compare_observations(
     What changes in steps, such as the place of a maximum, may be decided by rounding errors. So a number that
     differs is no fault if it is that of an image which nobody can tell from this one; it counts as near.
     """
-    context = subject.job.context
-    names = context.observes
+    model, names = subject.job.context.model, subject.job.context.observes
     if not names or not rows or not subject.steady:
         return
     asked = torch.from_numpy(subject.cases.columns[np.array(rows, np.intp)])
-    for at, ours in enumerate(observed(context.model, names, x, asked).tolist()):
+    for at, ours in enumerate(observed(model, names, x, asked).tolist()):
         theirs = {name: subject.records[rows[at]].get(f"{name}_{when}") for name in names}
         wrong = _other_numbers(ours, theirs, when)
         if wrong:
             noise = torch.randn((TRIES, *x.shape[1:]), generator=torch.Generator().manual_seed(0))
             alike = x[at] + UNSEEN * noise.to(x)
-            tried = observed(context.model, names, alike, asked[at].expand(TRIES))
+            tried = observed(model, names, alike, asked[at].expand(TRIES))
             if all(_other_numbers(each, theirs, when) for each in tried.tolist()):
                 faults[rows[at]] += wrong
             else:
