@@ -132,7 +132,9 @@ def _summed(row: Scores, codebook: Codebook, others: Sequence[_Summed | None]) -
     codes = codebook.clusters(row.keys)
     sizes = np.bincount(codes)
     held = sizes > 0
-    least, most = (np.bincount(codes, weights=flags)[held] for flags in (row.least, row.most))
+    least, most = (
+        np.bincount(codes, weights=flags)[held].astype(np.float64) for flags in (row.least, row.most)
+    )
     same = (one.keys for one in others if one is not None and np.array_equal(one.keys, row.keys))
     return _Summed(next(same, row.keys), sizes[held], least, most)
 

@@ -49,7 +49,8 @@ def difference(first: npt.ArrayLike, second: npt.ArrayLike, clusters: Labels | N
     codes = np.arange(n) if clusters is None else codes_of(clusters)
     sizes = np.bincount(codes)
     held = sizes > 0
-    return _of_clusters(value, np.bincount(codes, weights=apart)[held], sizes[held], n)
+    sums = np.bincount(codes, weights=apart).astype(np.float64)
+    return _of_clusters(value, sums[held], sizes[held], n)
 
 
 def difference_of_sums(sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]) -> Estimate:

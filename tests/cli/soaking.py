@@ -58,7 +58,7 @@ surrogate = "linear"
 victim = "victim"
 
 [[analysis]]
-use = "cost-curve"
+use = "attribute-success"
 """
 EXECUTORS = ("in process", "shares", "verbs")
 """Those whose processes have imported the libraries before they begin."""

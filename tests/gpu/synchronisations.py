@@ -3,7 +3,8 @@
 Waits are counted as operations, which are the same on every device, so that a machine without a GPU counts
 what one with a GPU would wait for; copies from a GPU are counted where there is one. An iteration's share is
 the difference of two runs of different length, over the difference of their lengths: what an attack does once
-does not count.
+does not count. Not counted are attacks whose iterations differ (ffa), and universal-patch,
+component-gradient and distal.
 """
 
 from __future__ import annotations

@@ -82,8 +82,10 @@ def pooled(store: Store, hands: Sequence[Hand], told: list[dict[str, Any]] | Non
             while True:
                 while not ended and left < 2 * len(hands):
                     work = next(more, None)
-                    ended = work is None
-                    for shard in work.shards if work else ():
+                    if work is None:
+                        ended = True
+                        break
+                    for shard in work.shards:
                         tasks.put(_Task(work, shard))
                         left += 1
                 if not left:
