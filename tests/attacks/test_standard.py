@@ -67,7 +67,7 @@ def test_on_embeddings_too(kind: Any) -> None:
     x = torch.round(torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 255) / 255
     anchors = model.scores(x.roll(1, 0) if kind is Impersonate else x)
     threat, given = Linf(4 / 255), {"steps": 10, "early_stop": False}
-    unreachable = kind(anchors, threshold=1e-6 if kind is Impersonate else 1e6)
+    unreachable = kind(anchors, threshold=1e-6 if kind is Impersonate else 100.0)
     moved = harness.attack("pgd", model, x, goal=unreachable, threat=threat, **given).adversarials
     goal = kind(anchors, threshold=float(model.distance(model.scores(moved), anchors).median()))
     setting = Setting(model, x, goal, torch.zeros(32), torch.zeros(32))
