@@ -32,14 +32,14 @@ class Options:
     """Which finished shards are run again: none, those with errors, or all."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Manifest values that replace those of the file, by paths such as "dataset.celeba.root"."""
+    judge: Judge | None = None
+    """Whether attacks run "here", in the process that judges, or "apart"; None means as the manifest says."""
     workers: int | None = None
     """How many shards are run at the same time, each in a process of its own; None means one, in this one."""
     executor: Where = "machine"
     """Where these processes are: on this machine, or on a Ray cluster."""
     address: str | None = None
     """That of the Ray cluster; None starts one on this machine."""
-    judge: Judge | None = None
-    """Whether attacks run "here", in the process that judges, or "apart"; None means as the manifest says."""
 
 
 def options(
@@ -79,10 +79,10 @@ def options(
         _share(*value(shard, "shard")),
         _word(*value(overwrite, "overwrite"), get_args(Overwrite)) or "never",
         dict(overrides or {}),
+        _word(*value(judge, "judge"), get_args(Judge)),
         _positive(*value(workers, "workers")),
         _word(*value(executor, "executor"), get_args(Where)) or "machine",
         value(address, "address")[0],
-        _word(*value(judge, "judge"), get_args(Judge)),
     )
 
 

@@ -223,11 +223,11 @@ def test_a_run_that_was_killed_goes_on(ran: Results, tmp_path: Path, monkeypatch
     """Killed in the second model's first shard: the comparisons of the first are copied."""
     written, keep = [], Store.write_part
 
-    def dying(self: Store, cell: str, shard: int, table: Any) -> None:
+    def dying(self: Store, cell: str, shard: int, table: Any, *more: Any) -> None:
         if len(written) == 7:
             raise KeyboardInterrupt
         written.append(cell)
-        keep(self, cell, shard, table)
+        keep(self, cell, shard, table, *more)
 
     monkeypatch.setattr(Store, "write_part", dying)
     with pytest.raises(KeyboardInterrupt):

@@ -18,7 +18,7 @@ from harness.session.session import run_suite
 from harness.shards.channel import Channel
 from harness.shards.records import ToldError, ToldMemoryError, failure
 from harness.shards.wire import Array
-from harness.shards.worker import Worker, _error
+from harness.shards.worker import Worker, told_error
 from tests.cli.conftest import SUITE
 
 Answer = tuple[dict[str, Any], list[Array]]
@@ -36,7 +36,7 @@ def near(monkeypatch: pytest.MonkeyPatch) -> Callable[[Forge], None]:
         try:
             told, sent = worker.answer(asked, [np.array(array) for array in arrays])
         except BaseException as error:
-            told, sent = _error(error), []
+            told, sent = told_error(error), []
         answer = json.loads(json.dumps(told)), [np.array(array) for array in sent]
         assert sum(array.nbytes for array in answer[1]) <= most
         return forged[0](answer) if forged and head["do"] == "attack" else answer
@@ -138,7 +138,7 @@ def test_a_process_in_which_the_contract_was_broken_is_ended(
 
 def test_errors_are_told_by_name_and_say_what_follows() -> None:
     def told(error: BaseException) -> tuple[str, bool, bool]:
-        found = _error(error)
+        found = told_error(error)
         return ": ".join(found["error"]), found["memory"], found["harm"]
 
     assert told(ValueError("a\nb")) == ("ValueError: a b", False, False)

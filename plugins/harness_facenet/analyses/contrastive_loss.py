@@ -32,14 +32,15 @@ def run(results: Results) -> Analysis:
     table = pd.concat(frames, ignore_index=True)
     figure = drawing.figure(7.5, 3.2 * table["dataset"].nunique() + 0.4)
     looks = {
-        model: drawing.style(place) | {"markersize": 3} for place, model in enumerate(table["model"].unique())
+        str(name): drawing.style(place) | {"markersize": 3}
+        for place, name in enumerate(table["model"].unique())
     }
-    for axes, (dataset, own) in drawing.panels(figure, list(table.groupby("dataset", sort=False)), across=1):
-        for model, rows in own.groupby("model", sort=False):
-            axes.plot(rows["epoch"], rows["loss"], linewidth=1, **looks[str(model)])
+    for axes, (shown, own) in drawing.panels(figure, list(table.groupby("dataset", sort=False)), across=1):
+        for label, rows in own.groupby("model", sort=False):
+            axes.plot(rows["epoch"], rows["loss"], linewidth=1, **looks[str(label)])
         drawing.plain_axes(axes, "y")
         axes.set_xlabel("epoch")
-        axes.set_title(str(dataset), fontsize=9, loc="left")
+        axes.set_title(str(shown), fontsize=9, loc="left")
     drawing.legend_beside(figure, looks)
     drawing.title(figure, "NT-Xent loss of pre-training")
     return Analysis(table, figure)

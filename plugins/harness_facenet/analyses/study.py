@@ -185,4 +185,5 @@ def notes_of(results: Results, dataset: str) -> dict[str, Mapping[str, Any]]:
 
 def _known(records: pd.DataFrame) -> pd.DataFrame:
     known = records["error"].isna() & records["margin_adv"].notna()
-    return records[known & np.isfinite(records["margin_clean"])].reset_index(drop=True)
+    kept: pd.DataFrame = records[known & np.isfinite(records["margin_clean"])]
+    return kept.reset_index(drop=True)

@@ -44,11 +44,12 @@ def run(results: Results) -> Analysis:
     groups = [(own, name) for _, own in table.groupby("dataset", sort=False) for name in NAMES]
     figure = drawing.figure(12.5, 3.4 * table["dataset"].nunique() + 0.5)
     looks: dict[str, Any] = {
-        model: drawing.style(place) | {"markersize": 3} for place, model in enumerate(table["model"].unique())
+        str(name): drawing.style(place) | {"markersize": 3}
+        for place, name in enumerate(table["model"].unique())
     }
     for axes, (own, name) in drawing.panels(figure, groups, across=len(NAMES)):
-        for model, rows in own.groupby("model", sort=False):
-            look = looks[str(model)]
+        for label, rows in own.groupby("model", sort=False):
+            look = looks[str(label)]
             axes.plot(rows["epoch"], 100 * rows[name], linewidth=1, color=look["color"])
             for row in rows.to_dict("records"):
                 drawing.interval(axes, row["epoch"], estimate(row, name), scale=100, along="y", **look)
