@@ -78,6 +78,9 @@ def test_a_square_has_one_sign_per_channel() -> None:
         rows, columns = torch.nonzero(lies[case], as_tuple=True)
         assert rows.max() - rows.min() == columns.max() - columns.min() == 4
         assert all(len(changed[case, channel][lies[case]].unique()) == 1 for channel in range(3))
+    signs = changed.sum((2, 3)).sign()  # (40, 3)
+    assert (signs.mean(0).abs() < 0.5).all(), "each channel goes up as often as down"
+    assert (signs != signs[:, :1]).any(), "channels differ"
     places = {tuple(torch.nonzero(lies[case])[0].tolist()) for case in range(40)}
     assert len(places) > 20
     assert max(row for row, _ in places) > 5
