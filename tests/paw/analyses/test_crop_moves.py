@@ -70,3 +70,17 @@ def test_models_without_crops_are_left_out(folder: Folder) -> None:
     folder.cell("whole", [case("a")])
     with pytest.raises(HarnessError, match="no record tells where crops are"):
         crop_moves.run(folder.read())
+
+
+def test_rows_and_columns_have_sides_of_their_own(attacked: Folder) -> None:
+    attacked.models[0]["card"]["training"]["heatmaps"]["side"] = [24, 12]
+    whole = row(crop_moves.run(attacked.read()).table, "all", "all")
+    assert whole["sides"] == pytest.approx((2 * np.hypot(3 / 24, 4 / 12) + 2 * 30 / 12) / 8)
+
+
+def test_a_rounding_error_is_no_move(folder: Folder) -> None:
+    folder.model("paw", "paw/paw", card(0.9, training=located()), crop="hard")
+    folder.cell("paw", [case("a", move=(4e-4, 0)), case("b", move=(0, 2e-3))])
+    whole = row(crop_moves.run(folder.read()).table, "all", "all")
+    assert whole["moved"] == 0.5
+    assert row(crop_moves.run(folder.read()).table, "all", "not moved")["n"] == 1
