@@ -53,16 +53,6 @@ def pooled(store: Store, hands: Sequence[Hand], told: list[dict[str, Any]] | Non
     """
     answers = [] if told is None else told
 
-    def head(task: _Task) -> dict[str, Any]:
-        job = task.work.job
-        return {
-            "do": "shard",
-            "folder": str(store.folder.resolve()),
-            "cell": task.work.place,
-            "job": job.id,
-            "shard": task.shard,
-        }
-
     def execute(works: Iterable[Work]) -> Iterator[tuple[Job, int]]:
         tasks: SimpleQueue[_Task | None] = SimpleQueue()
         results: SimpleQueue[tuple[_Task, Any]] = SimpleQueue()
@@ -70,7 +60,7 @@ def pooled(store: Store, hands: Sequence[Hand], told: list[dict[str, Any]] | Non
         def serve(hand: Hand) -> None:
             while (task := tasks.get()) is not None:
                 try:
-                    results.put((task, hand.run(head(task))))
+                    results.put((task, hand.run(_request(store, task))))
                 except BaseException as error:
                     results.put((task, error))
 
@@ -110,6 +100,17 @@ def pooled(store: Store, hands: Sequence[Hand], told: list[dict[str, Any]] | Non
                 thread.join()
 
     return execute
+
+
+def _request(store: Store, task: _Task) -> dict[str, Any]:
+    """Return what a hand is asked: nothing bigger than a path and some numbers."""
+    return {
+        "do": "shard",
+        "folder": str(store.folder.resolve()),
+        "cell": task.work.place,
+        "job": task.work.job.id,
+        "shard": task.shard,
+    }
 
 
 def _is_done(store: Store, task: _Task, answer: Any, told: list[dict[str, Any]]) -> bool:

@@ -169,7 +169,7 @@ def _figure(found: Sequence[Moves]) -> Figure:
                     drawing.interval(right, place + shift, succeeded, scale=100, along="y", **look)
         dataset, stand_in, model = key
         left.set_title(f"{drawing.dataset_text(dataset, stand_in)}: {model}", fontsize=10)
-        right.set_title("by the way moved, in sides", fontsize=10)
+        right.set_title("by distance moved, in sides", fontsize=10)
         drawing.category_axis(left, map(drawing.spaced, names))
         drawing.category_axis(right, BINS)
         drawing.percent_axis(left, "% of crops that move")
