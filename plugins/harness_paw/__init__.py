@@ -31,6 +31,7 @@ PAPER: Mapping[str, Any] = {
     "branch_width": 4096,
     "localiser_epochs": 10,
     "localiser_rate": 1e-4,
+    "localiser_balance": 0.0,
     "hint_epochs": 10,
     "hint_rate": 1e-7,
     "whole_epochs": 10,

@@ -37,7 +37,9 @@ class Identities:
     def localisation(self) -> dict[str, Any]:
         """Return that of stage 1."""
         fields = self._design(*LOCALISER)
-        own = self.recipe.chosen("multi_net", "branch_width", "localiser_epochs", "localiser_rate")
+        own = self.recipe.chosen(
+            *("multi_net", "branch_width", "localiser_epochs", "localiser_rate", "localiser_balance")
+        )
         named = {} if self.attributes is None else {"attributes": list(self.attributes)}
         return {"part": "localisation", **fields, **own, **named}
 

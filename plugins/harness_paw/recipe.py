@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from torch import nn
 
 from harness.precision import Precision
@@ -42,10 +42,13 @@ class Recipe:
     """Whether the localisation network learns beside a classification branch (MNL, table 1)."""
     branch_width: Annotated[int, Ge(1)] = 64
     """The hidden units of the classification branch's two fully connected layers; not stated."""
-    localiser_epochs: Annotated[int, Ge(1)] = 8
+    localiser_epochs: Annotated[int, Ge(1)] = 16
     """Published: 10."""
     localiser_rate: Annotated[float, Gt(0)] = 3e-3
     """Published: 1e-4."""
+    localiser_balance: Annotated[float, Ge(0), Le(1)] = 1.0
+    """How far the loss of stage 1 evens out rare and frequent values of an attribute: at 1 both weigh the
+    same in total, at 0 each image does; published: 0."""
     hint_epochs: Annotated[int, Ge(0)] = 2
     """The epochs with only the hint loss (λ = 1, 0); 0: no hints. Not stated."""
     hint_rate: Annotated[float, Gt(0)] = 3e-3

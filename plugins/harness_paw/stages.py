@@ -21,7 +21,7 @@ from harness_paw.crop import hard_crops, hard_places, smoothed
 from harness_paw.faces import Batch, Faces
 from harness_paw.layers import Design
 from harness_paw.learning import Identities, Loss, learn
-from harness_paw.multi_net import MultiNet, attribute_loss, hint_loss
+from harness_paw.multi_net import MultiNet, attribute_loss, balanced_loss, hint_loss, value_weights
 from harness_paw.recipe import Recipe
 from harness_paw.subnet import Subnet
 
@@ -65,7 +65,11 @@ class Stages:
     def _localisation(self, state: Path | None) -> StateDict:
         recipe = self.recipe
         localiser = self._seeded("localisation", self._localiser)
-        localiser.expect(self.faces.rates)
+        weights = value_weights(self.faces.rates, recipe.localiser_balance)
+        # By the shifted scores that the loss sees, an image first has the frequent values, so that maps learn
+        # what speaks for the rare ones, and not what speaks against them.
+        localiser.expect(torch.sigmoid(torch.logit(self.faces.rates) - (weights[1] / weights[0]).log()))
+        weights = weights.to(self.context.device)
         edge = [-(-side // 2**self.design.localiser_poolings) for side in self.shape[1:]]
         width = recipe.branch_width if recipe.multi_net else None
         net = self._seeded(
@@ -74,7 +78,7 @@ class Stages:
 
         def loss(batch: Batch) -> Tensor:
             scores = net(self.resized(batch.images))
-            return torch.stack([attribute_loss(each, batch.labels) for each in scores]).sum()
+            return torch.stack([balanced_loss(each, batch.labels, weights) for each in scores]).sum()
 
         curve = self._learn("localisation", net, recipe.localiser_epochs, recipe.localiser_rate, loss, state)
         found = _named("net", localiser.state_dict()) | {"notes.curve": curve}

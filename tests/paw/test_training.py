@@ -17,7 +17,7 @@ from harness.errors import ModelError
 from harness.specs import ModelSpec
 from harness.training import Task, unfinished
 from harness_paw import PAPER, harness_models, learning, stages, training_passes
-from harness_paw.multi_net import attribute_loss
+from harness_paw.multi_net import HEAVIEST, attribute_loss, balanced_loss, value_weights
 from harness_paw.recipe import Recipe
 from harness_paw.training import train
 
@@ -70,6 +70,7 @@ def test_the_stages_come_in_order_and_models_share_them(
     [
         ({"multi_net": False}, 0),
         ({"localiser_rate": 1e-3}, 0),
+        ({"localiser_balance": 0.5}, 0),
         ({"hint_rate": 1e-3}, 1),
         ({"whole_rate": 1e-3}, 2),
         ({"part_rate": 1e-3}, 4),
@@ -146,6 +147,30 @@ def test_part_subnets_learn_as_if_each_were_alone() -> None:
     (single,) = torch.autograd.grad(attribute_loss(scores[:, 1], labels), scores)
     assert torch.allclose(batched[:, 1], single[:, 1])
     assert single[:, [0, 2]].abs().max() == 0
+
+
+def test_both_values_of_an_attribute_weigh_the_same() -> None:
+    rates = torch.tensor([0.5, 0.1, 0.9, 0.01], dtype=torch.float64)
+    absent, present = value_weights(rates, 1.0)
+    assert torch.allclose(rates * present + (1 - rates) * absent, torch.ones(4, dtype=torch.float64))
+    assert torch.allclose((rates * present)[:3], torch.tensor(0.5, dtype=torch.float64))
+    assert present[3] / absent[3] == pytest.approx(HEAVIEST)  # not 99
+    assert value_weights(rates, 0.5)[1, 1] / value_weights(rates, 0.5)[0, 1] == pytest.approx(3)
+    assert torch.equal(value_weights(rates, 0.0), torch.ones(2, 4, dtype=torch.float64))
+
+
+def test_a_balanced_network_answers_log_odds_too() -> None:
+    """The loss of constant scores is least at the logits of the rates, whatever the weights."""
+    rates = torch.tensor([0.25, 0.75, 0.05])
+    labels = torch.where(torch.arange(40)[:, None] < rates * 40, 1.0, -1.0)
+    for balance in (0.0, 0.5, 1.0):
+        scores = torch.logit(rates).clone().requires_grad_()
+        loss = balanced_loss(scores.expand(40, 3), labels, value_weights(rates, balance))
+        (gradient,) = torch.autograd.grad(loss, scores)
+        assert gradient.abs().max() < 1e-6
+    assert loss > attribute_loss(scores.expand(40, 3), labels)  # of a balance of 1
+    plain = balanced_loss(scores.expand(40, 3), labels, value_weights(rates, 0.0))
+    assert torch.equal(plain, attribute_loss(scores.expand(40, 3), labels))
 
 
 def test_hints_bring_the_student_nearer_to_its_teacher(dataset: Dataset, surroundings: Surroundings) -> None:
@@ -310,6 +335,7 @@ def test_the_paper_preset_has_the_published_rates() -> None:
     recipe = Recipe(**fields)
     rates = [recipe.localiser_rate, recipe.hint_rate, recipe.whole_rate, recipe.layer_rate, recipe.final_rate]
     assert rates == [1e-4, 1e-7, 1e-4, 0.1, 1e-3]
+    assert recipe.localiser_balance == 0
     assert (recipe.localiser_epochs, recipe.part_epochs, recipe.batch_size) == (10, 15, 128)
     assert recipe.rate(0.1, 1, 10) == recipe.rate(0.1, 10, 10) == 0.1
     optimiser = recipe.optimiser([torch.nn.Parameter(torch.zeros(1))], 0.1)
