@@ -116,7 +116,8 @@ def test_peak_memory_of_many_batches(
         for batches in (sizes.few, sizes.few, sizes.many):  # the first one loads what is loaded once
             begun.clear()
             out = tmp_path / f"{attack}-{len(peaks)}"
-            assert _run(attack, batches, sizes, out) == BATCH * batches
+            judged = _run(attack, batches, sizes, out)  # without those that are learned on
+            assert 0 < judged < BATCH * batches if attack in AT_ONCE else judged == BATCH * batches
             peaks.append(_peak())
         held = COPIES * 4 * PIXELS * BATCH * sizes.many / 2**20 if attack in AT_ONCE else 0.0
         name = f"{attack}: peak memory of {sizes.many:,} batches beyond that of {sizes.few}"
