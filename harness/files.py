@@ -24,10 +24,14 @@ _LOST = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
 _said: set[str] = set()
 
 
-def say(line: str) -> None:
-    """Tell the user a line, once per process: the command line prints it on standard error."""
-    if line not in _said:
-        _said.add(line)
+def say(line: str, once: str | None = None) -> None:
+    """Tell the user a line, once per process: the command line prints it on standard error.
+
+    Args:
+        once: what the line is of, where lines that differ say the same of it.
+    """
+    if (once or line) not in _said:
+        _said.add(once or line)
         logging.getLogger("harness").warning(line)
 
 
@@ -63,7 +67,8 @@ def _flush(written: IO[bytes], path: Path) -> None:
             raise
         say(
             f"{path.parent}: this file system refuses fsync ({error.strerror}); files are complete unless "
-            "the machine itself stops"
+            "the machine itself stops",
+            once=f"fsync of {os.fstat(written.fileno()).st_dev}",
         )
 
 
@@ -136,7 +141,8 @@ def _locked(held: IO[str], path: Path, *, wait: bool, shared: bool) -> bool:
         except OSError as error:
             say(
                 f"{path}: this file system refuses locks ({error.strerror}); going on without: let no second "
-                "process write there at the same time"
+                "process write there at the same time",
+                once=f"locks of {os.fstat(held.fileno()).st_dev}",
             )
             return True
         else:

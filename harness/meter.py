@@ -57,7 +57,10 @@ class CountBackwards(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         ctx.meter.backwards.index_add_(0, ctx.cases, torch.ones_like(ctx.cases))
-        size = gradient.flatten(1).abs().amax(1) if gradient.numel() else gradient.new_zeros(len(gradient))
+        size = gradient.new_zeros(len(gradient))
+        if gradient.numel():
+            flat = gradient.flatten(1)
+            size = torch.maximum(flat.amax(1), -flat.amin(1))  # no copy, unlike the absolute values'
         lost = ~((size > 0) & size.isfinite())
         ctx.meter.zero_gradients.index_add_(0, ctx.cases, lost.long().to(ctx.cases.device))
         return gradient, None, None

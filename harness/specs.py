@@ -189,6 +189,8 @@ class MetricSpec(Spec):
 
     run: str
     columns: tuple[str, ...]
+    goals: frozenset[str] | None = None
+    """The goals whose cases it is of; boards read no records of others for it. None means of all."""
     unit: str = ""
     direction: Literal["higher is more robust", "lower is more robust", "neither"] = "neither"
     interval: bool = True

@@ -103,15 +103,15 @@ class Threat:
         """
         if self.places:
             raise AttackError(f"choose one of the {self.places} places of the mask first: threat.at(places)")
-        delta = x_adv - x
+        delta = x_adv - x  # a tensor of its own, which is then changed in place: attacks do this at each step
         if self.mask is not None:
             delta = delta * self.mask.to(delta)
         if self.eps is not None and self.norm == "linf":
-            delta = delta.clamp(-self.eps, self.eps)
+            delta = delta.clamp_(-self.eps, self.eps)
         elif self.eps is not None and self.norm == "l2":
             norm = l2(delta)
             delta = delta * (self.eps / norm.clamp_min(1e-12)).clamp_max(1).view(-1, 1, 1, 1)
-        return (x + delta).clamp(0, 1)
+        return delta.add_(x).clamp_(0, 1)
 
     def round(self, x: Tensor) -> Tensor:
         """Round images (B, C, H, W) in [0, 1] to the grid on which they are judged."""

@@ -78,9 +78,12 @@ def judge(
     """
     with torch.no_grad():
         returned = images_of(x_adv, x)
-        finite = returned.flatten(1).isfinite().all(1)
+        # The ends of an image's range tell whether all of it is finite: NaN spreads to both.
+        low, high = (end(returned.flatten(1), 1) for end in (torch.amin, torch.amax))
+        finite = low.isfinite() & high.isfinite()
         returned = torch.where(finite.view(-1, 1, 1, 1), returned, x)
-        settled, bounds = _bounded(threat, x, returned)
+        inside = ~finite | ((low >= -FLOAT_TOLERANCE) & (high <= 1 + FLOAT_TOLERANCE))
+        settled, bounds = _bounded(threat, x, returned, inside)
         outputs = model.scores(settled, batch_size=batch_size)
         answered = outputs.flatten(1).isfinite().all(1)
         margin = objective.margin(outputs)
@@ -128,10 +131,8 @@ def images_of(x_adv: object, x: Tensor) -> Tensor:
     return images.to(x)
 
 
-def _bounded(threat: Threat, x: Tensor, returned: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _bounded(threat: Threat, x: Tensor, returned: Tensor, in_box: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the images as they are judged, and by fault whether each image (B,) keeps to that bound."""
-    outside = (returned.flatten(1) < -FLOAT_TOLERANCE) | (returned.flatten(1) > 1 + FLOAT_TOLERANCE)
-    in_box = ~outside.any(1)
     in_budget = torch.ones_like(in_box)
     if threat.eps is not None:
         slack = threat.rounding_slack(x[0].numel() if len(x) else 0) + FLOAT_TOLERANCE

@@ -214,6 +214,8 @@ def _plugin_metric(
 
     A metric that fails is NOTHING and says why: it takes no board with it.
     """
+    if entry.spec.goals is not None and cells[0]["goal"] not in entry.spec.goals:
+        return NOTHING, None
     wanted = {*entry.spec.columns, "error"} | ({"sample_id"} if "cluster" in entry.spec.columns else set())
     parts = [read_records(folder, cell["cell"], wanted) for cell in cells]
     table = pa.concat_tables(parts, promote_options="permissive")

@@ -28,7 +28,8 @@ class Best:
         higher = (margin > self.margin[rows]) & (reached | ~self.reached[rows])
         better = reached & ~self.reached[rows] | higher
         at = torch.nonzero(better).flatten()  # once: each index by flags would wait for the device
-        changed = rows[at]
-        self.values[changed], self.margin[changed] = values[at], margin[at]
-        self.reached[changed] |= reached[at]
+        if len(at) < len(rows):  # else no copy by index
+            rows, values, margin, reached = rows[at], values[at], margin[at], reached[at]
+        self.values[rows], self.margin[rows] = values, margin
+        self.reached[rows] |= reached
         return better

@@ -83,7 +83,7 @@ def pgd(
             likely = torch.nonzero(margin > 0).flatten() if early_stop else active[:0]
             if len(likely):
                 keep(active[likely], *run.take(likely).settled(x_adv[likely]))
-            x_adv = run.threat.project(x_adv + run.step(gradient, own_size), run.x)
+            x_adv = run.threat.project(run.step(gradient, own_size).add_(x_adv), run.x)
             # Only a success waits for the device again.
             staying = torch.nonzero(~best.reached[active]).flatten() if len(likely) else active
             if len(staying) < len(active):

@@ -64,26 +64,31 @@ def narrow(
     found, margins = section.high.clone(), section.above.clone()
     rows = torch.arange(len(found), device=found.device)
     line = line.take(section.cases)
-    at_low, at_high = line.at(section.low), line.at(section.high)  # (K, C, H, W) images of the open sections
+    at_low = line.at(section.low)  # (K, C, H, W) images of the open sections
+    levels = levels_apart(at_low, line.at(section.high), line.threat)
     guess = _Guess.of(section)
     for turn in range(max_bisections + SPARE * (root == "interpolate")):
-        levels = levels_apart(at_low, at_high, line.threat)
         wide = torch.nonzero(levels > 1).flatten()
         if len(wide) < len(rows):
             if not len(wide):
                 break
             rows, section, line, guess = rows[wide], section.take(wide), line.take(wide), guess.take(wide)
-            at_low, at_high, levels = at_low[wide], at_high[wide], levels[wide]
+            at_low, levels = at_low[wide], levels[wide]
         eps = (section.low + section.high) / 2
         if root == "interpolate":
             eps = torch.where(guess.behind(section, turn) | (levels <= 3), eps, guess.at(section, levels))
         between = line.at(eps)
-        like_high = (between == at_high).flatten(1).all(1)
-        unknown = torch.nonzero(~like_high & (between != at_low).flatten(1).any(1)).flatten()
+        # Along a line no component turns round, so that the levels to both ends add up to those between them.
+        above_low = levels_apart(at_low, between, line.threat)
+        like_low, like_high = above_low == 0, above_low == levels
+        if line.threat.levels != GREY_LEVELS:  # images may differ whose 8-bit versions do not
+            like_low, like_high = _equal(between, at_low), _equal(between, line.at(section.high))
+        unknown = torch.nonzero(~like_low & ~like_high).flatten()
         margin = torch.where(like_high, section.above, section.below)
         if len(unknown):
             expected = (section.below + section.above)[unknown] / 2 if root == "bisect" else None
-            margin[unknown] = oracle.rough_margin(section.cases[unknown], between[unknown], expected)
+            asked = between if len(unknown) == len(rows) else between[unknown]
+            margin[unknown] = oracle.rough_margin(section.cases[unknown], asked, expected)
         reached = like_high.index_put((unknown,), margin[unknown] > 0)
         guess = guess.after(section, reached, unknown)
         section = Section(
@@ -93,18 +98,25 @@ def narrow(
             torch.where(reached, section.below, margin),
             torch.where(reached, margin, section.above),
         )
-        moved = reached.view(-1, 1, 1, 1)
-        at_low, at_high = torch.where(moved, at_low, between), torch.where(moved, between, at_high)
+        at_low = torch.where(reached.view(-1, 1, 1, 1), at_low, between)
+        levels = torch.where(reached, above_low, levels - above_low)
         found[rows], margins[rows] = section.high, section.above
     return found, margins
 
 
 def levels_apart(a: Tensor, b: Tensor, threat: Threat) -> Tensor:
-    """Return (B,) the difference of 8-bit images in levels (1/255), summed over all components."""
+    """Return (B,) the difference of 8-bit images in levels (1/255), summed over all components.
+
+    It is exact up to 2^24 levels.
+    """
     if threat.levels != GREY_LEVELS:
         a, b = torch.round(a * GREY_LEVELS) / GREY_LEVELS, torch.round(b * GREY_LEVELS) / GREY_LEVELS
-    apart: Tensor = torch.linalg.vector_norm((a - b).flatten(1), 1, dim=1)
-    return (apart * GREY_LEVELS).round()
+    return (a - b).abs_().mul_(GREY_LEVELS).round_().flatten(1).sum(1)
+
+
+def _equal(a: Tensor, b: Tensor) -> Tensor:
+    """Tell (B,) which images are the same."""
+    return (a == b).flatten(1).all(1)
 
 
 @dataclass(frozen=True, eq=False)

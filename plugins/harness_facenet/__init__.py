@@ -97,6 +97,7 @@ def harness_metrics() -> list[MetricSpec]:
                     source=f"{PAPER}, section 5",
                     run=f"harness_facenet.triplet_metrics:{name}_accuracy{suffix}",
                     columns=("goal", "margin_clean", "margin_adv", "threshold", "valid", "error", "cluster"),
+                    goals=frozenset({"triplet"}),
                     unit="share",
                     direction="higher is more robust" if name != "standard" else "neither",
                     heading=f"{heading}{mark} %",

@@ -1,12 +1,14 @@
-"""A board over ten million records: at most 30 seconds, and 2 GB of memory at its peak.
+"""A board over a hundred million records: at most 60 seconds, and 2 GB of memory at its peak.
 
-Two settings: all records of the usual shape, and all of one model and one attack, which is the most that has
-to be held at once.
+Two settings: five hundred cells of the usual size, and twenty of one model, of five million records each,
+which is the most that has to be held at once. The records are simulated. Of a model so many attacks are
+drawn; the others have the same files under other names, so that a tenth of the records is on the disk.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ import pytest
 from harness.store.schema import CELL_SCHEMA
 
 TARGETS, SHARD = 20, 50_000
-SECONDS, MEGABYTES = 30.0, 2000.0
+SECONDS, MEGABYTES = 60.0, 2000.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Shape:
     models: int
     attacks: int
     images: int
+    drawn: int = 2
+    """How many attacks of a model have records of their own."""
 
     @property
     def records(self) -> int:
@@ -38,8 +42,8 @@ class Shape:
         return self.models * self.attacks * self.images * TARGETS
 
 
-FULL = {"many cells": Shape(5, 10, 10_000), "large cells": Shape(1, 2, 250_000)}
-TINY = {"many cells": Shape(2, 2, 5), "large cells": Shape(1, 2, 20)}
+FULL = {"many cells": Shape(10, 50, 10_000, drawn=5), "large cells": Shape(1, 20, 250_000)}
+TINY = {"many cells": Shape(2, 3, 5), "large cells": Shape(1, 2, 20)}
 
 MEASURED = """
 import json, sys, time
@@ -94,11 +98,15 @@ def _write_folder(folder: Path, shape: Shape) -> Path:
         correct = rng.random(shape.images * TARGETS) < 0.9
         for attack in range(shape.attacks):
             name = f"cell-{model}-{attack}"
-            (folder / "samples" / name).mkdir(parents=True)
-            records = _records(rng, shape.images, correct, attack / shape.attacks)
-            for shard, start in enumerate(range(0, records.num_rows, SHARD)):
-                file = folder / "samples" / name / f"part-{shard:05}.parquet"
-                pq.write_table(records.slice(start, SHARD), file)
+            place = folder / "samples" / name
+            place.mkdir(parents=True)
+            if attack < shape.drawn:
+                records = _records(rng, shape.images, correct, attack / shape.drawn)
+                for shard, start in enumerate(range(0, records.num_rows, SHARD)):
+                    pq.write_table(records.slice(start, SHARD), place / f"part-{shard:05}.parquet")
+            else:
+                for file in (folder / "samples" / f"cell-{model}-{attack % shape.drawn}").iterdir():
+                    os.link(file, place / file.name)
             cells.append(
                 {
                     "cell": name,
@@ -109,7 +117,7 @@ def _write_folder(folder: Path, shape: Shape) -> Path:
                     "goal": "flip",
                     "seed": 0,
                     "status": "done",
-                    "cases": records.num_rows,
+                    "cases": shape.images * TARGETS,
                 }
             )
     pq.write_table(pa.Table.from_pylist(cells, schema=CELL_SCHEMA), folder / "cells.parquet")
@@ -127,7 +135,7 @@ def _measure(folder: Path) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("kind", FULL)
-def test_ten_million_records(
+def test_a_hundred_million_records(
     timed: Any, report: Any, sizes: dict[str, Shape], tmp_path: Path, kind: str
 ) -> None:
     shape = sizes[kind]

@@ -25,8 +25,8 @@ from harness.shards.shard import run_shard
 from harness.specs import AttackSpec
 from harness.zoo.build import build, ready
 
-BAR = 2.0  # ms a case
-BATCH = 64
+BAR = 0.4  # ms a case
+BATCH = 256  # what "auto" takes of such a network
 ATTRIBUTES = ["Male", "Smiling", "Young", "Eyeglasses"]
 
 
@@ -53,7 +53,7 @@ def idle(model: Any, x: Tensor, objective: Any, threat: Any, *, rng: Any) -> Ten
 
 
 @pytest.mark.benchmark(group="overhead")
-def test_an_idle_attack_costs_at_most_2_ms_a_case(timed: Any, report: Any, sizes: Sizes) -> None:
+def test_an_idle_attack_costs_little(timed: Any, report: Any, sizes: Sizes) -> None:
     suite = {
         "schema": 1,
         "name": "overhead",

@@ -13,7 +13,7 @@ import torch
 
 from harness import leaderboard
 from harness.results import read_results
-from harness.shards.records import encode
+from harness.shards.records import pictures
 from harness.store import Store
 
 from .conftest import CASES, Command
@@ -88,7 +88,7 @@ EDITS: list[tuple[dict[str, Any], str]] = [
     ({"adversarial": None}, "success is True, but no adversarial is stored"),
     ({"adversarial": b"no picture"}, "the stored adversarial is no readable PNG"),
     (
-        {"adversarial": encode(torch.zeros(3, 8, 8))},
+        {"adversarial": pictures(torch.zeros(1, 3, 8, 8))[0]},
         "the stored adversarial is (3, 8, 8), the image (3, 24, 20)",
     ),
     ({"fault": "over the budget"}, 'success is True, but the fault is "over the budget"'),

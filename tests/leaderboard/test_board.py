@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from harness.metrics import CORE, SPECS, Estimate
 from harness.metrics.outcomes import as_outcomes
 from harness.results import read_results
 from harness.specs import MetricSpec
+from harness.store.parquet import read_records
 
 from . import board_fixture as tiny
 from .board_fixture import broken, cell, record
@@ -396,6 +398,30 @@ def test_a_metric_without_interval_adds_one_column(tmp_path: Path) -> None:
     board = board_of(tmp_path, cell([record("a", l2=0.5)]), metric_entries={"mine/largest-l2": plain})
     assert list(board.columns) == [*columns(), "mine_largest_l2"]
     assert row_of(board, "pgd")["mine_largest_l2"] == 0.5
+
+
+def test_a_metric_of_some_goals_reads_no_records_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = cell([record("a", l2=0.5)])
+    asked: list[set[str]] = []
+
+    def reading(folder: Path, cell: str, columns: Iterable[str]) -> Any:
+        asked.append(set(columns))
+        return read_records(folder, cell, columns)
+
+    monkeypatch.setattr("harness.leaderboard.model_rows.read_records", reading)
+    found = {}
+    for goals in (None, frozenset({"flip", "evade"}), frozenset({"triplet"})):
+        asked.clear()
+        mine = entry("largest_l2")
+        mine = replace(mine, spec=replace(mine.spec, goals=goals))
+        board = board_of(tmp_path / str(len(found)), one, metric_entries={"largest-l2": mine})
+        found[goals] = row_of(board, "pgd")["largest_l2"], {"l2", "error"} in asked
+    assert list(found.values())[:2] == [(0.5, True)] * 2
+    value, was_read = found[frozenset({"triplet"})]
+    assert math.isnan(value)
+    assert not was_read
 
 
 def median_l2(records: Any) -> Estimate:

@@ -69,6 +69,18 @@ def test_two_workers_give_the_same_records(
     assert again.cases_done == 0
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_worker_computes_in_the_threads_that_it_is_given(
+    suite: Path, workers: list[Process], tmp_path: Path, threads: int
+) -> None:
+    """One of the two numbers is not what torch would take by itself."""
+    told: list[dict[str, Any]] = []
+    workers[0]._given["threads"] = threads
+    options = Options(out=tmp_path / "there", limit=2)
+    run_suite(suite, options, executor=lambda store: pooled(store, workers[:1], told))
+    assert {answer["threads"] for answer in told} == {threads}
+
+
 class Murdered:
     """A hand whose worker is killed while it runs one of its first shards."""
 
