@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
 from harness.errors import ContractError, ModelError
+from harness.following import Draws, substitute_of
 from harness.goals import Objective
 from harness.goals.rules import Rules
 from harness.meter import CountBackwards, Meter as Meter
 from harness.model import NO_GRADIENT, can_be_followed, exact
-from harness.specs import Access, Compute, HeadKind
+from harness.specs import Access, Compute, Following, HeadKind
 
 if TYPE_CHECKING:
     from harness.model import Model
@@ -41,6 +42,7 @@ class Handle:
         compute: Compute = "float32",
         meter: Meter | None = None,
         rules: Rules | None = None,
+        following: Following = Following(),  # noqa: B008  (frozen)
     ) -> None:
         self._model = model
         self._cases = torch.arange(cases)
@@ -50,8 +52,8 @@ class Handle:
         self._compute = compute
         self._meter = meter or Meter(cases)
         self._rules = rules or Rules()
-        self._draws = 1
-        self._substitutes = False
+        self._draws = Draws(following.eot)
+        self._substitute = substitute_of(model) if following.bpda else None
 
     @property
     def head(self) -> HeadKind:
@@ -81,7 +83,7 @@ class Handle:
     @property
     def has_logits(self) -> bool:
         """Tell whether ``logits`` can be called, because the model has two logits behind each score."""
-        return self._access != "decisions" and callable(getattr(self._model.module, "logits", None))
+        return self._shows_parts and callable(getattr(self._model.module, "logits", None))
 
     @property
     def has_select(self) -> bool:
@@ -101,7 +103,12 @@ class Handle:
         A focused handle of an attributes head computes one column per case; the others are NaN, so that
         they cannot be mistaken for scores.
         """
-        return self._asked(x, self._model.module)
+        if self._substitute is None or not self._shows(x):
+            return self._asked(x, self._model.module)
+        with torch.no_grad():
+            exactly = self._asked(x, self._model.module)
+        soft = self._asked(x, self._substitute)
+        return soft + (exactly - soft).detach()
 
     def _asked(self, x: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the outputs of the module, or of its substitute."""
@@ -136,7 +143,7 @@ class Handle:
     def has_components(self) -> bool:
         """Tell whether ``components`` can be called, because the scores of classes are made of parts."""
         asked = callable(getattr(self._model.module, "components", None))
-        return asked and self.head == "classes" and self._access != "decisions"
+        return asked and self.head == "classes" and self._shows_parts
 
     def components(self, x: Tensor) -> Tensor:
         """Return (B, P) the scores of the parts that the classes consist of, such as mixture components."""
@@ -201,18 +208,6 @@ class Handle:
         view._compute = "float32"
         return view
 
-    def following(self, eot: int = 1, bpda: bool = False) -> Handle:
-        """Return the same handle, whose ``gradient`` is a mean over ``eot`` evaluations, of a random model.
-
-        With ``bpda`` it is that of ``module.differentiable``, at the module's values (Athalye et al. 2018).
-        """
-        module = self._model.module
-        if bpda and not callable(getattr(module, "differentiable", None)):
-            raise ContractError(f"{type(module).__name__} has no differentiable(x), which bpda needs")
-        view = self._copy()
-        view._draws, view._substitutes = eot, bpda
-        return view
-
     def gradient(
         self,
         x: Tensor,
@@ -227,12 +222,13 @@ class Handle:
         """
         if self._access != "gradients":
             raise ContractError(f"the attack asked for gradients, but may see only {self._access}")
-        values, gradient = self._one_gradient(x, value, outputs or self._followed)
-        for _ in range(self._draws - 1):
-            again, more = self._one_gradient(x, value, outputs or self._followed)
-            values, gradient = values + again, gradient + more
-        if self._draws > 1:
-            values, gradient = values / self._draws, gradient / self._draws
+        with self._draws.one_by_one() as draws:  # so that the memory is that of a single pass
+            values, gradient = self._one_gradient(x, value, outputs or self)
+            for _ in range(draws - 1):
+                again, more = self._one_gradient(x, value, outputs or self)
+                values, gradient = values + again, gradient + more
+        if draws > 1:
+            values, gradient = values / draws, gradient / draws
         # Contiguous like the images, because arithmetic on mixed memory layouts is slow.
         return values, gradient.contiguous()
 
@@ -247,15 +243,14 @@ class Handle:
             (gradient,) = torch.autograd.grad(values.sum(), start)
         return values.detach(), gradient
 
-    def _followed(self, x: Tensor) -> Tensor:
-        """Return the outputs (B, M); their gradient is that of the substitute, if one is followed."""
-        if not self._substitutes:
-            return self(x)
-        with torch.no_grad():
-            exactly = self(x)
-        soft = self._asked(x, self._model.module.differentiable)  # type: ignore[arg-type]
-        soft = soft if self._model.order is None else soft[:, list(self._model.order)]
-        return soft + (exactly - soft).detach()
+    @property
+    def _shows_parts(self) -> bool:
+        """Tell whether more than the outputs may be asked for; a substitute has outputs alone."""
+        return self._access != "decisions" and self._substitute is None
+
+    def _shows(self, x: Tensor) -> bool:
+        """Tell whether outputs for these images are to be differentiable."""
+        return self._access == "gradients" and torch.is_grad_enabled() and x.requires_grad
 
     def _copy(self) -> Handle:
         view = object.__new__(Handle)
@@ -263,21 +258,30 @@ class Handle:
         return view
 
     def _run(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int = 2) -> Tensor:
+        outputs = self._run_once(call, x, *more, dimensions=dimensions)
+        draws = self._draws.now if self._shows(x) else 1
+        for _ in range(draws - 1):
+            outputs = outputs + self._run_once(call, x, *more, dimensions=dimensions)
+        return outputs / draws if draws > 1 else outputs
+
+    def _run_once(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int) -> Tensor:
         self._rules.check(x, self._cases.shape[0])  # len() of a tensor warns while it is traced
         module = self._model.module
         if any(part.training for part in module.modules()):
             raise ContractError("the attack put the model into train mode")
         self._meter.forwards.index_add_(0, self._cases, torch.ones_like(self._cases))
-        show = self._access == "gradients" and torch.is_grad_enabled() and x.requires_grad
+        show = self._shows(x)
         coarse = self._compute == "bfloat16"
         precision = torch.autocast(x.device.type, torch.bfloat16) if coarse else exact(x.device)
         with torch.set_grad_enabled(show), precision:
             if show:
                 x = cast(Tensor, CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
             outputs = self._arranged(call, x, *more, dimensions=dimensions, coarse=coarse)
-        if show and not (outputs.requires_grad and (module in _FOLLOWED or can_be_followed(outputs, x))):
+        plain = self._substitute is None
+        known = plain and module in _FOLLOWED
+        if show and not (outputs.requires_grad and (known or can_be_followed(outputs, x))):
             raise ModelError(NO_GRADIENT)
-        if show:
+        if show and plain:
             _FOLLOWED.add(module)
         if self._access != "decisions":
             return outputs
