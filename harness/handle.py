@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
@@ -15,7 +16,7 @@ from harness.following import Draws, substitute_of
 from harness.goals import Objective
 from harness.goals.rules import Rules
 from harness.meter import CountBackwards, Meter as Meter
-from harness.model import NO_GRADIENT, can_be_followed, exact
+from harness.model import NO_GRADIENT, can_be_followed, exact, in_its_layout
 from harness.specs import Access, Compute, Following, HeadKind
 
 if TYPE_CHECKING:
@@ -103,12 +104,23 @@ class Handle:
         A focused handle of an attributes head computes one column per case; the others are NaN, so that
         they cannot be mistaken for scores.
         """
+        return self._mean(self._followed, x)
+
+    def _followed(self, x: Tensor) -> Tensor:
+        """Return the outputs; if a substitute is followed, their gradient is that of its outputs."""
         if self._substitute is None or not self._shows(x):
             return self._asked(x, self._model.module)
         with torch.no_grad():
             exactly = self._asked(x, self._model.module)
         soft = self._asked(x, self._substitute)
         return soft + (exactly - soft).detach()
+
+    def _mean(self, call: Callable[..., Tensor], x: Tensor, *more: Tensor) -> Tensor:
+        """Return the mean of several evaluations where a gradient will be asked for, else a single one."""
+        outputs, draws = call(x, *more), self._draws.now if self._shows(x) else 1
+        for _ in range(draws - 1):
+            outputs = outputs + call(x, *more)
+        return outputs / draws if draws > 1 else outputs
 
     def _asked(self, x: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the outputs of the module, or of its substitute."""
@@ -129,7 +141,8 @@ class Handle:
         """Return (B, 2) logits (absent, present) of the attribute that each case reads; focus it first."""
         if not self.has_logits or self._columns is None:
             raise ContractError("logits need a model that has them, and a handle focused on an objective")
-        return self._run(self._model.module.logits, x, self._columns.to(x.device))  # type: ignore[arg-type]
+        call: Callable[..., Any] = self._model.module.logits  # type: ignore[assignment]
+        return self._mean(partial(self._run, call), x, self._columns.to(x.device))
 
     @property
     def component_classes(self) -> Tensor:
@@ -149,7 +162,7 @@ class Handle:
         """Return (B, P) the scores of the parts that the classes consist of, such as mixture components."""
         if not self.has_components:
             raise ContractError("components need a model of classes that has them, and access to its scores")
-        return self._run(self._model.module.components, x)  # type: ignore[arg-type]
+        return self._mean(partial(self._run, self._model.module.components), x)  # type: ignore[arg-type]
 
     def indirect_anchor(self, references: Tensor) -> Tensor:
         """Return (B, D) the embeddings of images that the model draws of the persons in (B, C, H, W)."""
@@ -258,25 +271,24 @@ class Handle:
         return view
 
     def _run(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int = 2) -> Tensor:
-        outputs = self._run_once(call, x, *more, dimensions=dimensions)
-        draws = self._draws.now if self._shows(x) else 1
-        for _ in range(draws - 1):
-            outputs = outputs + self._run_once(call, x, *more, dimensions=dimensions)
-        return outputs / draws if draws > 1 else outputs
-
-    def _run_once(self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int) -> Tensor:
         self._rules.check(x, self._cases.shape[0])  # len() of a tensor warns while it is traced
         module = self._model.module
         if any(part.training for part in module.modules()):
             raise ContractError("the attack put the model into train mode")
         self._meter.forwards.index_add_(0, self._cases, torch.ones_like(self._cases))
+
+        def ask(images: Tensor) -> Tensor:
+            if call is module:
+                return self._model._outputs(images)
+            return self._model._answer(call, images, *more, dimensions=dimensions)
+
         show = self._shows(x)
         coarse = self._compute == "bfloat16"
         precision = torch.autocast(x.device.type, torch.bfloat16) if coarse else exact(x.device)
         with torch.set_grad_enabled(show), precision:
             if show:
                 x = cast(Tensor, CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
-            outputs = self._arranged(call, x, *more, dimensions=dimensions, coarse=coarse)
+            outputs = in_its_layout(ask, x, module, coarse=coarse)
         plain = self._substitute is None
         known = plain and module in _FOLLOWED
         if show and not (outputs.requires_grad and (known or can_be_followed(outputs, x))):
@@ -291,34 +303,8 @@ class Handle:
             return F.one_hot(outputs.argmax(1), outputs.shape[1]).float()
         raise ContractError("an embedding has no decisions without an anchor; call model.reaches(x) instead")
 
-    def _arranged(
-        self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int, coarse: bool
-    ) -> Tensor:
-        """Run the model on images in the memory layout that suits the precision.
-
-        In float32 the layout is that of the judge. In bfloat16, convolutions are much faster with channels
-        last; a module that fails on this layout because it calls ``view`` is remembered, and not tried again.
-        """
-        module = self._model.module
-
-        def ask(images: Tensor) -> Tensor:
-            if call is module:
-                return self._model._outputs(images)
-            return self._model._answer(call, images, *more, dimensions=dimensions)
-
-        if coarse and module not in _NEEDS_ROWS:
-            try:
-                return ask(x.contiguous(memory_format=torch.channels_last))
-            except ModelError as error:
-                if "view size is not compatible" not in str(error):
-                    raise
-                _NEEDS_ROWS.add(module)
-        return ask(x.contiguous())
-
 
 _FOLLOWED: WeakSet[nn.Module] = WeakSet()
 """Modules through which gradients were seen to pass."""
-_NEEDS_ROWS: WeakSet[nn.Module] = WeakSet()
-"""Modules that call ``view`` in a way that needs the usual memory layout (B, C, H, W)."""
 
 AttackFunction = Callable[..., Tensor]

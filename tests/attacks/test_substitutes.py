@@ -161,8 +161,11 @@ def test_a_substitute_is_followed_past_what_blocks_the_gradient(
     assert rate(followed) > 0.3
     objective = setting.goal.objective(setting.model, setting.model.scores(setting.x)).take(followed.rows)
     with torch.no_grad():
-        decided = objective.reached(Rounded(setting.module)(followed.adversarials))
-    assert (decided == followed.reached).all(), "the module itself judges"
+        outputs = Rounded(setting.module)(followed.adversarials)
+    clear = objective.margin(outputs).abs() > 1e-4  # some searches end where the last bits decide
+    decided = objective.reached(outputs)
+    assert (decided == followed.reached)[clear].all(), "the module itself judges"
+    assert clear.any()
 
 
 @pytest.mark.parametrize("name", SMALL)
