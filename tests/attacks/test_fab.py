@@ -133,13 +133,14 @@ def test_an_eps_bounds_what_counts(classes: Setting, threat: Threat) -> None:
 
 
 def test_targets_and_restarts_only_bring_images_nearer(classes: Setting) -> None:
-    few, threat = classes.first(40), Minimal("l2", levels=None)
-    given = {"goal": few.goal, "threat": threat, "steps": 10}
-    one = harness.attack("fab", classes.model, few.x, targets=1, **given)
-    three = harness.attack("fab", classes.model, few.x, targets=3, **given)
-    again = harness.attack("fab", classes.model, few.x, targets=3, restarts=2, **given)
-    means = [outcome.distances["l2"][outcome.success.numpy()].mean() for outcome in (one, three, again)]
-    assert means[0] + 1e-4 >= means[1] >= means[2] - 1e-4
+    given = {"goal": classes.goal, "threat": Minimal("l2", levels=None), "steps": 10}
+    one = harness.attack("fab", classes.model, classes.x, targets=1, **given)
+    three = harness.attack("fab", classes.model, classes.x, targets=3, **given)
+    again = harness.attack("fab", classes.model, classes.x, targets=3, restarts=2, **given)
+    assert all(outcome.success.all() for outcome in (one, three, again))
+    means = [outcome.distances["l2"].mean() for outcome in (one, three, again)]
+    assert means[0] > means[1] + 1e-5
+    assert means[1] > means[2] + 1e-5
     assert three.backwards.max() > one.backwards.max()
 
 

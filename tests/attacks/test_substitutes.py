@@ -159,9 +159,9 @@ def test_a_substitute_is_followed_past_what_blocks_the_gradient(
     """Through ``detach`` not even a gradient of 0 comes: it needs the substitute from the first step on."""
     followed, setting = ran(name, Rounded, settings, bpda=True)
     assert rate(followed) > 0.3
-    objective = setting.goal.objective(setting.model, setting.model.scores(setting.x)).take(followed.rows)
-    with torch.no_grad():
-        outputs = Rounded(setting.module)(followed.adversarials)
+    model = harness.wrap_model(Rounded(setting.module).eval(), setting.model.head)
+    objective = setting.goal.objective(model, model.scores(setting.x)).take(followed.rows)
+    outputs = model.scores(followed.adversarials)
     clear = objective.margin(outputs).abs() > 1e-4  # some searches end where the last bits decide
     decided = objective.reached(outputs)
     assert (decided == followed.reached)[clear].all(), "the module itself judges"
