@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
@@ -11,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
 from harness.errors import ContractError, ModelError
+from harness.following import Draws, substitute_of
 from harness.goals import Objective
 from harness.goals.rules import Rules
 from harness.meter import CountBackwards, Meter as Meter
-from harness.model import NO_GRADIENT, can_be_followed, exact
-from harness.specs import Access, Compute, HeadKind
+from harness.model import NO_GRADIENT, can_be_followed, exact, in_its_layout
+from harness.specs import Access, Compute, Following, HeadKind
 
 if TYPE_CHECKING:
     from harness.model import Model
@@ -41,6 +43,7 @@ class Handle:
         compute: Compute = "float32",
         meter: Meter | None = None,
         rules: Rules | None = None,
+        following: Following = Following(),  # noqa: B008  (frozen)
     ) -> None:
         self._model = model
         self._cases = torch.arange(cases)
@@ -50,8 +53,8 @@ class Handle:
         self._compute = compute
         self._meter = meter or Meter(cases)
         self._rules = rules or Rules()
-        self._draws = 1
-        self._substitutes = False
+        self._draws = Draws(following.eot)
+        self._substitute = substitute_of(model) if following.bpda else None
 
     @property
     def head(self) -> HeadKind:
@@ -81,7 +84,7 @@ class Handle:
     @property
     def has_logits(self) -> bool:
         """Tell whether ``logits`` can be called, because the model has two logits behind each score."""
-        return self._access != "decisions" and callable(getattr(self._model.module, "logits", None))
+        return self._shows_parts and callable(getattr(self._model.module, "logits", None))
 
     @property
     def has_select(self) -> bool:
@@ -101,7 +104,23 @@ class Handle:
         A focused handle of an attributes head computes one column per case; the others are NaN, so that
         they cannot be mistaken for scores.
         """
-        return self._asked(x, self._model.module)
+        return self._mean(self._followed, x)
+
+    def _followed(self, x: Tensor) -> Tensor:
+        """Return the outputs; if a substitute is followed, their gradient is that of its outputs."""
+        if self._substitute is None or not self._shows(x):
+            return self._asked(x, self._model.module)
+        with torch.no_grad():
+            exactly = self._asked(x, self._model.module)
+        soft = self._asked(x, self._substitute)
+        return soft + (exactly - soft).detach()
+
+    def _mean(self, call: Callable[..., Tensor], x: Tensor, *more: Tensor) -> Tensor:
+        """Return the mean of several evaluations where a gradient will be asked for, else a single one."""
+        outputs, draws = call(x, *more), self._draws.now if self._shows(x) else 1
+        for _ in range(draws - 1):
+            outputs = outputs + call(x, *more)
+        return outputs / draws if draws > 1 else outputs
 
     def _asked(self, x: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the outputs of the module, or of its substitute."""
@@ -122,7 +141,8 @@ class Handle:
         """Return (B, 2) logits (absent, present) of the attribute that each case reads; focus it first."""
         if not self.has_logits or self._columns is None:
             raise ContractError("logits need a model that has them, and a handle focused on an objective")
-        return self._run(self._model.module.logits, x, self._columns.to(x.device))  # type: ignore[arg-type]
+        call: Callable[..., Any] = self._model.module.logits  # type: ignore[assignment]
+        return self._mean(partial(self._run, call), x, self._columns.to(x.device))
 
     @property
     def component_classes(self) -> Tensor:
@@ -136,13 +156,13 @@ class Handle:
     def has_components(self) -> bool:
         """Tell whether ``components`` can be called, because the scores of classes are made of parts."""
         asked = callable(getattr(self._model.module, "components", None))
-        return asked and self.head == "classes" and self._access != "decisions"
+        return asked and self.head == "classes" and self._shows_parts
 
     def components(self, x: Tensor) -> Tensor:
         """Return (B, P) the scores of the parts that the classes consist of, such as mixture components."""
         if not self.has_components:
             raise ContractError("components need a model of classes that has them, and access to its scores")
-        return self._run(self._model.module.components, x)  # type: ignore[arg-type]
+        return self._mean(partial(self._run, self._model.module.components), x)  # type: ignore[arg-type]
 
     def indirect_anchor(self, references: Tensor) -> Tensor:
         """Return (B, D) the embeddings of images that the model draws of the persons in (B, C, H, W)."""
@@ -201,18 +221,6 @@ class Handle:
         view._compute = "float32"
         return view
 
-    def following(self, eot: int = 1, bpda: bool = False) -> Handle:
-        """Return the same handle, whose ``gradient`` is a mean over ``eot`` evaluations, of a random model.
-
-        With ``bpda`` it is that of ``module.differentiable``, at the module's values (Athalye et al. 2018).
-        """
-        module = self._model.module
-        if bpda and not callable(getattr(module, "differentiable", None)):
-            raise ContractError(f"{type(module).__name__} has no differentiable(x), which bpda needs")
-        view = self._copy()
-        view._draws, view._substitutes = eot, bpda
-        return view
-
     def gradient(
         self,
         x: Tensor,
@@ -227,12 +235,13 @@ class Handle:
         """
         if self._access != "gradients":
             raise ContractError(f"the attack asked for gradients, but may see only {self._access}")
-        values, gradient = self._one_gradient(x, value, outputs or self._followed)
-        for _ in range(self._draws - 1):
-            again, more = self._one_gradient(x, value, outputs or self._followed)
-            values, gradient = values + again, gradient + more
-        if self._draws > 1:
-            values, gradient = values / self._draws, gradient / self._draws
+        with self._draws.one_by_one() as draws:  # so that the memory is that of a single pass
+            values, gradient = self._one_gradient(x, value, outputs or self)
+            for _ in range(draws - 1):
+                again, more = self._one_gradient(x, value, outputs or self)
+                values, gradient = values + again, gradient + more
+        if draws > 1:
+            values, gradient = values / draws, gradient / draws
         # Contiguous like the images, because arithmetic on mixed memory layouts is slow.
         return values, gradient.contiguous()
 
@@ -247,15 +256,14 @@ class Handle:
             (gradient,) = torch.autograd.grad(values.sum(), start)
         return values.detach(), gradient
 
-    def _followed(self, x: Tensor) -> Tensor:
-        """Return the outputs (B, M); their gradient is that of the substitute, if one is followed."""
-        if not self._substitutes:
-            return self(x)
-        with torch.no_grad():
-            exactly = self(x)
-        soft = self._asked(x, self._model.module.differentiable)  # type: ignore[arg-type]
-        soft = soft if self._model.order is None else soft[:, list(self._model.order)]
-        return soft + (exactly - soft).detach()
+    @property
+    def _shows_parts(self) -> bool:
+        """Tell whether more than the outputs may be asked for; a substitute has outputs alone."""
+        return self._access != "decisions" and self._substitute is None
+
+    def _shows(self, x: Tensor) -> bool:
+        """Tell whether outputs for these images are to be differentiable."""
+        return self._access == "gradients" and torch.is_grad_enabled() and x.requires_grad
 
     def _copy(self) -> Handle:
         view = object.__new__(Handle)
@@ -268,16 +276,24 @@ class Handle:
         if any(part.training for part in module.modules()):
             raise ContractError("the attack put the model into train mode")
         self._meter.forwards.index_add_(0, self._cases, torch.ones_like(self._cases))
-        show = self._access == "gradients" and torch.is_grad_enabled() and x.requires_grad
+
+        def ask(images: Tensor) -> Tensor:
+            if call is module:
+                return self._model._outputs(images)
+            return self._model._answer(call, images, *more, dimensions=dimensions)
+
+        show = self._shows(x)
         coarse = self._compute == "bfloat16"
         precision = torch.autocast(x.device.type, torch.bfloat16) if coarse else exact(x.device)
         with torch.set_grad_enabled(show), precision:
             if show:
                 x = cast(Tensor, CountBackwards.apply(x, self._meter, self._cases))  # type: ignore[no-untyped-call]
-            outputs = self._arranged(call, x, *more, dimensions=dimensions, coarse=coarse)
-        if show and not (outputs.requires_grad and (module in _FOLLOWED or can_be_followed(outputs, x))):
+            outputs = in_its_layout(ask, x, module, coarse=coarse)
+        plain = self._substitute is None
+        known = plain and module in _FOLLOWED
+        if show and not (outputs.requires_grad and (known or can_be_followed(outputs, x))):
             raise ModelError(NO_GRADIENT)
-        if show:
+        if show and plain:
             _FOLLOWED.add(module)
         if self._access != "decisions":
             return outputs
@@ -287,34 +303,8 @@ class Handle:
             return F.one_hot(outputs.argmax(1), outputs.shape[1]).float()
         raise ContractError("an embedding has no decisions without an anchor; call model.reaches(x) instead")
 
-    def _arranged(
-        self, call: Callable[..., Any], x: Tensor, *more: Tensor, dimensions: int, coarse: bool
-    ) -> Tensor:
-        """Run the model on images in the memory layout that suits the precision.
-
-        In float32 the layout is that of the judge. In bfloat16, convolutions are much faster with channels
-        last; a module that fails on this layout because it calls ``view`` is remembered, and not tried again.
-        """
-        module = self._model.module
-
-        def ask(images: Tensor) -> Tensor:
-            if call is module:
-                return self._model._outputs(images)
-            return self._model._answer(call, images, *more, dimensions=dimensions)
-
-        if coarse and module not in _NEEDS_ROWS:
-            try:
-                return ask(x.contiguous(memory_format=torch.channels_last))
-            except ModelError as error:
-                if "view size is not compatible" not in str(error):
-                    raise
-                _NEEDS_ROWS.add(module)
-        return ask(x.contiguous())
-
 
 _FOLLOWED: WeakSet[nn.Module] = WeakSet()
 """Modules through which gradients were seen to pass."""
-_NEEDS_ROWS: WeakSet[nn.Module] = WeakSet()
-"""Modules that call ``view`` in a way that needs the usual memory layout (B, C, H, W)."""
 
 AttackFunction = Callable[..., Tensor]

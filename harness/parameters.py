@@ -73,6 +73,27 @@ def keyword_parameters(function: Callable[..., Any], given: tuple[str, ...] = ()
     return found
 
 
+def options_of(group: type) -> dict[str, Parameter]:
+    """Return the fields of a frozen dataclass as parameters."""
+    return {field.name: field for field in _fields(Parameter(group.__name__, group))}
+
+
+def with_options(
+    place: str, own: Mapping[str, Parameter], options: Mapping[str, Parameter]
+) -> dict[str, Parameter]:
+    """Return the parameters of an attack's functions, and the options that the harness itself heeds.
+
+    Raises:
+        CatalogError: a function takes a parameter of that name.
+    """
+    for name in own.keys() & options.keys():
+        raise CatalogError(
+            f'{place} takes "{name}", an option of every attack that sees gradients, which the harness '
+            "heeds; rename the parameter, or leave it out"
+        )
+    return {**own, **options}
+
+
 def arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that a function takes, as its keyword arguments, with groups put together."""
     taken: dict[str, Any] = {}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge
 
 HeadKind = Literal["attributes", "classes", "embedding"]
 Access = Literal["gradients", "scores", "decisions"]
@@ -17,6 +19,24 @@ Trait = Literal["random", "unbounded", "universal"]
 """What an attack may be. "random": it looks for no direction, and any other must beat it. "unbounded":
 without a budget it reaches every goal that can be reached. "universal": it learns one change for many."""
 Parameters = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Following:
+    """Following says what gradients are; its fields are options of every attack that sees some."""
+
+    eot: Annotated[int, Ge(1)] = 1
+    """For a model that is random: how many evaluations each value and gradient is the mean of, which
+    approaches that of the expectation (Athalye et al. 2018, Synthesizing Robust Adversarial Examples)."""
+    bpda: bool = False
+    """For a model whose gradient is 0 or misleading: values are its own, and gradients those of the module's
+    ``differentiable(x)``, a substitute with the same outputs (Athalye et al. 2018, Obfuscated Gradients Give
+    a False Sense of Security, section 4.1)."""
+
+    def passes(self, forwards: float, backwards: float) -> tuple[float, float]:
+        """Return what so many passes become; each backward pass belongs to one of the forward passes."""
+        return forwards + backwards * (self.eot * (1 + self.bpda) - 1), backwards * self.eot
+
 
 ACCESS_ORDER: tuple[Access, ...] = ("decisions", "scores", "gradients")
 """From the least to the most that a model shows of itself."""
@@ -46,6 +66,11 @@ class Spec:
     with that value they are no part of identities, so that results and weights of before stay valid."""
     library: str = ""
     """The distribution that does the work, where that is another's; its version is part of the identity."""
+
+    @property
+    def shared(self) -> Parameters:
+        """Return the options that the harness itself heeds, with their defaults; no function takes them."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +188,21 @@ class AttackSpec(Spec):
     tells: Mapping[str, str] = field(default_factory=dict)
     """Flags of boards after which it would tell if a model only masks its gradients, each with the parameters
     that it needs for that ("eot = 10"); an empty text where its defaults do."""
+
+    @property
+    def shared(self) -> Parameters:
+        """Return the options of every attack that sees gradients, which its handle heeds."""
+        return asdict(Following()) if self.access == "gradients" else {}
+
+    def following(self, parameters: Parameters) -> Following:
+        """Return what its gradients are with these parameters."""
+        return Following(**{name: parameters[name] for name in self.shared if name in parameters})
+
+    def forecast(self, parameters: Parameters) -> tuple[float, float] | None:
+        """Return its forward and backward passes per case, at most; None if ``passes`` is unknown."""
+        if self.passes is None:
+            return None
+        return self.following(parameters).passes(*self.passes(parameters))
 
 
 @dataclass(frozen=True, kw_only=True)

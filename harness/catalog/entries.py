@@ -17,12 +17,13 @@ from typing import Any, Generic, TypeVar
 
 from harness.catalog.installs import LocalInstall, local_install
 from harness.errors import CatalogError, nearest
-from harness.parameters import Parameter, arguments, jsonable, keyword_parameters
+from harness.parameters import Parameter, arguments, jsonable, keyword_parameters, options_of, with_options
 from harness.specs import (
     AnalysisSpec,
     AttackSpec,
     ConverterSpec,
     DatasetSpec,
+    Following,
     MeasureSpec,
     MetricSpec,
     ModelSpec,
@@ -97,10 +98,9 @@ class Entry(Generic[S_co]):
 
     def identity(self, parameters: Parameters) -> list[Any]:
         """Return what tells its work with these parameters from any other: name, code and parameters."""
+        later = {**self.spec.shared, **self.spec.later}
         kept = {
-            name: value
-            for name, value in parameters.items()
-            if name not in self.spec.later or value != self.spec.later[name]
+            name: value for name, value in parameters.items() if name not in later or value != later[name]
         }
         version = self.version
         if self.spec.revised is not None and not self.spec.revised(parameters):
@@ -126,12 +126,12 @@ class Entry(Generic[S_co]):
         return found
 
     def parameters(self) -> dict[str, Parameter]:
-        """Return the keyword parameters of all functions that its spec names: the manifest's keys."""
+        """Return the keyword parameters of its functions, and the options it shares: the manifest's keys."""
         targets = (getattr(self.spec, name) for name in self.spec.functions)
         found: dict[str, Parameter] = {}
         for target in filter(None, targets):
             found |= keyword_parameters(self.load(target), self.spec.given)
-        return found
+        return with_options(self.qualified, found, options_of(Following) if self.spec.shared else {})
 
     def arguments(self, target: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keyword arguments that one function takes of the resolved parameters."""

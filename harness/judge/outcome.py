@@ -22,8 +22,8 @@ from harness.judge.trial import Trial, attempt
 from harness.leaderboard.flags import FLAGS
 from harness.metrics import Estimate, core as metrics
 from harness.model import Model, ordinary
-from harness.parameters import arguments, check, keyword_parameters
-from harness.specs import ACCESS_ORDER, AttackSpec, Compute
+from harness.parameters import arguments, check, keyword_parameters, options_of
+from harness.specs import ACCESS_ORDER, AttackSpec, Compute, Following
 from harness.threat import Threat
 
 
@@ -129,13 +129,15 @@ def attack(
         surrogate: the model that the attack sees, if it is not the one that judges.
         fit: (B,) bool, for an attack that learns one change for many images: the images that it learns on;
             by default every second one. The outcome is that of the others: see ``Outcome.rows``.
+        params: the attack's parameters; every attack that sees gradients also has ``eot`` and ``bpda``, as
+            ``harness.specs.Following`` describes them.
 
     Raises:
         AttackError, CatalogError: the attack cannot do what is asked or is unknown, or a parameter is wrong.
         ContractError: the attack broke the contract.
     """
     _check(model, images, batch_size)
-    function, threat, resolved, universal = _resolved(name, model, images, threat, params)
+    function, threat, resolved, following, universal = _resolved(name, model, images, threat, params)
     fit = _learned_on(name, images, universal, fit)
 
     def outcome(rows: slice) -> tuple[Outcome, Tensor]:
@@ -148,6 +150,7 @@ def attack(
             seed=seed,
             keys=[str(row) for row in range(rows.start, rows.start + len(images[rows]))],
             parameters=resolved,
+            following=following,
             compute=compute,
             surrogate=surrogate,
             fit=fit,
@@ -205,22 +208,25 @@ def _called(name: str | AttackFunction) -> str:
 
 def _resolved(
     name: str | AttackFunction, model: Model, images: Tensor, threat: Threat | None, params: dict[str, Any]
-) -> tuple[AttackFunction, Threat, dict[str, Any], bool]:
-    """Return the attack's function, the threat with its region, its parameters, and if it is universal."""
+) -> tuple[AttackFunction, Threat, dict[str, Any], Following, bool]:
+    """Return the attack's function, the threat with its region, the parameters, and if it is universal."""
     place = _called(name)
     if not isinstance(name, str):
         known = dict(keyword_parameters(name, ("rng",)))
         universal = known.pop("fit", None) is not None
         if threat is None:
             raise AttackError(f"{place} needs a threat, such as harness.threats.Linf(8/255)")
-        return name, threat, arguments(name, check(place, params, known, AttackError)), universal
+        shared = options_of(Following)
+        values = check(place, params, {**shared, **known}, AttackError)
+        following = Following(**{key: values[key] for key in shared if key not in known})
+        return name, threat, arguments(name, values), following, universal
     entry = catalog().attacks[name]
     threat = _default_threat(entry.spec) if threat is None else threat
     permitted(entry.spec, model, threat)
     values = check(place, params, entry.parameters(), AttackError)
     armed = with_region(entry, values, threat, (images.shape[2], images.shape[3]))
-    run = entry.spec.run
-    return entry.load(run), armed, entry.arguments(run, values), "universal" in entry.spec.traits
+    run, universal = entry.spec.run, "universal" in entry.spec.traits
+    return entry.load(run), armed, entry.arguments(run, values), entry.spec.following(values), universal
 
 
 def _default_threat(spec: AttackSpec) -> Threat:

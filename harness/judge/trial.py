@@ -19,7 +19,7 @@ from harness.judge.one_change import with_one_change
 from harness.judge.verdict import Verdict, images_of, judge
 from harness.model import Model, exact
 from harness.randomness import CaseRandom, derived_seed
-from harness.specs import ACCESS_ORDER, Access, Compute
+from harness.specs import ACCESS_ORDER, Access, Compute, Following
 from harness.threat import Threat
 
 
@@ -72,6 +72,7 @@ def attempt(
     seed: int,
     keys: Sequence[str],
     parameters: Mapping[str, Any],
+    following: Following = Following(),  # noqa: B008  (frozen)
     compute: Compute = "float32",
     batch_size: int = 256,
     surrogate: Model | None = None,
@@ -83,6 +84,7 @@ def attempt(
     Args:
         images: (B, C, H, W) in [0, 1]; they are rounded to the threat's grid first.
         keys: (B,) names of the cases; with the seed they decide each case's random numbers.
+        following: what the attack's gradients are.
         surrogate: the model that the attack sees, if it is not the victim.
         clean: (B, M) the victim's outputs on the images, if they are known already.
         fit: (B,) bool, for an attack that learns one change for many images: the images that it may learn
@@ -110,6 +112,7 @@ def attempt(
             seed=seed,
             keys=keys,
             parameters=parameters,
+            following=following,
             compute=compute,
             fit=fit,
             watch=watch,
@@ -140,6 +143,7 @@ def run_attack(
     seed: int,
     keys: Sequence[str],
     parameters: Mapping[str, Any],
+    following: Following = Following(),  # noqa: B008  (frozen)
     compute: Compute = "float32",
     fit: Tensor | None = None,
     watch: Watch | None = None,
@@ -147,9 +151,11 @@ def run_attack(
     """Run an attack on a batch that is on the grid; nothing is judged.
 
     Args:
+        following: what the attack's gradients are.
         watch: watches the model that is seen, and what else of this process the judge will use.
 
     Raises:
+        AttackError: gradients of a substitute are asked for, and the model has none.
         ContractError: the attack changed its input, the model, or the state of the process.
     """
     meter = Meter(len(x))
@@ -157,7 +163,9 @@ def run_attack(
     watch = watch or Watch((seen,), x)
     watch.used |= {"images": x, "threat": threat, "goal of the attack": pursued}
     rules = Rules(pursued, tuple(x.shape[1:]), x.device)
-    handle = Handle(seen, len(x), access=access, compute=compute, meter=meter, rules=rules)
+    handle = Handle(
+        seen, len(x), access=access, compute=compute, meter=meter, rules=rules, following=following
+    )
     # The attack gets copies of all that the judge will use, so that nothing it writes changes the judgement.
     lent, goal = x.clone(), lent_objective(pursued)
     limits = replace(threat, mask=None if threat.mask is None else threat.mask.to(x.device, copy=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.model.layout import in_its_layout as in_its_layout
 from harness.model.model import (
     NO_GRADIENT as NO_GRADIENT,
     Model as Model,

@@ -240,7 +240,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 NO_GRADIENT = (
     "the model's output has no gradient at the image, as after no_grad, detach or NumPy inside it, or with "
-    'quantised layers; mend it, or declare access = "scores"'
+    'quantised layers; mend it, or declare access = "scores"; with differentiable(x), attacks have bpda'
 )
 
 

@@ -241,8 +241,7 @@ def _passes(cell: Cell) -> tuple[float, float]:
     """Return the most forward and backward passes per case; infinite where the attack's spec has none."""
     if cell.source:  # booked on the surrogate
         return 0.0, 0.0
-    passes = cell.attack.entry.spec.passes
-    return passes(cell.attack.parameters) if passes else (inf, inf)
+    return cell.attack.entry.spec.forecast(cell.attack.parameters) or (inf, inf)
 
 
 def _total(rows: Any, name: str) -> float | None:

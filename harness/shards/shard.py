@@ -110,6 +110,7 @@ def _attacked(
         seed=context.seed,
         keys=every.keys,
         parameters={} if remote else entry.arguments(entry.spec.run, attack.parameters),
+        following=entry.spec.following(attack.parameters),
         compute=attack.compute,
         clean=context.clean.at(every.rows),
         fit=None if learned is None else torch.arange(len(every)) < learned,

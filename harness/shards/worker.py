@@ -148,6 +148,7 @@ class Worker:
             seed=self._prepared.planned.suite.seed,
             keys=cases.keys,
             parameters=entry.arguments(entry.spec.run, choice.parameters),
+            following=entry.spec.following(choice.parameters),
             compute=choice.compute,
             fit=None if head["learning"] is None else torch.arange(len(x)) < head["learning"],
         )

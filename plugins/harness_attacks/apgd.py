@@ -45,8 +45,6 @@ def apgd(
     restarts: Annotated[int, Ge(1)] = 1,
     targets: Annotated[int, Ge(1)] = 9,
     early_stop: bool = True,
-    eot: Annotated[int, Ge(1)] = 1,
-    bpda: bool = False,
 ) -> Tensor:
     """Return images (B, C, H, W) in the budget: the first that reaches its goal after rounding, or the best.
 
@@ -59,16 +57,13 @@ def apgd(
         targets: the number of classes that "targeted-dlr" goes to, the likeliest first.
         early_stop: a case leaves the batch once its rounded image reaches the goal in float32. Otherwise all
             steps of all runs are made.
-        eot: for a model that is random: how many evaluations each value and gradient is the mean of.
-        bpda: follow the gradient of ``module.differentiable``, if the module's own is 0 or misleading.
 
     Raises:
         AttackError: there is no budget.
-        ContractError: ``bpda`` is asked for, and the module has no substitute.
     """
     if threat.eps is None or threat.norm is None:
         raise AttackError("apgd needs a budget, such as harness.threats.Linf(8/255)")
-    model = model.focus(objective).following(eot, bpda)
+    model = model.focus(objective)
     best = Best.of(x)
     if not len(x):
         return best.values

@@ -80,7 +80,6 @@ GRADIENT_ATTACKS = (
         run="harness_attacks.pgd:pgd",
         norms=("linf", "l2"),
         passes=costs.passes_of_pgd,
-        later={"eot": 1, "bpda": False},
     ),
     AttackSpec(
         name="cw-l2",

@@ -41,13 +41,7 @@ def passes_of_pgd(parameters: Parameters) -> tuple[float, float]:
     """Count the passes of PGD with its restarts."""
     # if an image has reached its goal, but not after rounding, each step tests the rounded image as well
     steps, restarts = parameters["steps"], parameters["restarts"]
-    more = more_forwards(parameters) * steps * restarts
-    return (2.0 * steps + 1) * restarts + more, float(steps * restarts * parameters["eot"])
-
-
-def more_forwards(parameters: Parameters) -> float:
-    """Count the forward passes of a gradient beside one: of an expectation, or of a substitute."""
-    return float(parameters["eot"] * (1 + parameters["bpda"]) - 1)
+    return (2.0 * steps + 1) * restarts, float(steps * restarts)
 
 
 def passes_of_noise(parameters: Parameters) -> tuple[float, float]:

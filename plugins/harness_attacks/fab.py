@@ -47,8 +47,6 @@ def fab(
     targets: Annotated[int, Ge(1)] = 9,
     tests: Annotated[int, Ge(0)] = 10,
     early_stop: bool = False,
-    eot: Annotated[int, Ge(1)] = 1,
-    bpda: bool = False,
 ) -> Tensor:
     """Return the nearest images (B, C, H, W) that reach the goal after rounding, or the originals.
 
@@ -60,13 +58,8 @@ def fab(
             between two values have one other side.
         tests: the largest number of tests that search the line from the original for the nearest image.
         early_stop: with an eps, a case leaves the batch once its rounded image reaches the goal within it.
-        eot: for a model that is random: how many evaluations each value and gradient is the mean of.
-        bpda: follow the gradient of ``module.differentiable``, if the module's own is 0 or misleading.
-
-    Raises:
-        ContractError: ``bpda`` is asked for, and the module has no substitute.
     """
-    model = model.focus(objective).following(eot, bpda)
+    model = model.focus(objective)
     if not len(x):
         return x.clone()
     oracle = Oracle(model, objective)

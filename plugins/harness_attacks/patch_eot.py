@@ -36,7 +36,7 @@ def eyeglasses_eot(
     iterations: Annotated[int, Ge(1)] = 100,
     learning_rate: Annotated[float, Gt(0)] = 0.1,
     restarts: Annotated[int, Ge(1)] = 1,
-    eot: Annotated[int, Ge(1)] = 8,
+    views: Annotated[int, Ge(1)] = 8,
     shift: Annotated[float, Ge(0), Le(0.5)] = 0.03,
     degrees: Annotated[float, Ge(0), Le(180)] = 5.0,
     brightness: Annotated[float, Ge(0), Le(1)] = 0.1,
@@ -47,7 +47,7 @@ def eyeglasses_eot(
 
     Args:
         iterations, learning_rate, restarts: as for ``harness_attacks.patch.patch``.
-        eot: the number of transformations of each case, over which the mean is ascended.
+        views: the number of transformations of each case, over which the mean is ascended.
         shift: the largest shift, as a share of height and width.
         degrees: the largest angle of a rotation.
         brightness: the largest change of the factor of all pixels.
@@ -58,7 +58,7 @@ def eyeglasses_eot(
     patched = on_mask(model, x, objective, threat)
     if not len(x):
         return x.clone()
-    patched = replace(patched, views=drawn_views(rng, x, eot, shift, degrees, brightness))
+    patched = replace(patched, views=drawn_views(rng, x, views, shift, degrees, brightness))
     return _refined(patched, Best.of(patched.covered(x)), rng, restarts, iterations, learning_rate)
 
 
@@ -74,7 +74,7 @@ def square_eot(
     iterations: Annotated[int, Ge(1)] = 100,
     learning_rate: Annotated[float, Gt(0)] = 0.1,
     restarts: Annotated[int, Ge(1)] = 1,
-    eot: Annotated[int, Ge(1)] = 8,
+    views: Annotated[int, Ge(1)] = 8,
     shift: Annotated[float, Ge(0), Le(0.5)] = 0.03,
     degrees: Annotated[float, Ge(0), Le(180)] = 5.0,
     brightness: Annotated[float, Ge(0), Le(1)] = 0.1,
@@ -86,7 +86,7 @@ def square_eot(
     Args:
         search_iterations, search_learning_rate, iterations, learning_rate, restarts: as for
             ``harness_attacks.square.square``.
-        eot, shift, degrees, brightness: as for ``eyeglasses_eot``.
+        views, shift, degrees, brightness: as for ``eyeglasses_eot``.
 
     Raises:
         AttackError: there is no region, it offers no places, or one of them is empty.
@@ -96,12 +96,12 @@ def square_eot(
         raise AttackError("the square needs places to choose from: a mask of shape (P, H, W)")
     if not len(x):
         return x.clone()
-    views = drawn_views(rng, x, eot, shift, degrees, brightness)
+    seen = drawn_views(rng, x, views, shift, degrees, brightness)
     places = spots(threat.mask.to(x.device), x.shape[1])  # (P, N)
     search = Climb(search_iterations, search_learning_rate, "margin", False, early_stop=False)
     chosen, found = searched(patched, places, rng, search)
     placed = patched.take(torch.arange(len(x), device=x.device), places[chosen])
-    placed = replace(placed, views=views)
+    placed = replace(placed, views=seen)
     # What the search found is the best of the image alone; it counts from here on as all others do.
     begun = Best.of(found.values)
     begun.keep(torch.arange(len(x), device=x.device), found.values, *placed.stored(found.values))

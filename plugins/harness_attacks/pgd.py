@@ -39,8 +39,6 @@ def pgd(
     random_start: bool = True,
     early_stop: bool = True,
     loss: Literal["margin", "training"] = "margin",
-    eot: Annotated[int, Ge(1)] = 1,
-    bpda: bool = False,
 ) -> Tensor:
     """Return images (B, C, H, W) in the budget: the first that reaches its goal after rounding, or the best.
 
@@ -55,8 +53,6 @@ def pgd(
             steps of all restarts are made.
         loss: "margin": ascend the goal's margin; "training": ascend the model's training loss, or descend it
             towards a target.
-        eot: for a model that is random: how many evaluations each value and gradient is the mean of.
-        bpda: follow the gradient of ``module.differentiable``, if the module's own is 0 or misleading.
     """
     if threat.eps is None or threat.norm is None:
         raise AttackError("pgd needs a budget, such as harness.threats.Linf(8/255)")
@@ -64,7 +60,7 @@ def pgd(
         raise AttackError("pgd without a random start is the same in every restart; use restarts = 1")
     size = 2.5 * threat.eps / steps if step_size is None else step_size
     sizes = [size * share for share in shares(schedule, steps)]
-    model = model.focus(objective).following(eot, bpda)
+    model = model.focus(objective)
     best = Best.of(x)
 
     def keep(cases: Tensor, images: Tensor, margin: Tensor, there: Tensor) -> None:

@@ -45,8 +45,6 @@ def standard(
     restarts: Annotated[int, Ge(1)] = 1,
     targets: Annotated[int, Ge(1)] = 9,
     queries: Annotated[int, Ge(1)] = 5000,
-    eot: Annotated[int, Ge(1)] = 1,
-    bpda: bool = False,
 ) -> Tensor:
     """Return images (B, C, H, W) in the budget: the first that reaches its goal after rounding, or the best.
 
@@ -60,18 +58,15 @@ def standard(
         restarts: the number of runs of every member.
         targets: the number of classes that targeted members go to, the likeliest first.
         queries: the number of queries of a run of Square Attack.
-        eot: for a model that is random: how many evaluations each value and gradient is the mean of.
-        bpda: follow the gradient of ``module.differentiable``, if the module's own is 0 or misleading.
 
     Raises:
         AttackError: there is no budget.
-        ContractError: ``bpda`` is asked for, and the module has no substitute.
     """
     if threat.eps is None or threat.norm is None:
         raise AttackError("standard needs a budget, such as harness.threats.Linf(8/255)")
     model = model.focus(objective)
     best = Best.of(x)
-    sizes = Sizes(steps, restarts, targets, queries, eot, bpda)
+    sizes = Sizes(steps, restarts, targets, queries)
     for name, member in members(_has_many_classes(model, x, objective), sizes):
         rows = torch.nonzero(~best.reached).flatten()
         if not len(rows):
@@ -92,19 +87,15 @@ class Sizes:
     restarts: int
     targets: int
     queries: int
-    eot: int
-    bpda: bool
 
 
 def members(many_classes: bool, sizes: Sizes) -> list[tuple[str, Callable[..., Tensor]]]:
     """Return the members in the order in which they are run, with their names in records."""
-    gradient = partial(apgd, steps=sizes.steps, restarts=sizes.restarts, eot=sizes.eot, bpda=sizes.bpda)
+    gradient = partial(apgd, steps=sizes.steps, restarts=sizes.restarts)
     second: tuple[str, Callable[..., Tensor]] = (MARGIN, partial(gradient, loss="margin"))
     if many_classes:
         second = (RATIO, partial(gradient, loss="targeted-dlr", targets=sizes.targets))
-    boundary = partial(
-        fab, steps=sizes.steps, restarts=sizes.restarts, targets=sizes.targets, eot=sizes.eot, bpda=sizes.bpda
-    )
+    boundary = partial(fab, steps=sizes.steps, restarts=sizes.restarts, targets=sizes.targets)
     return [
         ("apgd-ce", partial(gradient, loss="cross-entropy")),
         second,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.specs import Parameters
-from harness_attacks.costs import STRETCHES, more_forwards
+from harness_attacks.costs import STRETCHES
 from harness_attacks.places import starts
 
 
@@ -13,10 +13,7 @@ def passes_of_apgd(parameters: Parameters) -> tuple[float, float]:
     runs = parameters["restarts"] * (parameters["targets"] if targeted else 1)
     # an image that has reached its goal, but not after rounding, is tested again in each step
     gradients = parameters["steps"] * runs
-    forwards = (
-        2.0 * (gradients + runs) + ("dlr" in parameters["loss"]) + more_forwards(parameters) * gradients
-    )
-    return forwards, float(gradients * parameters["eot"])
+    return 2.0 * (gradients + runs) + ("dlr" in parameters["loss"]), float(gradients)
 
 
 def passes_of_square_attack(parameters: Parameters) -> tuple[float, float]:
@@ -29,8 +26,7 @@ def passes_of_fab(parameters: Parameters) -> tuple[float, float]:
     # a gradient and a test per step; with early_stop, perhaps one of the rounded image
     steps = float(parameters["steps"] * parameters["restarts"] * parameters["targets"])
     tests = 3.0 + len(STRETCHES) + parameters["tests"]
-    each = 2 + parameters["early_stop"] + more_forwards(parameters)
-    return each * steps + tests, steps * parameters["eot"]
+    return (2 + parameters["early_stop"]) * steps + tests, steps
 
 
 def passes_of_standard(parameters: Parameters) -> tuple[float, float]:
@@ -48,7 +44,7 @@ def passes_of_standard(parameters: Parameters) -> tuple[float, float]:
 
 def passes_of_patch_eot(parameters: Parameters) -> tuple[float, float]:
     """Count the passes of a patch under transformations: a gradient under each, and two last tests."""
-    steps, views = parameters["iterations"], parameters["eot"]
+    steps, views = parameters["iterations"], parameters["views"]
     runs = parameters["restarts"]
     return float(runs * (steps * views + 2 * (views + 1))), float(runs * steps * views)
 
@@ -57,5 +53,5 @@ def passes_of_square_eot(parameters: Parameters) -> tuple[float, float]:
     """Count the passes of a square under transformations, whose place is searched for without them."""
     places = len(starts(parameters["side"], parameters["stride"])) ** 2
     forwards, backwards = passes_of_patch_eot(parameters)
-    steps, tests = parameters["search_iterations"], 2 + parameters["eot"] + 1
+    steps, tests = parameters["search_iterations"], 2 + parameters["views"] + 1
     return forwards + places * (steps + 2) + tests, backwards + float(places * steps)

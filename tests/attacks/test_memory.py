@@ -31,8 +31,8 @@ LONG: dict[str, tuple[str, dict[str, Any]]] = {
     "fab": ("steps", {"targets": 1}),
     "square-attack": ("queries", {}),
     "standard": ("steps", {"targets": 1, "queries": 8}),
-    "eyeglasses-eot": ("iterations", {"eot": 2}),
-    "square-eot": ("iterations", {"search_iterations": 1, "eot": 2}),
+    "eyeglasses-eot": ("iterations", {"views": 2}),
+    "square-eot": ("iterations", {"search_iterations": 1, "views": 2}),
 }
 """What makes each of them longer, and what else they are given."""
 BEFORE = {"eyeglasses-eot": 4, "square-eot": 4}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor
 
 import harness
+from harness.errors import HarnessError
 from harness.goals import Evade, FlipAttribute, Impersonate, Targeted, Untargeted
 from harness.model import Model
-from harness.threat import Threat
+from harness.threat import Linf, Threat
+from tests.attacks.conftest import Setting
 
 VALUES: dict[str, list[Any]] = {
     "steps": [1, 2, 5],
@@ -69,3 +72,24 @@ def test_images_stay_valid(name: str, seed: int) -> None:
     outcome = harness.attack(name, model, x, goal=goal, threat=threat, **given)
     assert outcome.errors == ("",) * 3
     assert outcome.valid.all()
+
+
+ODD = [0, -1, 1.5, 1e400, float("nan"), "1", "8/255", "margins", "", None, True, [1], {}]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_wrong_parameters_are_told_in_one_line(name: str, joint: Setting) -> None:
+    """What is no value of a parameter is refused with its name; what is one is run."""
+    few = joint.first(2)
+    small = {key: VALUES[key][0] for key in OWN[name] if key != "early_stop"}
+    told: list[tuple[str, str]] = []
+    for key, value in product([*OWN[name], "bpda", "step"], ODD):
+        given = {**small, key: value}
+        try:
+            outcome = harness.attack(name, few.model, few.x, goal=few.goal, threat=Linf(2 / 255), **given)
+        except HarnessError as error:
+            told.append((key, str(error)))
+        else:
+            assert outcome.valid.all()
+    assert all(key in text and "\n" not in text for key, text in told)
+    assert len(told) > 5 * len(OWN[name])

@@ -69,7 +69,7 @@ def test_these_patches_hold_under_other_transformations(kind: str, joint: Settin
     plain_given = {"goal": setting.goal, "threat": Region(FRAME)}
     plain = harness.attack(patch, setting.model, setting.x, iterations=40, restarts=1, **plain_given)
     found = harness.attack(
-        function, setting.model, setting.x, iterations=40, restarts=1, eot=6, **STRONG, **given
+        function, setting.model, setting.x, iterations=40, restarts=1, views=6, **STRONG, **given
     )
     assert found.valid.all()
     assert held(setting, found.adversarials) > held(setting, plain.adversarials) + 0.05
@@ -78,7 +78,7 @@ def test_these_patches_hold_under_other_transformations(kind: str, joint: Settin
 
 def test_the_passes_are_those_of_the_forecast(joint: Setting) -> None:
     spec = catalog().attacks["eyeglasses-eot"].spec
-    given = {"iterations": 5, "restarts": 2, "eot": 3}
+    given = {"iterations": 5, "restarts": 2, "views": 3}
     outcome = harness.attack(
         eyeglasses_eot, joint.model, joint.x[:4], goal=joint.first(4).goal, threat=Region(FRAME), **given
     )
@@ -92,4 +92,4 @@ def test_the_passes_are_those_of_the_forecast(joint: Setting) -> None:
 def test_boards_have_them_apart_from_the_papers() -> None:
     names = {*catalog().attacks}
     assert {"eyeglasses", "eyeglasses-eot", "square", "square-eot"} <= names
-    assert "eot" not in catalog().attacks["eyeglasses"].parameters()
+    assert "views" not in catalog().attacks["eyeglasses"].parameters()

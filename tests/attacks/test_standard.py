@@ -137,7 +137,7 @@ def test_members_are_run_on_what_is_left(joint: Setting) -> None:
 
 
 def test_there_is_a_ratio_only_for_more_than_two_classes() -> None:
-    sizes = Sizes(1, 1, 1, 1, 1, False)
+    sizes = Sizes(1, 1, 1, 1)
     assert [name for name, _ in members(True, sizes)] == ["apgd-ce", "apgd-t", "fab", "square-attack"]
     assert [name for name, _ in members(False, sizes)][1] == "apgd-margin"
 

@@ -105,7 +105,11 @@ def of_fakes(spec: Spec) -> Entry[Spec]:
         ),
         (
             AttackSpec(name="a", summary="", run=f"{FAKES}:run", region=f"{FAKES}:region"),
-            ["border", "shared", "steps"],
+            ["border", "shared", "steps", "eot", "bpda"],
+        ),
+        (
+            AttackSpec(name="a", summary="", run=f"{FAKES}:run", access="scores"),
+            ["shared", "steps"],
         ),
         (MeasureSpec(name="s", summary="", run=f"{FAKES}:build"), ["width", "shared"]),
         (AnalysisSpec(name="z", summary="", run=f"{FAKES}:build"), ["width", "shared"]),

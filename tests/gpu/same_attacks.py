@@ -86,7 +86,7 @@ def own_cases(steps: int) -> tuple[Case, ...]:
         Case("square-attack", threat=Linf(6 / 255), given={"queries": steps}, note="linf"),
         Case("square-attack", rows, L2(0.4), {"queries": steps}, "l2"),
         Case("standard", threat=Linf(4 / 255), given={**pgd, "targets": 1, "queries": steps}),
-        Case("eyeglasses-eot", given={"iterations": max(steps // 4, 1), "eot": 2}),
+        Case("eyeglasses-eot", given={"iterations": max(steps // 4, 1), "views": 2}),
         Case("noise", threat=Linf(0.1), note="linf"),
         Case("noise", threat=L2(3.0), note="l2"),
     )

@@ -78,7 +78,7 @@ def entry(**more: Any) -> Entry[AttackSpec]:
 
 def test_parameters_of_region_and_run_stand_side_by_side() -> None:
     parameters = entry().parameters()
-    assert set(parameters) == {"border", "kind", "shade"}
+    assert set(parameters) == {"border", "kind", "shade", "eot", "bpda"}
     values = {"border": 2, "kind": "frame", "shade": 0.5}
     assert entry().arguments(entry().spec.run, values) == {"border": 2, "shade": 0.5}
     threat = with_region(entry(), values, Threat(), (6, 8))

@@ -70,6 +70,10 @@ def found_by(answer: Answer, number: int) -> Answer:
     return answer
 
 
+def named(answer: Answer, finders: Any) -> Answer:
+    return {**answer[0], "finders": finders}, answer[1]
+
+
 def counts(answer: Answer, value: int) -> Answer:
     answer[1][1][0] = value
     return answer
@@ -88,6 +92,10 @@ def counts(answer: Answer, value: int) -> Answer:
         (lambda answer: ({}, answer[1]), "it took no time"),
         (lambda answer: ({**answer[0], "finders": None}, answer[1]), "what found its images is not told"),
         (lambda answer: found_by(answer, 0), "what found its images is not told"),
+        (lambda answer: found_by(answer, -2), "its passes cannot be counted"),
+        (lambda answer: named(answer, ["a"] * 65), "what found its images is not told"),
+        (lambda answer: named(answer, "abc"), "what found its images is not told"),
+        (lambda answer: named(answer, ["a" * 65]), "what found its images has no name"),
         (lambda answer: ({**answer[0], "finders": [7]}, answer[1]), "what found its images has no name"),
         (lambda answer: ({**answer[0], "finders": [""]}, answer[1]), "what found its images has no name"),
         (lambda answer: ({"error": 3}, []), "AttackError: the attack's process told of an error that cannot"),
@@ -120,6 +128,37 @@ def test_images_and_costs_are_taken_from_the_answer(
     assert set(records["forwards"]) == {7}
     assert records["found_by"].isna().all()
     assert set(records["fault"]) == {"over the budget"}
+
+
+def test_what_found_an_image_is_taken_from_the_answer(
+    near: Callable[[Forge], None], suite: Path, tmp_path: Path
+) -> None:
+    """The longest list of the longest names, and of each batch another member for each case."""
+
+    def forge(answer: Answer) -> Answer:
+        answer[1][1][4] = np.arange(answer[1][1].shape[1]) - 1
+        return named(answer, [f"{number:064}" for number in range(64)])
+
+    near(forge)
+    records = read_results(run_suite(suite, Options(out=tmp_path / "out", judge="apart")).folder).samples()
+    assert set(records["found_by"].dropna()) == {f"{number:064}" for number in range(7)}, "in batches of 8"
+    assert records["found_by"].isna().sum() * 8 == len(records)
+    assert records["error"].isna().all()
+
+
+def test_options_of_gradient_attacks_are_heeded_apart(
+    near: Callable[[Forge], None], suite: Path, tmp_path: Path
+) -> None:
+    """An expectation over three evaluations costs three times as much, here and there, in its own cell."""
+    plain = suite.read_text()
+    suite.write_text(plain.replace('use = "step"', 'use = "step"\neot = [1, 3]'))
+    costs = {}
+    for judge in ("here", "apart"):
+        run = run_suite(suite, Options(out=tmp_path / judge, judge=judge))  # type: ignore[arg-type]
+        records = read_results(run.folder).samples()
+        assert records["error"].isna().all()
+        costs[judge] = sorted(set(records["backwards"]))
+    assert costs["here"] == costs["apart"] == [0, 1, 3]
 
 
 def test_a_process_in_which_the_contract_was_broken_is_ended(

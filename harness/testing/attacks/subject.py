@@ -126,7 +126,7 @@ class AttackSubject:
     @property
     def passes(self) -> tuple[float, float] | None:
         """Return the largest numbers of forward and backward passes per case that its spec forecasts."""
-        return self.spec.passes(self.parameters) if self.spec.passes else None
+        return self.spec.forecast(self.parameters)
 
     def problems(self, head: str) -> tuple[Problem, ...]:
         """Return a linear and a quadratic problem of a head; for embeddings, impersonation and evasion.
@@ -210,6 +210,7 @@ class AttackSubject:
                 seed=seed,
                 keys=problem.keys,
                 parameters=self.entry.arguments(self.spec.run, self.parameters),
+                following=self.spec.following(self.parameters),
                 compute=compute,
                 fit=torch.arange(len(problem)) % 2 == 0 if self.universal else None,
             )
