@@ -21,6 +21,15 @@ _SUBSTITUTE = {"zero-gradients": "bpda = true", "randomised-model": "eot = 10"}
 """What an attack needs that is to follow gradients in spite of these flags."""
 _PAPER_SEARCH = {"search_iterations": 20, "search_learning_rate": 0.1}
 
+_PAPER_SPHERE = {
+    "radius": 1.0,
+    "gamma": 0.05,
+    "last_gamma": 0.05,
+    "step_size": 1.0,
+    "relative": False,
+    "neighbours": 0,
+    "polish": 0,
+}
 _PAPER_LOOP = {
     "warm_up": 0,
     "searches": 3,
@@ -120,7 +129,7 @@ GRADIENT_ATTACKS = (
         traits=frozenset({"unbounded"}),
         presets={
             "default": {},
-            "paper": {"radius": 1.0, "gamma": 0.05, "last_gamma": 0.05, "relative": False, "polish": 0},
+            "paper": _PAPER_SPHERE,
         },
         passes=costs.passes_of_balls,
         tells=_SUBSTITUTE,
@@ -133,7 +142,7 @@ GRADIENT_ATTACKS = (
         norms=("linf", "l2"),
         budget="minimal",
         traits=frozenset({"unbounded"}),
-        presets={"default": {}, "paper": {"steps": 1000, "relative": False, "polish": 0}},
+        presets={"default": {}, "paper": {"steps": 1000, "relative": False, "neighbours": 0, "polish": 0}},
         passes=costs.passes_of_balls,
         tells=_SUBSTITUTE,
     ),

@@ -84,7 +84,11 @@ def passes_of_balls(parameters: Parameters) -> tuple[float, float]:
     """Count the passes of DDN or FMN, along one loss or both, and of the end of its search on the grid."""
     steps = float(parameters["steps"] * (1 + (parameters["loss"] == "both")))
     tests, gradients = _passes_of_settling(parameters["polish"])
+    others = parameters["neighbours"]
+    gradients += others
     each, more = parameters["eot"], more_forwards(parameters)
+    # of each neighbour a gradient and a test, which in reduced precision may be repeated; and one for all
+    tests += 3 * others + bool(others)
     return 1 + steps + tests + more * (steps + gradients), each * (steps + gradients)
 
 

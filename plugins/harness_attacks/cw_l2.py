@@ -28,8 +28,8 @@ from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat, l2
 from harness_attacks.adam import Adam
-from harness_attacks.ddn import cosine, shrinking
-from harness_attacks.descent import Nearest, Plan, descend, followed
+from harness_attacks.ddn import plan_of
+from harness_attacks.descent import Nearest, descend, followed
 from harness_attacks.oracle import Oracle
 from harness_attacks.shrink import polished
 from harness_attacks.tanh_space import from_tanh, steepness, to_tanh
@@ -119,8 +119,7 @@ def cw_l2(
 def _warmed(oracle: Oracle, x: Tensor, threat: Threat, steps: int) -> Nearest:
     """Return the nearest images (A, C, H, W) that a descent of DDN finds."""
     near = Nearest.of(x)
-    plan = Plan(cosine(1.0, 0.01, steps), True, shrinking(None, 0.2, 0.005), onto=True)
-    descend(oracle, x, threat, near, "cross-entropy", plan)
+    descend(oracle, x, threat, near, "cross-entropy", plan_of(steps))
     return near
 
 

@@ -24,11 +24,14 @@ from harness.randomness import CaseRandom
 from harness.threat import Threat
 from harness_attacks.descent import Loss, Nearest, Plan, Radius, Seen, descend
 from harness_attacks.grid import settled
+from harness_attacks.neighbours import try_neighbours
 from harness_attacks.oracle import Oracle
 
-BEGINNING = 0.1
+BEGINNING = 0.3
 """The first radius, as a share of the distance to the linearised boundary. Where the boundary bends, a
 descent that begins near the original finds nearer parts of it."""
+LAST_STEP = 0.01
+"""The length of the last step."""
 SMALLEST_RADIUS = 1e-4
 """The smallest first radius, where the value at the original is near 0."""
 
@@ -43,10 +46,12 @@ def ddn(
     steps: Annotated[int, Ge(1)] = 50,
     loss: Loss = "cross-entropy",
     radius: Annotated[float, Gt(0), Lt(1e6)] | None = None,
-    gamma: Annotated[float, Gt(0), Lt(1)] = 0.2,
+    gamma: Annotated[float, Gt(0), Lt(1)] = 0.4,
     last_gamma: Annotated[float, Gt(0), Lt(1)] = 0.005,
+    step_size: Annotated[float, Gt(0), Lt(1e6)] = 0.5,
     relative: bool = True,
-    polish: Annotated[int, Ge(0)] = 2,
+    neighbours: Annotated[int, Ge(0)] = 2,
+    polish: Annotated[int, Ge(0)] = 1,
     eot: Annotated[int, Ge(1)] = 1,
     bpda: bool = False,
 ) -> Tensor:
@@ -58,12 +63,14 @@ def ddn(
             than the margin does; the model's own training loss; the margin; or "both", first the
             cross-entropy and then the margin, of which the nearer image is kept. On decisions between two
             values (an attribute, a person) the cross-entropy and the margin are the same.
-        radius: the first radius; by default a tenth of the distance to the boundary as it is linearised at
-            the original.
+        radius: the first radius; by default .3 of the distance to the boundary as it is linearised at the
+            original.
         gamma: the share by which the radius shrinks or grows at the first step.
         last_gamma: the share at the last step; it falls along a cosine, but radii inside which nothing has
             reached the goal yet grow by ``gamma``.
-        relative: steps are shares of the radius, from 1 to .01; otherwise lengths, as published.
+        step_size: the length of the first step; lengths fall to .01 along a cosine.
+        relative: lengths are shares of the radius; otherwise lengths in L2, as published.
+        neighbours: the number of other classes whose boundaries, linearised at the image found, are tried.
         polish: the largest number of moves along the boundary at the end, each of which costs a gradient.
         eot: for a model that is random: how many evaluations each value and gradient is the mean of.
         bpda: follow the gradient of ``module.differentiable``, if the module's own is 0 or misleading.
@@ -71,17 +78,32 @@ def ddn(
     Raises:
         ContractError: ``bpda`` is asked for, and the module has no substitute.
     """
-    plan = Plan(cosine(1.0, 0.01, steps), relative, shrinking(radius, gamma, last_gamma), onto=True)
+    plan = plan_of(steps, radius, gamma, last_gamma, step_size, relative)
     model = model.focus(objective).following(eot, bpda)
-    return nearest(Oracle(model, objective), x, threat, loss, plan, polish)
+    return nearest(Oracle(model, objective), x, threat, loss, plan, neighbours, polish)
 
 
-def nearest(oracle: Oracle, x: Tensor, threat: Threat, loss: Loss, plan: Plan, polish: int) -> Tensor:
+def plan_of(
+    steps: int,
+    radius: float | None = None,
+    gamma: float = 0.4,
+    last_gamma: float = 0.005,
+    step_size: float = 0.5,
+    relative: bool = True,
+) -> Plan:
+    """Return how a descent of ``ddn`` moves; the parameters are those of ``ddn``, and so are the defaults."""
+    sizes = cosine(step_size, min(step_size, LAST_STEP), steps)
+    return Plan(sizes, relative, shrinking(radius, gamma, last_gamma), onto=True)
+
+
+def nearest(
+    oracle: Oracle, x: Tensor, threat: Threat, loss: Loss, plan: Plan, neighbours: int, polish: int
+) -> Tensor:
     """Return the rounded nearest images (B, C, H, W) of descents along one loss or both, or the originals.
 
     Args:
         oracle: that of the whole batch.
-        loss, polish: as in ``ddn``.
+        loss, neighbours, polish: as in ``ddn``.
     """
     best = x.clone()
     if not len(x):
@@ -94,6 +116,7 @@ def nearest(oracle: Oracle, x: Tensor, threat: Threat, loss: Loss, plan: Plan, p
     own = oracle.take(cases)
     for followed in ("cross-entropy", "margin") if loss == "both" else (loss,):
         descend(own, x[cases], threat.take(cases), near, followed, plan)
+    try_neighbours(own, x[cases], threat.take(cases), near, neighbours)
     rows = torch.nonzero(near.length.isfinite()).flatten()
     if len(rows):
         at = cases[rows]

@@ -27,6 +27,8 @@ from harness_attacks.oracle import Oracle
 
 LAST_GAMMA = 0.001
 """The share by which the radius changes at the end."""
+PATIENCE = 0.5
+"""The share of the steps after which a radius inside which nothing was found grows by ``gamma`` at least."""
 
 
 def fmn(
@@ -41,7 +43,8 @@ def fmn(
     step_size: Annotated[float, Gt(0), Lt(1e6)] = 1.0,
     relative: bool = True,
     gamma: Annotated[float, Gt(0), Lt(1)] = 0.05,
-    polish: Annotated[int, Ge(0)] = 2,
+    neighbours: Annotated[int, Ge(0)] = 2,
+    polish: Annotated[int, Ge(0)] = 1,
     eot: Annotated[int, Ge(1)] = 1,
     bpda: bool = False,
 ) -> Tensor:
@@ -55,6 +58,7 @@ def fmn(
         relative: lengths are shares of the radius, in L-infinity of what the largest change inside the ball
             measures in L2; otherwise lengths in L2, as published.
         gamma: the share by which the radius changes at first.
+        neighbours: the number of other classes whose boundaries, linearised at the image found, are tried.
         polish: the largest number of moves along the boundary at the end, each of which costs a gradient.
         eot: for a model that is random: how many evaluations each value and gradient is the mean of.
         bpda: follow the gradient of ``module.differentiable``, if the module's own is 0 or misleading.
@@ -65,7 +69,7 @@ def fmn(
     sizes = cosine(step_size, step_size / 100, steps)
     plan = Plan(sizes, relative, adaptive(gamma), onto=False)
     model = model.focus(objective).following(eot, bpda)
-    return nearest(Oracle(model, objective), x, threat, loss, plan, polish)
+    return nearest(Oracle(model, objective), x, threat, loss, plan, neighbours, polish)
 
 
 def adaptive(gamma: float) -> Radius:
@@ -76,7 +80,8 @@ def adaptive(gamma: float) -> Radius:
         found = seen.nearest.isfinite()
         shrunk = (seen.radius * (1 - share)).minimum(seen.nearest)
         # a value that is concave could otherwise come ever nearer to the boundary, and never cross it
-        onward = (seen.length + seen.to_plane).maximum(seen.length * (1 + LAST_GAMMA))
+        least = 1 + (LAST_GAMMA if seen.progress < PATIENCE else gamma)
+        onward = (seen.length + seen.to_plane).maximum(seen.length * least)
         grown = torch.where(found, seen.radius * (1 + share), onward)
         return torch.where(seen.there, shrunk, grown)
 

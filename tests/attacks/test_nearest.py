@@ -17,17 +17,13 @@ from harness.testing.problems.quadratic import quadratic_classes, quadratic_embe
 from harness.threat import L2, Minimal, Region, l2, linf
 from harness_attacks.costs import passes_of_balls
 from harness_attacks.ddn import cosine, shrinking
-from harness_attacks.descent import Nearest, Plan, descend
+from harness_attacks.descent import Nearest, Plan, descend, height_of
 from harness_attacks.fmn import adaptive
 from harness_attacks.grid import settled
 from harness_attacks.oracle import Oracle
 from tests.attacks.conftest import Setting
 
 EACH = [("ddn", "l2"), ("fmn", "l2"), ("fmn", "linf")]
-FALLING = {
-    "ddn": {"radius": 1.0, "gamma": 0.05, "last_gamma": 0.05, "relative": False},
-    "fmn": {"relative": False},
-}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +43,17 @@ def distances(outcome: harness.Outcome, norm: str) -> Tensor:
 def peer_of(foolbox: Any, name: str, norm: str, steps: int) -> Any:
     if name == "ddn":
         return foolbox.attacks.DDNAttack(steps=steps)
-    kind = foolbox.attacks.LInfFMNAttack if norm == "linf" else foolbox.attacks.L2FMNAttack
-    return kind(steps=steps)
+    if norm == "linf":
+        return foolbox.attacks.LInfFMNAttack(steps=steps)
+    made = foolbox.attacks.L2FMNAttack(steps=steps)
+
+    def project(x: Any, x0: Any, epsilon: Any) -> Any:
+        # Foolbox 3.3.4 divides the norm by itself, so that it never projects
+        change = x - x0
+        return x0 + change * (epsilon / change.flatten(1).norms.l2(axis=-1)).minimum(1).reshape((-1, 1, 1, 1))
+
+    made.project = project
+    return made
 
 
 @pytest.mark.parametrize("goal", ["leave", "reach"])
@@ -79,7 +84,7 @@ def test_the_loops_are_those_of_foolbox(
         else criteria.TargetedMisclassification(wanted)
     )
     theirs = peer_of(foolbox, name, norm, steps).run(peer, few.x, criterion)
-    begun = ~ours.clean_reached if hasattr(ours, "clean_reached") else ours.clean_correct
+    begun = ours.clean_correct
     if goal == "reach":
         begun = few.model.scores(few.x).argmax(1) != wanted
     same = (ours.adversarials - theirs).abs().flatten(1).amax(1) < 1e-4
@@ -141,13 +146,13 @@ def test_on_the_grid_no_rounded_image_is_nearer_on_a_plane() -> None:
     """Of a linear score, the nearest whole levels are among the multiples of the normal, rounded."""
     draws = torch.Generator().manual_seed(1)
     weight = torch.randn(192, generator=draws, dtype=torch.float64)
-    x = torch.randint(60, 196, (12, 1, 8, 24), generator=draws) / 255
+    x = (torch.randint(60, 196, (1, 1, 8, 24), generator=draws) / 255).expand(12, -1, -1, -1).contiguous()
     lack = torch.linspace(0.05, 1.5, 12, dtype=torch.float64)  # what each score must gain
 
-    class Plane(nn.Module):
+    class Planes(nn.Module):
         def forward(self, image: Tensor) -> Tensor:
-            gain = ((image - x).double().flatten(1) * weight).sum(1)
-            return (gain - lack)[:, None].float()
+            gain = ((image - x[:1]).double().flatten(1) * weight).sum(1)
+            return (gain[:, None] - lack).float()
 
     def attack(model: Any, x: Tensor, objective: Any, threat: Any, *, rng: Any) -> Tensor:
         oracle = Oracle(model.focus(objective), objective)
@@ -157,8 +162,8 @@ def test_on_the_grid_no_rounded_image_is_nearer_on_a_plane() -> None:
         assert reached.all()
         return images
 
-    model = harness.wrap_model(Plane(), "attributes")
-    goal = FlipAttribute(torch.zeros(12, dtype=torch.long))
+    model = harness.wrap_model(Planes(), "attributes")
+    goal = FlipAttribute(torch.arange(12))
     found = distances(harness.attack(attack, model, x, goal=goal, threat=Minimal("l2")), "l2")
     for case in range(12):
         best = torch.inf
@@ -167,6 +172,7 @@ def test_on_the_grid_no_rounded_image_is_nearer_on_a_plane() -> None:
             if (levels * weight).sum() / 255 > lack[case] + 1e-5:
                 best = float(levels.norm()) / 255
                 break
+        assert best < torch.inf
         assert found[case] <= 1.01 * best
 
 
@@ -212,28 +218,55 @@ def test_each_loss_is_followed_and_both_are_no_farther(classes: Setting) -> None
     assert all(outcome.success.all() for outcome in found.values())
     means = {loss: distances(outcome, "l2").mean() for loss, outcome in found.items()}
     assert means["both"] <= 1.002 * min(means["cross-entropy"], means["margin"])
-    # the training loss is the cross-entropy here, and the margin is another way
-    assert (found["training"].adversarials - found["cross-entropy"].adversarials).abs().max() < 0.05
-    assert (found["margin"].adversarials - found["cross-entropy"].adversarials).abs().max() > 0.05
+    # the training loss is the cross-entropy here
+    assert means["training"] == pytest.approx(float(means["cross-entropy"]), rel=0.01)
     assert found["both"].backwards.max() >= 40
+
+
+def test_the_values_that_are_followed_have_the_slopes_of_their_losses(classes: Setting) -> None:
+    few = classes.first(20)
+    scores = few.model.scores(few.x).requires_grad_()
+    for goal, sign in ((Untargeted(few.labels), 1), (Targeted(few.labels), -1)):
+        objective: Any = goal.objective(few.model, scores.detach())
+        entropy = nn.functional.cross_entropy(scores, few.labels, reduction="none")
+        height = height_of(objective, "cross-entropy", scores, objective.margin(scores))
+        assert torch.allclose(nn.functional.softplus(sign * height), entropy, atol=1e-5)
+        (steep,) = torch.autograd.grad(sign * entropy.sum(), scores, retain_graph=True)
+        (own,) = torch.autograd.grad(height.sum(), scores, retain_graph=True)
+        assert nn.functional.cosine_similarity(steep, own).min() > 0.9999
+        training = height_of(objective, "training", scores, objective.margin(scores))
+        assert torch.allclose(training, sign * entropy)
+
+
+def test_other_classes_have_nearer_boundaries() -> None:
+    """With linear logits the descent may end at any plane, and the neighbours are exact."""
+    problem = linear_classes((3, 12, 12))
+    sizes = []
+    for neighbours in (0, 2):
+        ran = AttackSubject.of("ddn", {"neighbours": neighbours}).run(problem, Minimal("l2", levels=None))
+        sizes.append((l2(ran.change.double()) / problem.l2).max())
+    assert sizes[0] > 1.02
+    assert sizes[1] < 1.01
 
 
 def test_the_polish_brings_images_nearer(classes: Setting) -> None:
     few = classes.first(40)
     for threat in (Minimal("l2", levels=None), Minimal("l2")):
-        given: dict[str, Any] = {"goal": few.goal, "threat": threat, "steps": 8}
-        rough, fine = (harness.attack("ddn", few.model, few.x, polish=polish, **given) for polish in (0, 6))
+        given: dict[str, Any] = {"goal": few.goal, "threat": threat, "steps": 15}
+        rough, fine = (
+            harness.attack("ddn", few.model, few.x, neighbours=0, polish=polish, **given) for polish in (0, 6)
+        )
         assert fine.success.all()
         both = rough.success
         assert (distances(fine, "l2") <= 1.003 * distances(rough, "l2"))[both].all()
-        assert distances(fine, "l2")[both].mean() < 0.99 * distances(rough, "l2")[both].mean()
+        assert distances(fine, "l2")[both].mean() < 0.998 * distances(rough, "l2")[both].mean()
 
 
 @pytest.mark.parametrize(("name", "norm"), EACH)
 def test_the_forecast_bounds_the_passes(classes: Setting, name: str, norm: Any) -> None:
     few = classes.first(40)
     for polish, loss in ((0, "margin"), (1, "both"), (5, "cross-entropy")):
-        given: dict[str, Any] = {"steps": 6, "polish": polish, "loss": loss}
+        given: dict[str, Any] = {"steps": 6, "polish": polish, "loss": loss, "neighbours": polish}
         outcome = harness.attack(name, few.model, few.x, goal=few.goal, threat=Minimal(norm), **given)
         forwards, backwards = passes_of_balls({**given, "eot": 1, "bpda": False})
         assert outcome.forwards.max() <= forwards
@@ -285,7 +318,7 @@ def test_logits_of_any_size_give_the_same_images(classes: Setting) -> None:
     plain = harness.attack("ddn", few.model, few.x, **given)
     loud = harness.attack("ddn", harness.wrap_model(Louder().eval(), "classes"), few.x, **given)
     assert loud.success.all()
-    assert distances(loud, "l2").mean() == pytest.approx(distances(plain, "l2").mean(), rel=2e-3)
+    assert distances(loud, "l2").mean() == pytest.approx(float(distances(plain, "l2").mean()), rel=2e-3)
     loud = harness.attack(
         "ddn", harness.wrap_model(Louder().eval(), "classes"), few.x, **{**given, "loss": "cross-entropy"}
     )
@@ -307,7 +340,7 @@ def test_verifiers_of_unit_vectors(name: str, norm: Any, towards: bool) -> None:
     x = torch.round((0.3 + 0.4 * torch.rand(12, 3, 16, 16, generator=draws)) * 255) / 255
     model = harness.wrap_model(Unit().eval(), "embedding", threshold=0.5)
     own = model.scores(x)
-    anchors = own.roll(1, 0) if towards else own
+    anchors = own.roll(1, 0) if towards else nn.functional.normalize(own + 0.1 * own.roll(1, 0), dim=1)
     goal = Impersonate(anchors) if towards else Evade(anchors)
     outcome = harness.attack(name, model, x, goal=goal, threat=Minimal(norm))
     far = torch.linalg.vector_norm(model.scores(outcome.adversarials) - anchors, dim=1)

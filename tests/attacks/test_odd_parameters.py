@@ -29,6 +29,7 @@ VALUES: dict[str, list[Any]] = {
     "gamma": [1e-6, 0.5, 0.999],
     "relative": [True, False],
     "polish": [0, 1, 4],
+    "neighbours": [0, 1, 9],
 }
 NEAREST = {"loss": ["cross-entropy", "training", "margin", "both"]}
 """What the nearest adversarial is looked for along."""
@@ -36,8 +37,8 @@ OWN = {
     "apgd": ["steps", "restarts", "targets", "eot", "early_stop", "loss"],
     "fab": ["steps", "restarts", "targets", "tests", "eot", "early_stop"],
     "square-attack": ["queries", "restarts", "share"],
-    "ddn": ["steps", "loss", "radius", "gamma", "relative", "polish", "eot"],
-    "fmn": ["steps", "loss", "step_size", "gamma", "relative", "polish", "eot"],
+    "ddn": ["steps", "loss", "radius", "step_size", "gamma", "relative", "neighbours", "polish", "eot"],
+    "fmn": ["steps", "loss", "step_size", "gamma", "relative", "neighbours", "polish", "eot"],
     "standard": ["steps", "restarts", "targets", "queries", "eot"],
 }
 
