@@ -17,7 +17,30 @@ _PAPER_PATCH = {
     "early_stop": False,
 }
 _PAPER_EVASION = {**_PAPER_PATCH, "iterations": 2000, "learning_rate": 0.05}
+_SUBSTITUTE = {"zero-gradients": "bpda = true", "randomised-model": "eot = 10"}
+"""What an attack needs that is to follow gradients in spite of these flags."""
 _PAPER_SEARCH = {"search_iterations": 20, "search_learning_rate": 0.1}
+
+_PAPER_SPHERE = {
+    "radius": 1.0,
+    "gamma": 0.05,
+    "last_gamma": 0.05,
+    "step_size": 1.0,
+    "relative": False,
+    "neighbours": 0,
+    "polish": 0,
+}
+_PAPER_LOOP = {
+    "warm_up": 0,
+    "searches": 3,
+    "iterations": 500,
+    "initial_constant": 0.01,
+    "progress": 0.9999,
+    "checks": 10,
+    "rescues": 0,
+    "polish": 0,
+}
+"""The published loop, with the numbers of Richardson and Weiss."""
 
 
 def _not_on_joint_losses(model: ModelSpec, parameters: Parameters) -> str | None:
@@ -89,11 +112,38 @@ GRADIENT_ATTACKS = (
         norms=("l2",),
         budget="minimal",
         traits=frozenset({"unbounded"}),
-        presets={"default": {}, "paper": {"progress": 0.9999, "checks": 10, "rescues": 0, "polish": 0}},
+        presets={"default": {}, "paper": _PAPER_LOOP},
         passes=costs.passes_of_cw,
         revision=2,
         revised=lambda parameters: parameters["confidence"] > 0,  # polished images did not keep it
-        later={"checks": 20},
+        later={"checks": 20, "warm_up": 0},
+    ),
+    AttackSpec(
+        name="ddn",
+        summary="gradient steps on a sphere that shrinks and grows, then the nearest point on the 8-bit grid",
+        source="Rony et al. 2019, Decoupling Direction and Norm, algorithm 1",
+        run="harness_attacks.ddn:ddn",
+        norms=("l2",),
+        budget="minimal",
+        traits=frozenset({"unbounded"}),
+        presets={
+            "default": {},
+            "paper": _PAPER_SPHERE,
+        },
+        passes=costs.passes_of_balls,
+        tells=_SUBSTITUTE,
+    ),
+    AttackSpec(
+        name="fmn",
+        summary="gradient steps inside a ball of changing radius, then the nearest point on the 8-bit grid",
+        source="Pintor et al. 2021, Fast Minimum-norm Adversarial Attacks, algorithm 1",
+        run="harness_attacks.fmn:fmn",
+        norms=("linf", "l2"),
+        budget="minimal",
+        traits=frozenset({"unbounded"}),
+        presets={"default": {}, "paper": {"steps": 1000, "relative": False, "neighbours": 0, "polish": 0}},
+        passes=costs.passes_of_balls,
+        tells=_SUBSTITUTE,
     ),
     AttackSpec(
         name="gradient-descent",

@@ -15,6 +15,8 @@ STRETCHES = (1.0, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 4.0, 8.0, 16.0)
 perturbations need the large factors, because rounding to 8 bits removes most of them."""
 ROUGH, FINE = 1, 4
 """The number of tests that narrow a line during a search, and at its end."""
+BISECTIONS = 4
+"""The number of tests that narrow a line whose end is near the boundary."""
 
 
 def passes_of_ffa(parameters: Parameters) -> tuple[float, float]:
@@ -57,10 +59,31 @@ def _passes_of_polish(rounds: int) -> tuple[float, float]:
 
 
 def passes_of_cw(parameters: Parameters) -> tuple[float, float]:
-    """Count the passes of Carlini and Wagner's attack, its rescues and its polish."""
+    """Count the passes of Carlini and Wagner's attack, its warm-up, its rescues and its polish."""
     steps = float(parameters["iterations"] * (parameters["searches"] + parameters["rescues"]))
     tests, rounds = _passes_of_polish(parameters["polish"])
-    return 1.0 + steps + tests, steps + rounds
+    warm_up = float(parameters["warm_up"])
+    warm_up += bool(warm_up) and parameters["initial_constant"] is None  # the slope that gives the constant
+    return 1.0 + warm_up + steps + tests, warm_up + steps + rounds
+
+
+def _passes_of_settling(rounds: int) -> tuple[float, float]:
+    """Count the passes of ``grid.settled``: gradients, and the line to the last image and to the first."""
+    gradients = rounds + 1 if rounds else 0
+    lines = (1 + bool(rounds)) * (len(STRETCHES) + BISECTIONS)
+    return float(gradients + 2 * lines), float(gradients)  # in reduced precision, tests may be repeated
+
+
+def passes_of_balls(parameters: Parameters) -> tuple[float, float]:
+    """Count the passes of DDN or FMN, along one loss or both, and of the end of its search on the grid."""
+    steps = float(parameters["steps"] * (1 + (parameters["loss"] == "both")))
+    tests, gradients = _passes_of_settling(parameters["polish"])
+    others = parameters["neighbours"]
+    gradients += others
+    each, more = parameters["eot"], more_forwards(parameters)
+    # of each neighbour a gradient and a test, which in reduced precision may be repeated; and one for all
+    tests += 3 * others + bool(others)
+    return 1 + steps + tests + more * (steps + gradients), each * (steps + gradients)
 
 
 def passes_of_descent(parameters: Parameters) -> tuple[float, float]:

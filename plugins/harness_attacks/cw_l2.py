@@ -6,7 +6,9 @@ middle between the constant and the largest one that failed; before, it is multi
 Adam's moments are reset for each search. The margin is that of the goal: of two logits, of one attribute's
 score, or of the distance to an anchor.
 
-Two parameters add to the published attack, and can be 0: cases without a success get more searches
+Three parameters add to the published attack, and can be 0. A short descent of DDN comes first (``warm_up``):
+its image is a result to be improved on, and the slope of the boundary there gives the constant at which the
+sum above is smallest near it, so that few searches do. Cases without a success get more searches
 (``rescues``), and the result is moved towards the original while the goal stays reached (``polish``), along
 the line between them and along the boundary, with tests of rounded images in float32.
 """
@@ -24,14 +26,23 @@ from torch import Tensor
 from harness.goals import Objective
 from harness.handle import Handle
 from harness.randomness import CaseRandom
-from harness.threat import Threat
+from harness.threat import Threat, l2
 from harness_attacks.adam import Adam
+from harness_attacks.ddn import plan_of
+from harness_attacks.descent import Nearest, descend, followed
 from harness_attacks.oracle import Oracle
 from harness_attacks.shrink import polished
 from harness_attacks.tanh_space import from_tanh, steepness, to_tanh
 
 GROWTH = 10.0
 """The factor by which the constant grows before the first success."""
+LARGEST = 1e10
+"""The largest first constant."""
+FIRST = 0.01
+"""The first constant of a case that the warm-up does not give one, as Richardson and Weiss have it."""
+ABOVE = 2.0
+"""The first constant after a warm-up, in units of the one at which its image would be at rest. A constant
+that is a little too small ends before the boundary."""
 
 
 def cw_l2(
@@ -41,10 +52,11 @@ def cw_l2(
     threat: Threat,
     *,
     rng: CaseRandom,
-    searches: Annotated[int, Ge(1)] = 3,
-    iterations: Annotated[int, Ge(1)] = 500,
+    warm_up: Annotated[int, Ge(0)] = 40,
+    searches: Annotated[int, Ge(1)] = 2,
+    iterations: Annotated[int, Ge(1)] = 75,
     learning_rate: Annotated[float, Gt(0), Lt(100)] = 0.01,
-    initial_constant: Annotated[float, Gt(0), Lt(1e10)] = 0.01,
+    initial_constant: Annotated[float, Gt(0), Lt(1e10)] | None = None,
     confidence: Annotated[float, Ge(0), Lt(1e10)] = 0.0,
     abort_early: bool = True,
     progress: Annotated[float, Gt(0), Le(1)] = 0.9,
@@ -55,10 +67,13 @@ def cw_l2(
     """Return images (B, C, H, W) with a small L2 perturbation that reaches the goal, or the originals.
 
     Args:
-        searches: how many values of the constant are tried for each case.
-        iterations: the largest number of Adam's steps for each value.
+        warm_up: the steps of a descent as ``ddn`` makes it, along the cross-entropy; its nearest image
+            counts, and gives the first constant. 0: none, as published.
+        searches: how many values of the constant are tried for each case. (Published: 9.)
+        iterations: the largest number of Adam's steps for each value. (Published: 1,000.)
         learning_rate: the learning rate of Adam.
-        initial_constant: the first value of the constant.
+        initial_constant: the first value of the constant; by default from the warm-up, or .01 where it found
+            nothing.
         confidence: κ, the margin that is required, in the units of the model's scores. Polished images have
             it after rounding; without ``polish``, as published, images have it before they are rounded.
         abort_early: a case leaves a search if its loss does not fall enough between two checks.
@@ -78,7 +93,12 @@ def cw_l2(
     distance = torch.full((len(x),), torch.inf, device=x.device)  # the squared distance of the best image
     # An original that has reached its goal, with this confidence, is returned as it is.
     active = begun = every[~(oracle.margin(every, x) > 0)] if len(x) else every
-    constant = _Constant.first(len(x), initial_constant, x)
+    constant = _Constant.first(len(x), initial_constant or FIRST, x)
+    if warm_up and len(active):
+        near = _warmed(oracle.take(active), x[active], threat.take(active), warm_up)
+        best[active], distance[active] = near.images, near.length.square()
+        if initial_constant is None:
+            constant.value[active] = _at_rest(oracle.take(active), x[active], threat.take(active), near)
     for search in range(searches + rescues):
         if search >= searches:
             active = active[distance[active].isinf()]
@@ -94,6 +114,26 @@ def cw_l2(
         best[fooled], found = polished(oracle, fooled, x[fooled], best[fooled], threat.take(fooled), polish)
         model.take(fooled[found]).found()
     return best
+
+
+def _warmed(oracle: Oracle, x: Tensor, threat: Threat, steps: int) -> Nearest:
+    """Return the nearest images (A, C, H, W) that a descent of DDN finds."""
+    near = Nearest.of(x)
+    descend(oracle, x, threat, near, "cross-entropy", plan_of(steps))
+    return near
+
+
+def _at_rest(oracle: Oracle, x: Tensor, threat: Threat, near: Nearest) -> Tensor:
+    """Return the constants (A,) a little above those at which the nearest images would stay where they are.
+
+    There the gradient 2 (x' - x) of the squared distance is the constant times the margin's.
+    """
+    _, _, slope = followed(oracle, near.images, "margin")
+    slope = slope.nan_to_num_(0, 0, 0)
+    if threat.mask is not None:
+        slope = slope * threat.mask.to(slope)
+    constant = ABOVE * 2 * near.length / l2(slope)
+    return torch.where((constant > 0) & (constant < LARGEST), constant, FIRST)
 
 
 @dataclass(frozen=True, eq=False)

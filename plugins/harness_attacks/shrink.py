@@ -18,6 +18,8 @@ BEYOND = 0.1
 """How far beyond the estimated crossing a test is made, as a share; a test before it would gain less."""
 GAIN = 0.995
 """A round must reduce the distance below this share; otherwise the next step of the case is half as long."""
+STEP_BACK = 0.01
+"""Where the end of a line is thought to be near the boundary: the first step back, as a share of the line."""
 SLOWEST = 0.1
 """The shortest step, as a share of the way to the foot of the normal; a case ends before a shorter one."""
 
@@ -42,6 +44,7 @@ def shrink(
     threat: Threat,
     tests: int,
     margin: Tensor | None = None,
+    near: bool = False,
 ) -> Found:
     """Find the first image that reaches the goal on each line from ``inside`` (K, C, H, W) to ``beyond``.
 
@@ -54,8 +57,10 @@ def shrink(
         threat: the threat of the cases.
         tests: the largest number of tests that narrow a section.
         margin: (K,) the margins of the images inside, if they are known.
+        near: the images ``beyond`` are thought to be near the boundary, so that a section begins with small
+            steps back from them.
     """
-    section = _Section(oracle, cases, inside, beyond, threat, margin)
+    section = _Section(oracle, cases, inside, beyond, threat, margin, near)
     for stretch in STRETCHES:
         rows = torch.nonzero(~section.found).flatten()
         if not len(rows):
@@ -82,8 +87,9 @@ class _Section:
         beyond: Tensor,
         threat: Threat,
         margin: Tensor | None,
+        near: bool,
     ) -> None:
-        self.oracle, self.cases, self.threat = oracle, cases, threat
+        self.oracle, self.cases, self.threat, self.near = oracle, cases, threat, near
         self.inside, self.beyond = inside, beyond
         self.best = beyond.clone()
         self.low = torch.zeros(len(cases), device=inside.device)
@@ -126,6 +132,8 @@ class _Section:
         share = share.nan_to_num(0.5, 0.5, 0.5).clamp(0.05, 0.95)
         if turn % 3 == 2:
             share = torch.full_like(share, 0.5)
+        if self.near:
+            share = torch.where(low == 0, max(1 - STEP_BACK * 2.0**turn, 0.5), share)
         return low + share * (high - low)
 
 

@@ -93,6 +93,7 @@ def test_as_strong_as_the_peers_with_equal_budgets_and_iterations(slender: Setti
     assert rates[0] >= max(rates) - 0.01, rates
 
     settings = {"searches": 3, "iterations": 60, "learning_rate": 0.01, "initial_constant": 0.01}
+    settings["warm_up"] = 0
     mine = harness.attack("cw-l2", slender.model, x, goal=slender.goal, threat=REAL, rescues=0, **settings)
     attack = foolbox.attacks.L2CarliniWagnerAttack(
         binary_search_steps=3, steps=60, stepsize=0.01, initial_const=0.01
@@ -161,6 +162,7 @@ def test_the_loop_is_the_published_one(classes: Setting) -> None:
         cases.x,
         goal=cases.goal,
         threat=REAL,
+        warm_up=0,
         searches=4,
         iterations=30,
         initial_constant=0.05,

@@ -13,6 +13,8 @@ from harness.catalog import catalog
 from harness.goals import FlipAttribute, Untargeted
 from harness.threat import L2, Minimal, Region
 from harness_attacks.costs import passes_of_cw
+from harness_attacks.cw_l2 import ABOVE, _at_rest, _warmed
+from harness_attacks.oracle import Oracle
 from tests.attacks.conftest import Setting
 
 REAL = Minimal("l2", levels=None)
@@ -97,6 +99,7 @@ def test_nothing_outside_the_region_changes(few: Setting) -> None:
 
 def test_cases_that_come_to_rest_leave(few: Setting) -> None:
     settings: dict[str, Any] = {"goal": few.goal, "threat": REAL, "iterations": 100, "rescues": 0}
+    settings |= {"warm_up": 0, "searches": 3}
     early = harness.attack("cw-l2", few.model, few.x, **settings)
     late = harness.attack("cw-l2", few.model, few.x, abort_early=False, **settings)
     begun = late.backwards > 0
@@ -110,14 +113,15 @@ def test_cases_that_come_to_rest_leave(few: Setting) -> None:
 def test_progress_is_checked_at_equal_intervals(classes: Setting, chosen: Any, steps: int) -> None:
     """Progress that no case makes ends each search at its second check; the paper preset has ten checks."""
     params = catalog().attacks["cw-l2"].spec.presets["paper"] if chosen == "paper" else chosen
-    settings = {"searches": 1, "rescues": 0, "polish": 0, **params, "iterations": 100, "progress": 1e-9}
+    settings = {"rescues": 0, "polish": 0, "warm_up": 0, **params}
+    settings |= {"searches": 1, "iterations": 100, "progress": 1e-9}
     outcome = harness.attack("cw-l2", classes.model, classes.x, goal=classes.goal, threat=REAL, **settings)
     assert outcome.backwards[outcome.backwards > 0].unique().tolist() == [steps]
 
 
 def test_rescues_reach_what_three_constants_do_not(classes: Setting) -> None:
     settings: dict[str, Any] = {"goal": classes.goal, "threat": REAL, "initial_constant": 1e-6}
-    settings |= {"iterations": 60, "searches": 2}
+    settings |= {"iterations": 60, "searches": 2, "warm_up": 0}
     without = harness.attack("cw-l2", classes.model, classes.x, rescues=0, **settings)
     rescued = harness.attack("cw-l2", classes.model, classes.x, **settings)
     assert without.success.float().mean() < 0.2
@@ -125,7 +129,7 @@ def test_rescues_reach_what_three_constants_do_not(classes: Setting) -> None:
 
 
 def test_the_polish_brings_images_nearer(few: Setting) -> None:
-    settings: dict[str, Any] = {"goal": few.goal, "iterations": 40}
+    settings: dict[str, Any] = {"goal": few.goal, "iterations": 40, "warm_up": 0, "searches": 3}
     for threat in (REAL, Minimal("l2")):
         rough = harness.attack("cw-l2", few.model, few.x, threat=threat, polish=0, **settings)
         fine = harness.attack("cw-l2", few.model, few.x, threat=threat, **settings)
@@ -168,11 +172,51 @@ def test_an_attribute_of_several_alone_is_asked(joint: Setting) -> None:
 
 
 def test_the_forecast_bounds_the_passes_of_every_polish(classes: Setting) -> None:
-    settings: dict[str, Any] = {"searches": 1, "iterations": 5, "rescues": 0, "initial_constant": 10.0}
-    for polish in (0, 1, 3):
+    settings: dict[str, Any] = {"searches": 1, "iterations": 5, "rescues": 0}
+    for polish, warm_up, constant in ((0, 0, 10.0), (1, 4, 10.0), (3, 8, None)):
+        settings |= {"warm_up": warm_up, "initial_constant": constant}
         outcome = harness.attack(
             "cw-l2", classes.model, classes.x, goal=classes.goal, threat=REAL, polish=polish, **settings
         )
         forwards, backwards = passes_of_cw({**settings, "polish": polish})
         assert outcome.forwards.max() <= forwards
         assert outcome.backwards.max() <= backwards
+
+
+def test_a_warm_up_gives_a_nearer_image_in_fewer_passes(few: Setting) -> None:
+    """Than the defaults of before, which looked for the constant from .01 on."""
+    plain: dict[str, Any] = {"warm_up": 0, "searches": 3, "iterations": 500, "initial_constant": 0.01}
+    for threat in (REAL, Minimal("l2")):
+        before = harness.attack("cw-l2", few.model, few.x, goal=few.goal, threat=threat, **plain)
+        after = harness.attack("cw-l2", few.model, few.x, goal=few.goal, threat=threat)
+        assert after.success.all()
+        assert distances(after).mean() <= 1.002 * distances(before).mean()
+        assert after.backwards.float().mean() < before.backwards.float().mean()
+
+
+def test_the_first_constant_after_a_warm_up_reaches_the_goal(few: Setting) -> None:
+    """One search, which the published first constant would fail: its last images are adversarial."""
+    given: dict[str, Any] = {"goal": few.goal, "threat": REAL, "searches": 1, "rescues": 0, "polish": 0}
+    one, more = (harness.attack("cw-l2", few.model, few.x, iterations=steps, **given) for steps in (1, 100))
+    begun = more.backwards > 0
+    nearer = (distances(more) < distances(one) - 1e-6)[begun]
+    assert nearer.float().mean() > 0.3, "Adam improves on the image of the warm-up"
+
+
+def test_an_image_of_the_warm_up_is_at_rest_at_its_constant() -> None:
+    """Of a linear margin, whose constant has a closed form: twice the distance over the slope."""
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 1)).eval()
+    model, x = harness.wrap_model(module, "attributes"), 0.4 + 0.2 * torch.rand(4, 3, 4, 4)
+    found: list[Tensor] = []
+
+    def attack(model: Any, x: Tensor, objective: Any, threat: Any, *, rng: Any) -> Tensor:
+        oracle = Oracle(model.focus(objective), objective)
+        near = _warmed(oracle, x, threat, 40)
+        found.append(_at_rest(oracle, x, threat, near))
+        return near.images
+
+    harness.attack(attack, model, x, goal=FlipAttribute(torch.zeros(4, dtype=torch.long)), threat=REAL)
+    slope = module[1].weight.detach().norm()
+    far = model.scores(x)[:, 0].abs() / slope
+    assert torch.allclose(found[0], ABOVE * 2 * far / slope, rtol=0.02)

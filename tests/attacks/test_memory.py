@@ -29,6 +29,8 @@ LONG: dict[str, tuple[str, dict[str, Any]]] = {
     "distal": ("iterations", {}),
     "apgd": ("steps", {"early_stop": False}),
     "fab": ("steps", {"targets": 1}),
+    "ddn": ("steps", {}),
+    "fmn": ("steps", {}),
     "square-attack": ("queries", {}),
     "standard": ("steps", {"targets": 1, "queries": 8}),
     "eyeglasses-eot": ("iterations", {"views": 2}),

@@ -27,11 +27,21 @@ VALUES: dict[str, list[Any]] = {
     "eot": [1, 2],
     "early_stop": [True, False],
     "loss": ["cross-entropy", "dlr", "targeted-dlr", "margin"],
+    "radius": [None, 1e-9, 1.0, 1e5],
+    "step_size": [1e-9, 1.0, 1e5],
+    "gamma": [1e-6, 0.5, 0.999],
+    "relative": [True, False],
+    "polish": [0, 1, 4],
+    "neighbours": [0, 1, 9],
 }
+NEAREST = {"loss": ["cross-entropy", "training", "margin", "both"]}
+"""What the nearest adversarial is looked for along."""
 OWN = {
     "apgd": ["steps", "restarts", "targets", "eot", "early_stop", "loss"],
     "fab": ["steps", "restarts", "targets", "tests", "eot", "early_stop"],
     "square-attack": ["queries", "restarts", "share"],
+    "ddn": ["steps", "loss", "radius", "step_size", "gamma", "relative", "neighbours", "polish", "eot"],
+    "fmn": ["steps", "loss", "step_size", "gamma", "relative", "neighbours", "polish", "eot"],
     "standard": ["steps", "restarts", "targets", "queries", "eot"],
 }
 
@@ -62,13 +72,14 @@ def test_images_stay_valid(name: str, seed: int) -> None:
     torch.manual_seed(seed)
     draws = np.random.default_rng([seed, len(name)])
     model, x, goal = problem(draws)
-    norm = str(draws.choice(["linf", "l2"]))
+    norm = "l2" if name == "ddn" else str(draws.choice(["linf", "l2"]))
     mask = None
     if draws.random() < 0.5:
         mask = torch.from_numpy(draws.random((3, 1, *x.shape[2:])) < draws.choice([0.0, 0.4, 1.0]))
     eps = float(draws.choice([0.0, 1e-4, 2 / 255, 0.3, 1.0]))
     threat = Threat(norm, eps, mask, levels=draws.choice([None, 255, 1]))
-    given = {key: VALUES[key][int(draws.integers(len(VALUES[key])))] for key in OWN[name]}
+    values = VALUES | NEAREST if name in ("ddn", "fmn") else VALUES
+    given = {key: values[key][int(draws.integers(len(values[key])))] for key in OWN[name]}
     outcome = harness.attack(name, model, x, goal=goal, threat=threat, **given)
     assert outcome.errors == ("",) * 3
     assert outcome.valid.all()

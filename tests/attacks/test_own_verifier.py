@@ -22,7 +22,9 @@ PART = DOCUMENT.partition("### A verifier")[2].partition("\n## ")[0]
 (SUITE,) = re.findall(r"```toml\n(.*?)```", PART, flags=re.DOTALL)
 FEW: dict[str, dict[str, Any]] = {
     "pgd": {"steps": 10},
-    "cw-l2": {"iterations": 60, "searches": 2, "rescues": 2, "polish": 1},
+    "cw-l2": {"warm_up": 10, "iterations": 60, "searches": 2, "rescues": 2, "polish": 1},
+    "ddn": {"steps": 20},
+    "fmn": {"steps": 20},
     "gradient-descent": {"iterations": 60},
     "eyeglasses": {"iterations": 30, "restarts": 1},
     "random-eyeglasses": {"draws": 20},

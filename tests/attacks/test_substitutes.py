@@ -24,6 +24,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "pgd": {"steps": 10, "random_start": False},
     "apgd": {"steps": 10},
     "fab": {"steps": 10},
+    "ddn": {"steps": 20},
+    "fmn": {"steps": 20},
     "standard": {"steps": 10, "queries": 1, "targets": 1},
     "fgs": {"search": "iterative", "max_iterations": 10},
     "ffa": {"search": "iterative", "max_iterations": 20},

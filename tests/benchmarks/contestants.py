@@ -73,6 +73,7 @@ def our_cw(setting: Setting, compute: Compute = "float32") -> Work:
         "learning_rate": RATE,
         "initial_constant": CONSTANT,
         "rescues": 0,
+        "warm_up": 0,
     }
     threat = Minimal("l2", levels=None)
     return lambda: (

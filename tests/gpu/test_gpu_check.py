@@ -44,7 +44,7 @@ def test_it_runs_to_its_end_without_a_gpu(tmp_path: Path) -> None:
         "bridges",
     ]
     named = {row["name"].split()[0] for row in rows if row["part"] == "attacks"}
-    assert len(named) == 15  # every attack of this project
+    assert len(named) == 17  # every attack of this project
     paper = {row["name"]: row["figures"] for row in rows if row["part"] == "moon paper"}
     assert list(paper) == ["bare passes", "pgd", "cw-l2", "ffa", "eyeglasses"]
     assert 0 < paper["pgd"]["share_of_bare_passes"] < 2

@@ -39,6 +39,8 @@ SMALLER: dict[str, dict[str, Any]] = {
     "noise": {"draws": 5},
     "apgd": {"steps": 10},
     "fab": {"steps": 15, "targets": 3},
+    "ddn": {"steps": 25},
+    "fmn": {"steps": 25},
     "square-attack": {"queries": 250},
     "standard": {"steps": 10, "targets": 1, "queries": 10},
     "eyeglasses-eot": {"iterations": 20, "views": 2},

@@ -33,6 +33,8 @@ LOOKS = {OPTIMAL: (6, "D"), CNN: (1, "o"), LINEAR: (4, "s"), RBF: (0, "^"), TRAD
          "mfa": (5, "X")}  # fmt: skip
 ATTACKS = {
     "cw-l2": "CW-L2",
+    "ddn": "DDN",
+    "fmn": "FMN",
     "component-gradient": "component gradient",
     "gradient-descent": "gradient descent",
     CLOSEST: "closest adversarial of all attacks",

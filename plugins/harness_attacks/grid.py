@@ -1,0 +1,96 @@
+"""A search ends on the 8-bit grid here: the image moves to the nearest point of the boundary, and is rounded.
+
+On a plane, the nearest image of the grid that crosses it is the nearest point of a plane a little farther,
+rounded: the amount that each further level of a component costs and gains makes it so. The image is therefore
+brought to the point of the boundary whose normal leads to the original, and then the line to it is searched
+for the first rounded image that reaches the goal.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.threat import Threat
+from harness_attacks.costs import BISECTIONS
+from harness_attacks.descent import followed
+from harness_attacks.hyperplane import onto
+from harness_attacks.oracle import Oracle
+from harness_attacks.shrink import shrink
+
+LEAST_GAIN = 1e-3
+"""A round that brings a case less than this share nearer is its last one, unless its step was too long."""
+SHORTEST = 0.2
+"""The shortest step, as a share of the way to the foot of the normal, that is tried on a curved boundary."""
+TRUSTED = (0.5, 1.5)
+"""Between these shares of a line, its crossing of the boundary is estimated by value and slope at its end."""
+WORSE = 1.02
+"""If the result is this much farther than the image before, the line to that is searched, too."""
+
+
+def settled(
+    oracle: Oracle, x: Tensor, x_adv: Tensor, threat: Threat, clean: Tensor, rounds: int
+) -> tuple[Tensor, Tensor]:
+    """Return rounded images (K, C, H, W) near ``x`` that reach their goals, and (K,) whether they do.
+
+    Args:
+        oracle: that of the images.
+        x: (K, C, H, W) the originals, which do not reach their goals.
+        x_adv: (K, C, H, W) images that do, before they are rounded and in the attack's precision.
+        threat: that of the images, with a norm.
+        clean: (K,) the margins at ``x``.
+        rounds: the largest number of moves along the boundary.
+    """
+    moved = _to_normal(oracle, x, x_adv, threat, rounds) if rounds else x_adv
+    rows = torch.arange(len(x), device=x.device)
+    found = shrink(oracle, rows, x, moved, threat, BISECTIONS, clean, near=True)
+    images, reached = found.images.clone(), found.reached.clone()
+    before = threat.distance(threat.round(x_adv) - x)
+    left = torch.nonzero(~reached | (threat.distance(images - x) > WORSE * before)).flatten()
+    if rounds and len(left):
+        own = threat.take(left)
+        again = shrink(oracle, left, x[left], x_adv[left], own, BISECTIONS, clean[left], near=True)
+        nearer = own.distance(again.images - x[left]) < own.distance(images[left] - x[left])
+        better = again.reached & (~reached[left] | nearer)
+        images[left[better]], reached[left[better]] = again.images[better], True
+    return torch.where(reached.view(-1, 1, 1, 1), images, x), reached
+
+
+def _to_normal(oracle: Oracle, x: Tensor, x_adv: Tensor, threat: Threat, rounds: int) -> Tensor:
+    """Move images (K, C, H, W) to where the boundary's tangent plane is nearest to ``x``.
+
+    Value and gradient at an image give the plane on which the margin, linearised there, is 0. Its point that
+    is nearest to the original, inside the pixel range, is the next image. Where the boundary is so curved
+    that this is no nearer, half of the way is tried next, then a quarter.
+    """
+    best, foot = x_adv.clone(), x_adv.clone()
+    length = torch.full_like(x.flatten(1)[:, 0], torch.inf)
+    pace = torch.ones_like(length)
+    active = torch.arange(len(x), device=x.device)
+    for turn in range(rounds + 1):
+        start, own = x[active], threat.take(active)
+        image = torch.lerp(best[active], foot[active], pace[active].view(-1, 1, 1, 1))
+        margin, _, normal = followed(oracle.take(active), image, "margin")
+        normal = normal.nan_to_num_(0, 0, 0)
+        if own.mask is not None:
+            normal = normal * own.mask.to(normal)
+        along = (normal * (image - start)).flatten(1).sum(1)
+        crossing = (1 - margin / along).where(along > 0, torch.inf)
+        sure = (crossing > TRUSTED[0]) & (crossing < TRUSTED[1])
+        crossing = torch.where(sure, crossing, torch.where(margin > 0, 1.0, torch.inf))
+        now = own.distance(image - start) * crossing
+        gained = now / length[active]
+        better = torch.nonzero(gained < 1).flatten()
+        rows = active[better]
+        end = torch.lerp(start[better], image[better], crossing[better].view(-1, 1, 1, 1))
+        best[rows], length[rows] = end.clamp_(0, 1), now[better]
+        if turn == rounds:
+            break
+        height = margin - along  # of the plane, at the original
+        foot[rows] = start[better] + onto(start[better], normal[better], height[better], own.norm or "l2")
+        pace[active] = torch.where(gained < 1, pace[active], pace[active] / 2)
+        going = torch.where(gained < 1, gained < 1 - LEAST_GAIN, pace[active] > SHORTEST)
+        active = active[torch.nonzero(going).flatten()]
+        if not len(active):
+            break
+    return best
