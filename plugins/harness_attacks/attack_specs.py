@@ -17,8 +17,6 @@ _PAPER_PATCH = {
     "early_stop": False,
 }
 _PAPER_EVASION = {**_PAPER_PATCH, "iterations": 2000, "learning_rate": 0.05}
-_SUBSTITUTE = {"zero-gradients": "bpda = true", "randomised-model": "eot = 10"}
-"""What an attack needs that is to follow gradients in spite of these flags."""
 _PAPER_SEARCH = {"search_iterations": 20, "search_learning_rate": 0.1}
 
 _PAPER_SPHERE = {
@@ -131,7 +129,6 @@ GRADIENT_ATTACKS = (
             "paper": _PAPER_SPHERE,
         },
         passes=costs.passes_of_balls,
-        tells=_SUBSTITUTE,
     ),
     AttackSpec(
         name="fmn",
@@ -143,7 +140,6 @@ GRADIENT_ATTACKS = (
         traits=frozenset({"unbounded"}),
         presets={"default": {}, "paper": {"steps": 1000, "relative": False, "neighbours": 0, "polish": 0}},
         passes=costs.passes_of_balls,
-        tells=_SUBSTITUTE,
     ),
     AttackSpec(
         name="gradient-descent",

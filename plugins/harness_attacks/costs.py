@@ -80,10 +80,9 @@ def passes_of_balls(parameters: Parameters) -> tuple[float, float]:
     tests, gradients = _passes_of_settling(parameters["polish"])
     others = parameters["neighbours"]
     gradients += others
-    each, more = parameters["eot"], more_forwards(parameters)
     # of each neighbour a gradient and a test, which in reduced precision may be repeated; and one for all
     tests += 3 * others + bool(others)
-    return 1 + steps + tests + more * (steps + gradients), each * (steps + gradients)
+    return 1 + steps + tests, steps + gradients
 
 
 def passes_of_descent(parameters: Parameters) -> tuple[float, float]:
