@@ -194,7 +194,7 @@ def test_each_gradient_costs_its_evaluations(name: str, settings: dict[str, Sett
     assert plain.backwards.max() > 0
 
 
-@pytest.mark.parametrize("name", set(SMALL) - set(BRIDGED))
+@pytest.mark.parametrize("name", sorted(set(SMALL) - set(BRIDGED)))
 def test_the_forecast_counts_what_gradients_cost(name: str, settings: dict[str, Setting]) -> None:
     entry = catalog().attacks[name]
     given = {**SMALL[name], "eot": 3, "bpda": True}
