@@ -112,6 +112,8 @@ def descend(oracle: Oracle, x: Tensor, threat: Threat, near: Nearest, loss: Foll
         length, there = threat.distance(change), margin > 0
         near.keep(oracle, image, length, there)
         gradient, scale = _scaled(gradient)
+        if not number:
+            height = margin  # the cross-entropy's value may be positive before the goal is reached
         to_plane, plane = _distances(height / scale, gradient, change, threat)
         if loss == "training" and number:
             to_plane = ONWARD * length
