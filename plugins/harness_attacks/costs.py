@@ -68,9 +68,9 @@ def passes_of_cw(parameters: Parameters) -> tuple[float, float]:
 
 
 def _passes_of_settling(rounds: int) -> tuple[float, float]:
-    """Count the passes of ``grid.settled``: gradients, and the line to the last image and to the first."""
+    """Count the passes of ``grid.settled``: gradients, and the lines to its images."""
     gradients = rounds + 1 if rounds else 0
-    lines = (1 + bool(rounds)) * (len(STRETCHES) + BISECTIONS)
+    lines = (2 + bool(rounds)) * (len(STRETCHES) + BISECTIONS)
     return float(gradients + 2 * lines), float(gradients)  # in reduced precision, tests may be repeated
 
 

@@ -21,10 +21,10 @@ from torch import Tensor
 from harness.goals import Objective
 from harness.handle import Handle
 from harness.randomness import CaseRandom
-from harness.threat import Threat
+from harness.threat import FLOAT_TOLERANCE, Threat
 from harness_attacks.descent import Loss, Nearest, Plan, Radius, Seen, descend
 from harness_attacks.grid import settled
-from harness_attacks.neighbours import try_neighbours
+from harness_attacks.neighbours import has_others, try_neighbours
 from harness_attacks.oracle import Oracle
 
 BEGINNING = 0.3
@@ -50,7 +50,7 @@ def ddn(
     last_gamma: Annotated[float, Gt(0), Lt(1)] = 0.005,
     step_size: Annotated[float, Gt(0), Lt(1e6)] = 0.5,
     relative: bool = True,
-    neighbours: Annotated[int, Ge(0)] = 2,
+    neighbours: Annotated[int, Ge(0)] = 3,
     polish: Annotated[int, Ge(0)] = 1,
 ) -> Tensor:
     """Return the nearest images (B, C, H, W) that reach the goal after rounding, or the originals.
@@ -68,10 +68,11 @@ def ddn(
             reached the goal yet grow by ``gamma``.
         step_size: the length of the first step; lengths fall to .01 along a cosine.
         relative: lengths are shares of the radius; otherwise lengths in L2, as published.
-        neighbours: the number of other classes whose boundaries, linearised at the image found, are tried.
+        neighbours: the number of other classes whose boundaries, linearised at the image found, are tried;
+            where there are such, the steps are so many fewer.
         polish: the largest number of moves along the boundary at the end, each of which costs a gradient.
     """
-    plan = plan_of(steps, radius, gamma, last_gamma, step_size, relative)
+    plan = plan_of(steps_left(steps, neighbours, objective), radius, gamma, last_gamma, step_size, relative)
     model = model.focus(objective)
     return nearest(Oracle(model, objective), x, threat, loss, plan, neighbours, polish)
 
@@ -116,9 +117,16 @@ def nearest(
         images, reached = settled(
             own.take(rows), x[at], near.images[rows], threat.take(at), clean[at], polish
         )
-        best[at] = images
+        if threat.eps is not None:
+            reached = reached & (threat.distance(images - x[at]) <= threat.eps + FLOAT_TOLERANCE)
+        best[at[reached]] = images[reached]
         oracle.model.take(at[reached]).found()
     return best
+
+
+def steps_left(steps: int, neighbours: int, objective: Objective) -> int:
+    """Return how many steps a descent makes, so that the gradients of neighbours are among the steps."""
+    return max(1, steps - neighbours) if has_others(objective) else steps
 
 
 def cosine(first: float, last: float, steps: int) -> list[float]:

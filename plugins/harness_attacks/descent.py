@@ -112,6 +112,8 @@ def descend(oracle: Oracle, x: Tensor, threat: Threat, near: Nearest, loss: Foll
         length, there = threat.distance(change), margin > 0
         near.keep(oracle, image, length, there)
         gradient, scale = _scaled(gradient)
+        if not number:
+            height = margin  # the cross-entropy's value may be positive before the goal is reached
         to_plane, plane = _distances(height / scale, gradient, change, threat)
         if loss == "training" and number:
             to_plane = ONWARD * length
@@ -130,15 +132,16 @@ def followed(oracle: Oracle, images: Tensor, loss: Followed) -> tuple[Tensor, Te
     objective, margin = oracle.objective, torch.empty(len(images), device=images.device)
 
     def value(outputs: Tensor) -> Tensor:
-        own = objective.margin(outputs)
-        margin.copy_(torch.where(objective.reached(outputs), own, -own.abs()).detach())
-        return height_of(objective, loss, outputs, own)
+        with torch.no_grad():  # a graph that is not followed would stay
+            own = objective.margin(outputs)
+            margin.copy_(torch.where(objective.reached(outputs), own, -own.abs()))
+        return height_of(objective, loss, outputs)
 
     height, gradient = oracle.model.gradient(images, value)
     return margin - oracle.confidence, height - oracle.confidence, gradient
 
 
-def height_of(objective: Objective, loss: Followed, outputs: Tensor, margin: Tensor) -> Tensor:
+def height_of(objective: Objective, loss: Followed, outputs: Tensor) -> Tensor:
     """Return the value (A,) of outputs (A, M) that is ascended to reach the goal.
 
     The cross-entropy of classes is softplus(h), where h is the logarithm of the summed exponentials of the
@@ -150,7 +153,7 @@ def height_of(objective: Objective, loss: Followed, outputs: Tensor, margin: Ten
         training = objective.loss(outputs)
         return torch.where(objective.ascend, training, -training)
     if loss == "margin" or not isinstance(objective, ClassObjective):
-        return margin
+        return objective.margin(outputs)
     classes = objective.classes[:, None]
     own = outputs.gather(1, classes)[:, 0]
     others = outputs.scatter(1, classes, -torch.inf).logsumexp(1)

@@ -21,7 +21,7 @@ from harness.goals import Objective
 from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
-from harness_attacks.ddn import cosine, nearest
+from harness_attacks.ddn import cosine, nearest, steps_left
 from harness_attacks.descent import Loss, Plan, Radius, Seen
 from harness_attacks.oracle import Oracle
 
@@ -43,7 +43,7 @@ def fmn(
     step_size: Annotated[float, Gt(0), Lt(1e6)] = 1.0,
     relative: bool = True,
     gamma: Annotated[float, Gt(0), Lt(1)] = 0.05,
-    neighbours: Annotated[int, Ge(0)] = 2,
+    neighbours: Annotated[int, Ge(0)] = 3,
     polish: Annotated[int, Ge(0)] = 1,
 ) -> Tensor:
     """Return the nearest images (B, C, H, W) that reach the goal after rounding, or the originals.
@@ -56,25 +56,28 @@ def fmn(
         relative: lengths are shares of the radius, in L-infinity of what the largest change inside the ball
             measures in L2; otherwise lengths in L2, as published.
         gamma: the share by which the radius changes at first.
-        neighbours: the number of other classes whose boundaries, linearised at the image found, are tried.
+        neighbours: the number of other classes whose boundaries, linearised at the image found, are tried;
+            where there are such, the steps are so many fewer.
         polish: the largest number of moves along the boundary at the end, each of which costs a gradient.
     """
-    sizes = cosine(step_size, step_size / 100, steps)
+    sizes = cosine(step_size, step_size / 100, steps_left(steps, neighbours, objective))
     plan = Plan(sizes, relative, adaptive(gamma), onto=False)
     model = model.focus(objective)
     return nearest(Oracle(model, objective), x, threat, loss, plan, neighbours, polish)
 
 
-def adaptive(gamma: float) -> Radius:
-    """Return the rule of algorithm 1, lines 7 to 13: adaptive constraints."""
+def adaptive(gamma: float, patience: float | None = PATIENCE) -> Radius:
+    """Return the rule of algorithm 1, lines 7 to 13; without ``patience``, exactly that one."""
 
     def radius(seen: Seen) -> Tensor:
         share = LAST_GAMMA + (gamma - LAST_GAMMA) * (1 + cos(pi * seen.progress)) / 2
         found = seen.nearest.isfinite()
         shrunk = (seen.radius * (1 - share)).minimum(seen.nearest)
-        # a value that is concave could otherwise come ever nearer to the boundary, and never cross it
-        least = 1 + (LAST_GAMMA if seen.progress < PATIENCE else gamma)
-        onward = (seen.length + seen.to_plane).maximum(seen.length * least)
+        onward = seen.length + seen.to_plane
+        if patience is not None:
+            # a value that is concave could otherwise come ever nearer to the boundary, and never cross it
+            least = LAST_GAMMA if seen.progress < patience else gamma
+            onward = onward.maximum(seen.length * (1 + least))
         grown = torch.where(found, seen.radius * (1 + share), onward)
         return torch.where(seen.there, shrunk, grown)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.threat import Threat
+from harness.threat import GREY_LEVELS, Threat, linf
 from harness_attacks.costs import BISECTIONS
 from harness_attacks.descent import followed
 from harness_attacks.hyperplane import onto
@@ -53,6 +53,13 @@ def settled(
         nearer = own.distance(again.images - x[left]) < own.distance(images[left] - x[left])
         better = again.reached & (~reached[left] | nearer)
         images[left[better]], reached[left[better]] = again.images[better], True
+    left = torch.nonzero(~reached).flatten()
+    if len(left):  # in reduced precision, a change that rounding removes at any of the lengths tried
+        change = x_adv[left] - x[left]
+        level = 1 / (threat.levels or GREY_LEVELS) / linf(change).clamp_min(1e-30)
+        beyond = (x[left] + level.clamp_min(1).view(-1, 1, 1, 1) * change).clamp(0, 1)
+        again = shrink(oracle, left, x[left], beyond, threat.take(left), BISECTIONS, clean[left], near=True)
+        images[left], reached[left] = again.images, again.reached
     return torch.where(reached.view(-1, 1, 1, 1), images, x), reached
 
 

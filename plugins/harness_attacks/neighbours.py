@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.goals import ClassObjective
+from harness.goals import ClassObjective, Objective
 from harness.threat import Threat
 from harness_attacks.descent import Nearest
 from harness_attacks.hyperplane import onto
@@ -22,26 +22,29 @@ BEYOND = 1.001
 """How far beyond a plane the test is made, as a share of its distance."""
 
 
+def has_others(objective: Objective) -> bool:
+    """Tell whether several boundaries serve; a goal that names its class, or one of two values, has one."""
+    return isinstance(objective, ClassObjective) and not objective.towards
+
+
 def try_neighbours(oracle: Oracle, x: Tensor, threat: Threat, near: Nearest, most: int) -> None:
     """Replace images of ``near`` (A,) by nearer ones at the boundary to another class; update them in place.
 
     Args:
         oracle: that of the images.
         x: (A, C, H, W) the originals.
-        most: how many other classes are tried, the likeliest at the image first, after the one that the image
-            has reached. A goal that names its class, or a decision between two values, has no other.
+        most: how many other classes are tried, the likeliest at the image first.
     """
     objective = oracle.objective
     rows = torch.nonzero(near.length.isfinite()).flatten()
-    if not most or not len(rows) or not isinstance(objective, ClassObjective) or objective.towards:
+    if not most or not len(rows) or not isinstance(objective, ClassObjective) or not has_others(objective):
         return
     oracle, x, threat = oracle.take(rows), x[rows], threat.take(rows)
     with torch.no_grad():
         outputs = oracle.model(near.images[rows])
     classes = objective.classes[rows][:, None]
     others = outputs.nan_to_num(-torch.inf).scatter(1, classes, -torch.inf)
-    count = min(most + 1, outputs.shape[1] - 1)
-    for other in others.topk(count, dim=1).indices[:, 1:].unbind(1):
+    for other in others.topk(min(most, outputs.shape[1] - 1), dim=1).indices.unbind(1):
         _try(oracle, x, threat, near, rows, torch.stack([other, classes[:, 0]], 1))
 
 

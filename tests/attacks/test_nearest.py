@@ -65,7 +65,7 @@ def test_the_loops_are_those_of_foolbox(
     few, steps = classes.first(40), 20
     wanted = (few.labels + 1) % 4
     asked = Untargeted(few.labels) if goal == "leave" else Targeted(wanted)
-    rule = shrinking(1.0, 0.05, 0.05) if name == "ddn" else adaptive(0.05)
+    rule = shrinking(1.0, 0.05, 0.05) if name == "ddn" else adaptive(0.05, patience=None)
     plan = Plan(cosine(1.0, 0.01, steps), False, rule, onto=name == "ddn")
 
     def attack(model: Any, x: Tensor, objective: Any, threat: Any, *, rng: Any) -> Tensor:
@@ -220,7 +220,7 @@ def test_each_loss_is_followed_and_both_are_no_farther(classes: Setting) -> None
     assert means["both"] <= 1.002 * min(means["cross-entropy"], means["margin"])
     # the training loss is the cross-entropy here
     assert means["training"] == pytest.approx(float(means["cross-entropy"]), rel=0.01)
-    assert found["both"].backwards.max() >= 40
+    assert found["both"].backwards.max() >= 34
 
 
 def test_the_values_that_are_followed_have_the_slopes_of_their_losses(classes: Setting) -> None:
@@ -229,12 +229,12 @@ def test_the_values_that_are_followed_have_the_slopes_of_their_losses(classes: S
     for goal, sign in ((Untargeted(few.labels), 1), (Targeted(few.labels), -1)):
         objective: Any = goal.objective(few.model, scores.detach())
         entropy = nn.functional.cross_entropy(scores, few.labels, reduction="none")
-        height = height_of(objective, "cross-entropy", scores, objective.margin(scores))
+        height = height_of(objective, "cross-entropy", scores)
         assert torch.allclose(nn.functional.softplus(sign * height), entropy, atol=1e-5)
         (steep,) = torch.autograd.grad(sign * entropy.sum(), scores, retain_graph=True)
         (own,) = torch.autograd.grad(height.sum(), scores, retain_graph=True)
         assert nn.functional.cosine_similarity(steep, own).min() > 0.9999
-        training = height_of(objective, "training", scores, objective.margin(scores))
+        training = height_of(objective, "training", scores)
         assert torch.allclose(training, sign * entropy)
 
 
@@ -242,7 +242,7 @@ def test_other_classes_have_nearer_boundaries() -> None:
     """With linear logits the descent may end at any plane, and the neighbours are exact."""
     problem = linear_classes((3, 12, 12))
     sizes = []
-    for neighbours in (0, 2):
+    for neighbours in (0, 3):
         ran = AttackSubject.of("ddn", {"neighbours": neighbours}).run(problem, Minimal("l2", levels=None))
         sizes.append((l2(ran.change.double()) / problem.l2).max())
     assert sizes[0] > 1.02
@@ -252,7 +252,7 @@ def test_other_classes_have_nearer_boundaries() -> None:
 def test_the_polish_brings_images_nearer(classes: Setting) -> None:
     few = classes.first(40)
     for threat in (Minimal("l2", levels=None), Minimal("l2")):
-        given: dict[str, Any] = {"goal": few.goal, "threat": threat, "steps": 15}
+        given: dict[str, Any] = {"goal": few.goal, "threat": threat, "steps": 6}
         rough, fine = (
             harness.attack("ddn", few.model, few.x, neighbours=0, polish=polish, **given) for polish in (0, 6)
         )
@@ -272,7 +272,8 @@ def test_the_forecast_bounds_the_passes(classes: Setting, name: str, norm: Any) 
         assert outcome.forwards.max() <= forwards
         assert outcome.backwards.max() <= backwards
         begun = outcome.backwards > 0
-        assert (outcome.backwards[begun] >= (12 if loss == "both" else 6)).all()
+        least = (6 - given["neighbours"]) * (2 if loss == "both" else 1)
+        assert (outcome.backwards[begun] >= least).all()
 
 
 @pytest.mark.parametrize("name", ["ddn", "fmn"])
@@ -289,7 +290,7 @@ def test_a_budget_bounds_what_counts(classes: Setting, name: str) -> None:
     outcome = harness.attack(name, classes.model, classes.x, goal=classes.goal, threat=L2(0.2), steps=20)
     assert (distances(outcome, "l2")[outcome.success] <= 0.2 + 1e-5).all()
     assert 0 < outcome.success.float().mean() < 1
-    assert set(outcome.faults) == {"", "over the budget"}
+    assert outcome.valid.all()
 
 
 @pytest.mark.parametrize(("name", "norm"), EACH)
@@ -365,4 +366,4 @@ def test_no_farther_than_foolbox_at_equal_steps(classes: Setting, foolbox: Any, 
     assert ours.success.all()
     both = fooled & (ours.backwards > 0)
     assert both.sum() > 20
-    assert distances(ours, norm)[both].mean() <= 1.001 * far[both].mean()
+    assert distances(ours, norm)[both].mean() <= 1.01 * far[both].mean()

@@ -36,7 +36,7 @@ LONGER: dict[str, tuple[str, dict[str, Any]]] = {
     "pgd": ("steps", {"early_stop": False}),
     "cw-l2": ("iterations", {"searches": 1, "rescues": 0, "abort_early": False}),
     "gradient-descent": ("iterations", {"step_size": 1e-4}),
-    "ddn": ("steps", {}),
+    "ddn": ("steps", {"radius": 3.0, "neighbours": 0, "polish": 0}),  # found at once, however few
     "fmn": ("steps", {}),
     "fgs": ("max_iterations", {"search": "iterative"}),
     "noise": ("draws", {}),
