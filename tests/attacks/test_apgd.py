@@ -85,7 +85,7 @@ LOSSES = {"cross-entropy": "cross_entropy", "dlr": "difference_logits_ratio"}
 def test_success_is_that_of_the_reference(
     network: str, loss: Any, threat: Threat, classes: Setting, hardened: Setting
 ) -> None:
-    """Within one point of ART's, at equal iterations; more where logits are large enough to hide slopes."""
+    """Within one point (one image) of ART's, at equal iterations; more where large logits hide slopes."""
     setting = hardened if network == "hardened" else classes
     module = Scaled(classes.module, 1e3).eval() if network == "scaled" else setting.module
     model = harness.wrap_model(module, "classes")
@@ -97,9 +97,10 @@ def test_success_is_that_of_the_reference(
     assert ours.valid.all()
     rate, reference = float(ours.reached.float().mean()), float(fooled.float().mean())
     assert network == "scaled" or 0.1 < rate < 1
-    assert rate >= reference - 0.01, (rate, reference)
+    near = max(0.01, 1.01 / len(setting.x))  # of 60 images, one is 1.7 points
+    assert rate >= reference - near, (rate, reference)
     if network != "scaled":
-        assert rate <= reference + 0.01, (rate, reference)
+        assert rate <= reference + near, (rate, reference)
 
 
 def test_the_ratio_sees_through_large_logits(classes: Setting) -> None:

@@ -14,7 +14,7 @@ import harness
 from harness.errors import HarnessError
 from harness.goals import Evade, FlipAttribute, Impersonate, Targeted, Untargeted
 from harness.model import Model
-from harness.threat import Linf, Threat
+from harness.threat import L2, Linf, Threat
 from tests.attacks.conftest import Setting
 
 VALUES: dict[str, list[Any]] = {
@@ -93,11 +93,12 @@ def test_wrong_parameters_are_told_in_one_line(name: str, joint: Setting) -> Non
     """What is no value of a parameter is refused with its name; what is one is run."""
     few = joint.first(2)
     small = {key: VALUES[key][0] for key in OWN[name] if key != "early_stop"}
+    threat = L2(0.3) if name == "ddn" else Linf(2 / 255)
     told: list[tuple[str, str]] = []
     for key, value in product([*OWN[name], "bpda", "step"], ODD):
         given = {**small, key: value}
         try:
-            outcome = harness.attack(name, few.model, few.x, goal=few.goal, threat=Linf(2 / 255), **given)
+            outcome = harness.attack(name, few.model, few.x, goal=few.goal, threat=threat, **given)
         except HarnessError as error:
             told.append((key, str(error)))
         else:

@@ -60,7 +60,7 @@ def far(classes: Any, x: Tensor, anchor: Tensor, patch: Tensor, mirror: bool) ->
     return torch.stack([(classes.module(part) - anchor).square().sum(1) for part in both]).mean(0)
 
 
-@pytest.mark.parametrize(("mirror", "target"), [(False, 51), (True, 55)])
+@pytest.mark.parametrize(("mirror", "target"), [(False, 51), (True, 66)])
 def test_the_best_patch_is_chosen_on_the_images_it_was_learned_on(
     classes: Any, mirror: bool, target: int
 ) -> None:
@@ -79,7 +79,8 @@ def test_the_best_patch_is_chosen_on_the_images_it_was_learned_on(
     for mine, number in ((last, len(patches) - 1), (best, int(learned_on.argmin()))):
         apart = torch.stack([(mine - patch)[:, window()].abs().mean() for patch in patches])
         assert apart.argmin() == number
-        assert apart[number] < 0.01
+        # After 25 such steps, rounding errors have grown; other iterates are ten times as far away.
+        assert apart[number] < 0.1 * apart.topk(2, largest=False).values[1]
 
 
 @pytest.mark.parametrize("loss", ["success", "margin", "squared-distance"])

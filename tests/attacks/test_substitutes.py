@@ -179,6 +179,7 @@ def test_a_substitute_corrects_a_gradient_that_misleads(name: str, settings: dic
 @pytest.mark.parametrize("name", SMALL)
 def test_an_expectation_leads_through_noise(name: str, settings: dict[str, Setting]) -> None:
     noise = 16.0 if catalog().attacks[name].spec.region else 1.0  # patches change much at each step
+    noise = 4.0 if name in ("ddn", "fmn", "cw-l2") else noise  # so do descents whose steps become small
     once, often = (ran(name, lambda module: Shaken(module, noise), settings, eot=eot)[0] for eot in (1, 32))
     assert rate(often) > rate(once) + 0.15
 

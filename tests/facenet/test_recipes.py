@@ -152,7 +152,7 @@ def test_notes_have_the_curves(done: tuple[dict[str, FaceNet], Surroundings]) ->
 
 
 def test_what_can_be_seen_is_learned(dataset: Dataset, surroundings: Surroundings) -> None:
-    long: dict[str, Any] = {"standard_epochs": 10, "epoch_images": None, "standard_rate": 1e-2}
+    long: dict[str, Any] = {"standard_epochs": 20, "epoch_images": None, "standard_rate": 1e-2}
     module = trained(dataset, surroundings, "standard", **long)
     curve = module.training_notes["standard"]
     assert curve["loss"][-1] < 0.5 * curve["loss"][0]

@@ -366,10 +366,13 @@ def test_a_plan_counts_cases_and_a_limit_bounds_them(ran: Results, tmp_path: Pat
     limited, whole = (
         harness.run(dots(), out=tmp_path / str(limit), limit=limit).samples() for limit in (2, 100)
     )
-    key = ["sample_id", "goal", "reference", "threshold", "margin_adv"]
+    key = ["sample_id", "goal", "reference", "threshold"]
     assert len(limited) == 4
     assert len(whole) == 10
-    assert len(limited.merge(whole, on=key)) == 4
+    both = limited.merge(whole, on=key)
+    assert len(both) == 4
+    # On some processors, batches of other sizes change the last bits.
+    assert both["margin_adv_x"].tolist() == pytest.approx(both["margin_adv_y"].tolist(), abs=1e-5)
 
 
 def test_persons_that_a_data_set_lacks_are_told_or_refused(
