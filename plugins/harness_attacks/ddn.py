@@ -74,7 +74,7 @@ def ddn(
     """
     plan = plan_of(steps_left(steps, neighbours, objective), radius, gamma, last_gamma, step_size, relative)
     model = model.focus(objective)
-    return nearest(Oracle(model, objective), x, threat, loss, plan, neighbours, polish)
+    return nearest(Oracle(model, objective), x, threat, loss, plan, neighbours, polish, rng)
 
 
 def plan_of(
@@ -91,13 +91,20 @@ def plan_of(
 
 
 def nearest(
-    oracle: Oracle, x: Tensor, threat: Threat, loss: Loss, plan: Plan, neighbours: int, polish: int
+    oracle: Oracle,
+    x: Tensor,
+    threat: Threat,
+    loss: Loss,
+    plan: Plan,
+    neighbours: int,
+    polish: int,
+    rng: CaseRandom,
 ) -> Tensor:
     """Return the rounded nearest images (B, C, H, W) of descents along one loss or both, or the originals.
 
     Args:
         oracle: that of the whole batch.
-        loss, neighbours, polish: as in ``ddn``.
+        loss, neighbours, polish, rng: as in ``ddn``.
     """
     best = x.clone()
     if not len(x):
@@ -109,7 +116,7 @@ def nearest(
     near = Nearest.of(x[cases])
     own = oracle.take(cases)
     for followed in ("cross-entropy", "margin") if loss == "both" else (loss,):
-        descend(own, x[cases], threat.take(cases), near, followed, plan)
+        descend(own, x[cases], threat.take(cases), near, followed, plan, rng.take(cases))
     try_neighbours(own, x[cases], threat.take(cases), near, neighbours)
     rows = torch.nonzero(near.length.isfinite()).flatten()
     if len(rows):

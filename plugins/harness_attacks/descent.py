@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.goals import ClassObjective, Objective
+from harness.randomness import CaseRandom
 from harness.threat import Threat, l2
 from harness_attacks.oracle import Oracle
 
@@ -27,6 +28,8 @@ BEGUN: dict[Followed, Followed] = {"training": "cross-entropy"}
 ONWARD = 0.1
 """How far the boundary is thought to be where the value does not tell, as a share of the present change."""
 TINY = 1e-12
+FLAT = 1e-30
+"""The largest component of a gradient that counts as 0."""
 
 
 class Seen(NamedTuple):
@@ -87,13 +90,23 @@ class Plan:
     """Every change is brought to the sphere, and not only those outside into the ball."""
 
 
-def descend(oracle: Oracle, x: Tensor, threat: Threat, near: Nearest, loss: Followed, plan: Plan) -> None:
+def descend(
+    oracle: Oracle,
+    x: Tensor,
+    threat: Threat,
+    near: Nearest,
+    loss: Followed,
+    plan: Plan,
+    rng: CaseRandom | None = None,
+) -> None:
     """Follow the gradient of a value from the originals, and keep the nearest images in ``near``.
 
     Args:
         oracle: that of the images; its handle computes in the attack's precision.
         x: (A, C, H, W) the originals, which have not reached their goals.
         near: (A,) rows; updated.
+        rng: that of the images. With it, a case whose gradient is 0 at the original sets out at random, as
+            where a person evades the very image that is enrolled.
     """
     free = _free(threat, x)
     room = torch.maximum(x, 1 - x) if free is None else torch.maximum(x, 1 - x) * free
@@ -113,6 +126,8 @@ def descend(oracle: Oracle, x: Tensor, threat: Threat, near: Nearest, loss: Foll
         near.keep(oracle, image, length, there)
         gradient, scale = _scaled(gradient)
         if not number:
+            if rng is not None:
+                gradient, scale = _set_out(gradient, scale, margin, free, rng)
             height = margin  # the cross-entropy's value may be positive before the goal is reached
         to_plane, plane = _distances(height / scale, gradient, change, threat)
         if loss == "training" and number:
@@ -125,6 +140,18 @@ def descend(oracle: Oracle, x: Tensor, threat: Threat, near: Nearest, loss: Foll
         step = gradient.mul_((pace / l2(gradient).clamp_min(TINY)).view(-1, 1, 1, 1))
         change = _inside(change + step, radius, threat, plan.onto)
         change = (x + change).clamp_(0, 1) - x
+
+
+def _set_out(
+    gradient: Tensor, scale: Tensor, margin: Tensor, free: Tensor | None, rng: CaseRandom
+) -> tuple[Tensor, Tensor]:
+    """Return gradients (A, C, H, W), random where they are 0, and scales (A,) for a boundary not far away."""
+    flat = torch.nonzero(scale <= FLAT).flatten()
+    if len(flat):
+        drawn = rng.take(flat).normal(gradient.shape[1:]).to(gradient)
+        gradient[flat] = drawn if free is None else drawn * free.expand_as(gradient)[flat]
+        scale = scale.index_put((flat,), (margin[flat].abs() / l2(gradient[flat]).clamp_min(TINY)))
+    return gradient, scale
 
 
 def followed(oracle: Oracle, images: Tensor, loss: Followed) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,7 +197,7 @@ def _scaled(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
     The squares of small components would vanish; a gradient of 0 stays 0.
     """
-    scale = gradient.flatten(1).abs().amax(1).clamp_min(1e-30)
+    scale = gradient.flatten(1).abs().amax(1).clamp_min(FLAT)
     return gradient / scale.view(-1, 1, 1, 1), scale
 
 

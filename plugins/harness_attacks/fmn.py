@@ -63,7 +63,7 @@ def fmn(
     sizes = cosine(step_size, step_size / 100, steps_left(steps, neighbours, objective))
     plan = Plan(sizes, relative, adaptive(gamma), onto=False)
     model = model.focus(objective)
-    return nearest(Oracle(model, objective), x, threat, loss, plan, neighbours, polish)
+    return nearest(Oracle(model, objective), x, threat, loss, plan, neighbours, polish, rng)
 
 
 def adaptive(gamma: float, patience: float | None = PATIENCE) -> Radius:

@@ -367,3 +367,18 @@ def test_no_farther_than_foolbox_at_equal_steps(classes: Setting, foolbox: Any, 
     both = fooled & (ours.backwards > 0)
     assert both.sum() > 20
     assert distances(ours, norm)[both].mean() <= 1.01 * far[both].mean()
+
+
+@pytest.mark.parametrize(("name", "norm"), EACH)
+def test_the_enrolled_image_itself_sets_out_at_random(name: str, norm: Any) -> None:
+    """Its distance is 0, and so is the gradient of that."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(192, 6)).eval()
+    model = harness.wrap_model(module, "embedding", threshold=0.5)
+    x = torch.round((0.3 + 0.4 * torch.rand(6, 3, 8, 8)) * 255) / 255
+    goal = Evade(model.scores(x))
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[1:, 1:] = True
+    for threat in (Minimal(norm), Region(mask, norm=norm)):
+        outcome = harness.attack(name, model, x, goal=goal, threat=threat)
+        assert outcome.success.all()

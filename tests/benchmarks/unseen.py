@@ -186,7 +186,8 @@ def setting(kind: Unseen, sizes: Sizes) -> Setting:
 def _pairs(kind: Unseen, module: nn.Module, x: Tensor, own: Tensor, who: Tensor, cases: int) -> Setting:
     """Return images with the embeddings of others, which they are to be taken for, or of the same person."""
     far, same = torch.cdist(own, own), who[:, None] == who
-    wanted = same & (far < THRESHOLD) & (far > 0) if kind.evades else ~same & (far >= THRESHOLD)
+    other_image = ~torch.eye(len(x), dtype=torch.bool)
+    wanted = same & (far < THRESHOLD) & other_image if kind.evades else ~same & (far >= THRESHOLD)
     able = torch.nonzero(wanted.any(1)).flatten()[:cases]
     drawn = torch.rand(wanted.shape, generator=torch.Generator().manual_seed(41))
     other = drawn.masked_fill(~wanted, -1).argmax(1)[able]
