@@ -79,13 +79,13 @@ def art_apgd(module: nn.Module, setting: Setting, threat: Threat, loss: str, ste
 LOSSES = {"cross-entropy": "cross_entropy", "dlr": "difference_logits_ratio"}
 
 
-@pytest.mark.parametrize("threat", [Linf(4 / 255), L2(0.35)], ids=lambda threat: threat.label)
+@pytest.mark.parametrize("threat", [Linf(4 / 255), L2(0.4)], ids=lambda threat: threat.label)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("network", ["classes", "hardened", "scaled"])
 def test_success_is_that_of_the_reference(
     network: str, loss: Any, threat: Threat, classes: Setting, hardened: Setting
 ) -> None:
-    """Within one point (one image) of ART's, at equal iterations; more where large logits hide slopes."""
+    """Within one point of ART's, at equal iterations; more where logits are large enough to hide slopes."""
     setting = hardened if network == "hardened" else classes
     module = Scaled(classes.module, 1e3).eval() if network == "scaled" else setting.module
     model = harness.wrap_model(module, "classes")
@@ -97,10 +97,9 @@ def test_success_is_that_of_the_reference(
     assert ours.valid.all()
     rate, reference = float(ours.reached.float().mean()), float(fooled.float().mean())
     assert network == "scaled" or 0.1 < rate < 1
-    near = max(0.01, 1.01 / len(setting.x))  # of 60 images, one is 1.7 points
-    assert rate >= reference - near, (rate, reference)
+    assert rate >= reference - 0.01, (rate, reference)
     if network != "scaled":
-        assert rate <= reference + near, (rate, reference)
+        assert rate <= reference + 0.01, (rate, reference)
 
 
 def test_the_ratio_sees_through_large_logits(classes: Setting) -> None:

@@ -22,7 +22,7 @@ from harness.threat import Minimal
 from tests.benchmarks.unseen import Setting, Sizes, Unseen, setting
 
 FULL = Sizes(batches=300, images=4000, cases=32, long=1000, steps=50, peers=100, searches=(5, 100))
-TINY = Sizes(batches=2, images=96, cases=3, long=4, steps=3, peers=3, searches=(1, 3))
+TINY = Sizes(batches=40, images=96, cases=3, long=4, steps=3, peers=3, searches=(1, 3))
 NETWORKS = (
     Unseen("classes", 32),
     Unseen("classes", 64),
