@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -16,6 +18,7 @@ from harness.errors import ManifestError
 from harness.manifest import read_suite
 from harness.plan import plan
 from harness.plan.comparisons import Comparisons
+from harness.session.verification import verify
 
 from .test_comparisons import Looks, drawn, faces, verifier
 
@@ -126,9 +129,32 @@ def test_a_margin_without_triplets_is_a_mistake() -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> harness.Results:
-    """One attack on triplets, judged apart, of the pixels as embeddings."""
+    """One attack on triplets, of the pixels as embeddings."""
     suite = {**changed(mirror=True), "attack": SUITE["attack"][:1], "keep": True}
     return harness.run(suite, out=tmp_path_factory.mktemp("triplets") / "out", device="cpu")
+
+
+def test_stored_triplets_are_judged_again_with_the_same_result(results: harness.Results) -> None:
+    report = verify(results.path, "cpu")
+    assert (report.compared, list(map(str, report.differences))) == (9, [])
+
+
+def test_triplets_that_are_attacked_apart_give_the_same_records(
+    results: harness.Results, tmp_path: Path
+) -> None:
+    suite = {**changed(mirror=True), "attack": SUITE["attack"][:1], "keep": True}
+    apart = harness.run(suite, out=tmp_path / "apart", device="cpu", judge="apart").samples()
+    columns = [
+        "sample_id",
+        "reference",
+        "negative",
+        "distance_adv",
+        "margin_adv",
+        "success",
+        "linf",
+        "forwards",
+    ]
+    pd.testing.assert_frame_equal(apart[columns], results.samples()[columns])
 
 
 def test_records_say_what_was_compared(results: harness.Results) -> None:

@@ -107,6 +107,8 @@ def _of_comparison(record: Record, rules: Rules) -> Iterator[str]:
     if lacking:
         yield f"{lacking[0]} is null, but it has a {held[0]}"
         return
+    if record.get("negative") is not None:
+        return  # the margin of a triplet has the distance to its negative, too, which records do not have
     threshold = record["threshold"]
     for when in ("clean", "adv"):
         gap, margin = abs(threshold - record[f"distance_{when}"]), record[f"margin_{when}"]
