@@ -173,6 +173,25 @@ def test_a_balanced_network_answers_log_odds_too() -> None:
     assert torch.equal(plain, attribute_loss(scores.expand(40, 3), labels))
 
 
+def test_rare_attributes_begin_with_a_low_bias(dataset: Dataset, surroundings: Surroundings) -> None:
+    """Before anything is learned, the biases differ by the logarithm of the weights' ratio."""
+    plain, balanced = (
+        trained(
+            dataset,
+            surroundings,
+            "paw-part-only",
+            recipe=replace(RECIPE, localiser_rate=1e-12, localiser_epochs=1, localiser_balance=balance),
+        ).localiser
+        for balance in (0.0, 1.0)
+    )
+    assert dataset.attributes is not None
+    present = torch.from_numpy(dataset.attributes[dataset.rows("train")]).float()
+    rates = (present.sum(0) + 0.5) / (len(present) + 1)
+    absent, there = value_weights(rates, 1.0)
+    assert torch.allclose(plain.bias - balanced.bias, (there / absent).log(), atol=1e-4)
+    assert (there / absent).log().abs().max() > 0.1
+
+
 def test_hints_bring_the_student_nearer_to_its_teacher(dataset: Dataset, surroundings: Surroundings) -> None:
     recipe = replace(RECIPE, hint_epochs=6, hint_rate=1e-2)
     module = trained(dataset, surroundings, "paw-whole-only", recipe=recipe)
