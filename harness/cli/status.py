@@ -87,7 +87,7 @@ def lines(found: Survey, folder: Path) -> list[str]:
     by_id = {cell.cell: cell for cell in found.cells}
     told = []
     for worker in found.workers:
-        cell = by_id.get(worker.cell or "")
+        cell = by_id.get(worker.cell) if worker.cell else None  # cells that have not begun have no id either
         doing = worker.doing or "between two shards"
         if cell is not None:
             doing = f"shard {worker.shard} of {cell.model} x {cell.attack} {cell.threat}"

@@ -79,6 +79,8 @@ def test_cells_that_have_not_begun_take_the_time_of_others(harness: Command, fin
     assert told["cells_not_begun"] == 1
     assert told["seconds_left"] == pytest.approx(told["cells"][0]["seconds"])
     assert "1 cell not begun" in harness("status", finished).out
+    with Claims(finished) as mine, mine.doing("training linear"):
+        assert "training linear, for 0 s" in harness("status", finished).out
 
 
 @pytest.mark.parametrize("harm", ["a byte", "cut off", "misplaced", "a stamp"])
