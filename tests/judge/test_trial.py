@@ -18,6 +18,7 @@ from harness.errors import AttackError, CatalogError, ContractError
 from harness.goals import FlipAttribute, Untargeted
 from harness.judge.guard import fingerprint
 from harness.judge.trial import Trial, attempt
+from harness.meter import Meter
 from harness.model import Model
 from harness.randomness import derived_seed
 from harness.threat import L2, Linf, Minimal, Region, Threat
@@ -695,3 +696,12 @@ def test_a_surrogate_is_attacked_and_the_model_judged() -> None:
     assert torch.equal(own.adversarials, moved.adversarials)
     assert not moved.success.any()
     assert moved.forwards.min() > 0
+
+
+def test_cases_that_share_a_cost_keep_what_found_their_images() -> None:
+    meter = Meter(4)
+    meter.forwards += torch.tensor([1, 2, 3, 4])
+    meter.found_by[[1, 3]] = torch.tensor([meter.number_of("first"), meter.number_of("second")])
+    shared = meter.shared(torch.tensor([3, 0]))
+    assert shared.names_of_finders() == ["second", None]
+    assert shared.forwards.tolist() == [4 + 3, 1 + 3], "the passes of the others in equal parts, rounded up"

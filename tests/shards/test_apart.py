@@ -146,6 +146,20 @@ def test_what_found_an_image_is_taken_from_the_answer(
     assert records["error"].isna().all()
 
 
+def test_what_found_an_image_is_told_here_and_apart(
+    near: Callable[[Forge], None], suite: Path, tmp_path: Path
+) -> None:
+    ensemble = 'use = "standard"\nsteps = 2\nqueries = 2\nnorm = "linf"\neps = "40/255"'
+    suite.write_text(SUITE.replace('use = "step"\neps = "40/255"', ensemble))
+    found = {}
+    for judge in ("here", "apart"):
+        run = run_suite(suite, Options(out=tmp_path / judge, judge=judge))  # type: ignore[arg-type]
+        records = read_results(run.folder).samples().sort_values(["attack", "target", "sample_id"])
+        found[judge] = records["found_by"].fillna("").tolist()
+    assert found["here"] == found["apart"]
+    assert "apgd-ce" in found["here"]
+
+
 def test_options_of_gradient_attacks_are_heeded_apart(
     near: Callable[[Forge], None], suite: Path, tmp_path: Path
 ) -> None:
