@@ -22,6 +22,7 @@ from harness_attacks.fmn import adaptive
 from harness_attacks.grid import settled
 from harness_attacks.oracle import Oracle
 from tests.attacks.conftest import Setting
+from tests.benchmarks.test_nearest import bisected
 
 EACH = [("ddn", "l2"), ("fmn", "l2"), ("fmn", "linf")]
 
@@ -349,19 +350,53 @@ def test_verifiers_of_unit_vectors(name: str, norm: Any, towards: bool) -> None:
     assert ((far < 0.5) == towards).all()
 
 
+@pytest.mark.parametrize("seed", [3, 5])
+def test_small_evasions_are_nearer_in_fewer_passes(seed: int) -> None:
+    """Rounding removes most of them; the same margins as attributes are searched from the ends of lines."""
+    draws = torch.Generator().manual_seed(seed)
+    weight, threshold = torch.randn(8, 768, generator=draws) / 28, 0.12
+    x = torch.round((0.3 + 0.4 * torch.rand(24, 3, 16, 16, generator=draws)) * 255) / 255
+
+    class Unit(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.normalize(torch.tanh((x.flatten(1) - 0.5) @ weight.T), dim=1)
+
+    class Distances(Unit):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cdist(super().forward(x), anchors) - threshold
+
+    own = Unit()(x)
+    anchors = nn.functional.normalize(own + 0.1 * own.roll(1, 0), dim=1)
+    person = harness.wrap_model(Unit().eval(), "embedding", threshold=threshold)
+    score = harness.wrap_model(Distances().eval(), "attributes")
+    flip = FlipAttribute(torch.arange(24))
+    evaded = harness.attack("ddn", person, x, goal=Evade(anchors), threat=Minimal("l2"))
+    flipped = harness.attack("ddn", score, x, goal=flip, threat=Minimal("l2"))
+    assert evaded.success.all()
+    assert distances(evaded, "l2").mean() < 0.98 * distances(flipped, "l2").mean()
+    passes = [(outcome.forwards + outcome.backwards).float().mean() for outcome in (evaded, flipped)]
+    assert passes[0] < passes[1] - 6
+
+
 # --- peers ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("levels", [None, 255])
 @pytest.mark.parametrize(("name", "norm"), EACH)
-def test_no_farther_than_foolbox_at_equal_steps(classes: Setting, foolbox: Any, name: str, norm: Any) -> None:
-    """Neither rounds here. The means are of the cases that both reached."""
+def test_no_farther_than_foolbox_at_equal_steps(
+    classes: Setting, foolbox: Any, name: str, norm: Any, levels: int | None
+) -> None:
+    """Neither rounds, or theirs are bisected on the 8-bit grid. Means are of the cases that both reached."""
     few, steps = classes.first(60), 40
     peer = foolbox.PyTorchModel(few.module, bounds=(0, 1), device="cpu")
     theirs = peer_of(foolbox, name, norm, steps)(peer, few.x, few.labels, epsilons=None)[1]
     with torch.no_grad():
         fooled = few.module(theirs).argmax(1) != few.labels
     far = l2(theirs - few.x) if norm == "l2" else linf(theirs - few.x)
-    threat = Minimal(norm, levels=None)
+    if levels:
+        far = bisected(few, theirs, norm)
+        fooled = fooled & far.isfinite()
+    threat = Minimal(norm, levels=levels)
     ours = harness.attack(name, few.model, few.x, goal=few.goal, threat=threat, steps=steps)
     assert ours.success.all()
     both = fooled & (ours.backwards > 0)
