@@ -17,7 +17,7 @@ from harness.testing.problems.quadratic import quadratic_classes, quadratic_embe
 from harness.threat import L2, Minimal, Region, l2, linf
 from harness_attacks.costs import passes_of_balls
 from harness_attacks.ddn import cosine, shrinking
-from harness_attacks.descent import Nearest, Plan, descend, height_of
+from harness_attacks.descent import Nearest, Plan, Seen, descend, height_of
 from harness_attacks.fmn import adaptive
 from harness_attacks.grid import settled
 from harness_attacks.oracle import Oracle
@@ -278,6 +278,64 @@ def test_the_forecast_bounds_the_passes(classes: Setting, name: str, norm: Any) 
 
 
 @pytest.mark.parametrize("name", ["ddn", "fmn"])
+def test_the_gradients_of_neighbours_are_among_the_steps(classes: Setting, name: str) -> None:
+    few = classes.first(40)
+    given: dict[str, Any] = {"steps": 20, "neighbours": 3, "polish": 1}
+    outcome = harness.attack(name, few.model, few.x, goal=few.goal, threat=Minimal("l2"), **given)
+    assert outcome.backwards.max() == 20 + 2  # two for the polish
+
+
+@pytest.mark.parametrize("name", ["ddn", "fmn"])
+def test_the_judged_image_is_found_at_the_end(classes: Setting, name: str) -> None:
+    """Only then is it on the grid."""
+    trial = AttackSubject.of(name, {"steps": 20}).run(linear_scores((3, 12, 12)), Minimal("l2")).trial
+    assert trial.verdict.success.all()
+    assert (trial.meter.found > 20).all()
+    assert (trial.meter.found <= trial.meter.forwards).all()
+
+
+def test_the_share_by_which_ddns_radius_changes_falls_along_a_cosine() -> None:
+    """Until something is found, the radius grows by the first share."""
+    rule, one = shrinking(2.0, 0.4, 0.1), torch.ones(2)
+    there = torch.tensor([True, False])
+    for progress, share in ((0.0, 0.4), (0.5, 0.25), (1.0, 0.1)):
+        before = torch.full((2,), 2.0 if progress == 0 else 3.0)
+        for found, growth in ((one, share), (one * torch.inf, 0.4)):
+            radius = rule(Seen(progress, before, one, there, found, one, one))
+            expected = before * torch.tensor([1 - share, 1 + growth])
+            assert torch.allclose(radius, expected)
+
+
+class Steep(torch.autograd.Function):
+    """The same value, with a slope forty times too steep, as if the boundary were near."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        return 40 * slope
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_fmn_loses_patience_with_a_boundary_that_seems_near(norm: Any) -> None:
+    """Each step goes a fortieth of the way that is left; from half of the steps on, the ball grows faster."""
+
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return Steep.apply(x.mean((1, 2, 3)) - 0.6)[:, None]  # type: ignore[no-untyped-call]
+
+    x = torch.linspace(0.2, 0.4, 4).view(-1, 1, 1, 1).expand(-1, 3, 4, 4).contiguous()
+    goal = FlipAttribute(torch.zeros(4, dtype=torch.long))
+    threat = Minimal(norm, levels=None)
+    outcome = harness.attack("fmn", harness.wrap_model(Mean(), "attributes"), x, goal=goal, threat=threat)
+    assert outcome.success.all()
+    far = (0.6 - x[:, 0, 0, 0]) * (48**0.5 if norm == "l2" else 1)
+    assert torch.allclose(distances(outcome, norm).float(), far, rtol=0.02)
+
+
+@pytest.mark.parametrize("name", ["ddn", "fmn"])
 def test_an_image_that_is_there_already_stays(classes: Setting, name: str) -> None:
     wrong = Untargeted((classes.model.scores(classes.x).argmax(1) + 1) % 4)
     outcome = harness.attack(name, classes.model, classes.x, goal=wrong, threat=Minimal("l2"))
@@ -417,3 +475,7 @@ def test_the_enrolled_image_itself_sets_out_at_random(name: str, norm: Any) -> N
     for threat in (Minimal(norm), Region(mask, norm=norm)):
         outcome = harness.attack(name, model, x, goal=goal, threat=threat)
         assert outcome.success.all()
+        # the random numbers are the case's own, whatever the batch; float32's last bits are not
+        again = harness.attack(name, model, x, goal=goal, threat=threat, batch_size=2)
+        levels = 255 * (again.adversarials - outcome.adversarials).abs()
+        assert (levels > 0.5).float().mean() < 0.02
