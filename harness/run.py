@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.options import Options
     from harness.results import Results
+    from harness.session.finished import Summary
 
 
 def run(
@@ -49,7 +51,6 @@ def run(
     """
     from harness.options import options
     from harness.results import read_results
-    from harness.session.finished import run_unless_finished
 
     chosen = options(
         out=out,
@@ -64,3 +65,15 @@ def run(
         overrides=overrides,
     )
     return read_results(run_unless_finished(suite, chosen).folder)
+
+
+def run_unless_finished(suite: str | Path | Mapping[str, Any], options: Options) -> Summary:
+    """Run a suite, or return the summary of a run that is finished and unchanged; see ``run``."""
+    from harness.session.finished import earlier
+
+    found = earlier(suite, options)
+    if found is None:
+        from harness.session.session import run_suite  # here: it imports torch
+
+        found = run_suite(suite, options)
+    return found

@@ -115,7 +115,7 @@ class Threat:
 
     def round(self, x: Tensor) -> Tensor:
         """Round images (B, C, H, W) in [0, 1] to the grid on which they are judged."""
-        return x if self.levels is None else pixels(torch.round(x.clamp(0, 1) * self.levels), self.levels)
+        return x if self.levels is None else pixels(x.clamp(0, 1).mul_(self.levels).round_(), self.levels)
 
     def rounding_slack(self, components: int) -> float:
         """Return how much the rounding of so many components may add to a distance in this norm.
@@ -238,7 +238,8 @@ def l2(delta: Tensor) -> Tensor:
 
 def l0(delta: Tensor) -> Tensor:
     """Return (B,) the number of pixels of (B, C, H, W) at which any channel differs from zero."""
-    return (delta != 0).any(1).flatten(1).sum(1)
+    # octets: torch looks for the largest of them many times as fast as for a True
+    return (delta != 0).view(torch.uint8).amax(1).flatten(1).sum(1)
 
 
 def _eps_label(eps: float, norm: str) -> str:

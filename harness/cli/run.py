@@ -41,7 +41,7 @@ def handle(given: argparse.Namespace) -> int:
     """Run the suite and print its leaderboard."""
     from harness.cli.memory import keep_freed_memory
     from harness.cli.show import print_board
-    from harness.session.finished import run_unless_finished
+    from harness.run import run_unless_finished
 
     keep_freed_memory()
     summary = run_unless_finished(given.suite, options_of(given))

@@ -138,7 +138,8 @@ def explanations(board: pd.DataFrame) -> dict[str, str]:
         "marks a tie: some other model is neither clearly better nor clearly worse. Constant baselines have "
         "no rank, and neither have models whose clean answers raise a flag.",
         "attack": "“clean” is the model without attack; in “worst-case” a case counts as a success once any "
-        "attack succeeded on it within the bounds of the threat.",
+        "attack succeeded on it within the bounds of the threat. It has the cases that all of them were "
+        "tried on.",
         "n": "cases planned; coverage % is the share of them with an outcome. Cases without one count "
         "neither as robust nor as fooled; intervals reach over all that could have become of them.",
         **{

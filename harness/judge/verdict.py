@@ -81,9 +81,11 @@ def judge(
         # The ends of an image's range tell whether all of it is finite: NaN spreads to both.
         low, high = (end(returned.flatten(1), 1) for end in (torch.amin, torch.amax))
         finite = low.isfinite() & high.isfinite()
-        returned = torch.where(finite.view(-1, 1, 1, 1), returned, x)
+        if not finite.all():
+            returned = torch.where(finite.view(-1, 1, 1, 1), returned, x)
         inside = ~finite | ((low >= -FLOAT_TOLERANCE) & (high <= 1 + FLOAT_TOLERANCE))
-        settled, bounds = _bounded(threat, x, returned, inside)
+        clamped = returned.clamp(0, 1)
+        settled, delta, bounds = _bounded(threat, x, returned, clamped, inside)
         outputs = model.scores(settled, batch_size=batch_size)
         answered = outputs.flatten(1).isfinite().all(1)
         margin = objective.margin(outputs)
@@ -92,13 +94,12 @@ def judge(
         if clean is not None:
             known = clean.flatten(1).isfinite().all(1) & ~objective.margin(clean).isnan()
         reached = objective.reached(outputs) & answered & finite
-        unrounded = _unrounded(model, objective, returned.clamp(0, 1), settled, reached, batch_size)
+        unrounded = _unrounded(model, objective, clamped, settled, reached, batch_size)
     errors = {
         NO_CLEAN_ANSWER: known,
         UNUSABLE_IMAGE: finite,
         NO_ANSWER: answered,
     }
-    delta = settled - x
     return Verdict(
         settled,
         torch.stack([*bounds.values(), *errors.values()]).all(0),
@@ -131,29 +132,32 @@ def images_of(x_adv: object, x: Tensor) -> Tensor:
     return images.to(x)
 
 
-def _bounded(threat: Threat, x: Tensor, returned: Tensor, in_box: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the images as they are judged, and by fault whether each image (B,) keeps to that bound."""
+def _bounded(
+    threat: Threat, x: Tensor, returned: Tensor, clamped: Tensor, in_box: Tensor
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Return the images as judged, their changes, and by fault whether each (B,) keeps to that bound."""
     in_budget = torch.ones_like(in_box)
     if threat.eps is not None:
         slack = threat.rounding_slack(x[0].numel() if len(x) else 0) + FLOAT_TOLERANCE
         in_budget = threat.distance(returned - x) <= threat.eps + slack
-    honest = in_budget.view(-1, 1, 1, 1)
-    # an image that exceeds the budget by more than rounding explains is recorded as it is
-    settled = torch.where(honest, threat.settle(returned.clamp(0, 1), x), threat.round(returned))
+    settled = threat.settle(clamped, x)
+    if not in_budget.all():
+        # an image that exceeds the budget by more than rounding explains is recorded as it is
+        settled = torch.where(in_budget.view(-1, 1, 1, 1), settled, threat.round(returned))
     delta = settled - x
     in_region = threat.outside(delta) <= (0 if threat.levels else FLOAT_TOLERANCE)
     if threat.eps is not None:
         # settle pulls back what the slack let through; an image that stays over eps is not valid
         in_budget &= threat.distance(delta) <= threat.eps + FLOAT_TOLERANCE
     faults = {"outside the box": in_box, "over the budget": in_budget, "outside the region": in_region}
-    return settled, faults
+    return settled, delta, faults
 
 
 def _unrounded(
     model: Model, objective: Objective, returned: Tensor, settled: Tensor, reached: Tensor, batch_size: int
 ) -> Tensor:
     """Tell (B,) whether images reached the goal before rounding; run the model only where this is open."""
-    lost = torch.nonzero(~reached & (returned != settled).flatten(1).any(1)).flatten()
+    lost = torch.nonzero(~reached & (linf(returned - settled) > 0)).flatten()
     found = reached.clone()
     if len(lost):
         found[lost] = objective.take(lost).reached(model.scores(returned[lost], batch_size=batch_size))

@@ -36,7 +36,7 @@ from harness.leaderboard.ranking import (
     with_keys_of,
 )
 from harness.leaderboard.rows import Row, attack_row, clean_row, metric_cells, worst_row
-from harness.leaderboard.threats import OVERALL, BoardThreat, threat_of, threats_of
+from harness.leaderboard.threats import OVERALL, BoardThreat, Budget, threat_of, threats_of
 from harness.leaderboard.worst_case import NO_CASES, Worst, WorstCase, worse, worst_of
 from harness.metrics import NOTHING, Estimate
 from harness.metrics.core import NUMBERS
@@ -92,29 +92,17 @@ def rows_of_model(
     Args:
         always: flags of all rows.
     """
-    rows: list[Row] = []
-    scores: list[Scores | None] = []
-    wins: list[Scores | None] = []
-    evidence: list[Evidence] = []
     worst = _WorstCases([OVERALL, *threats_of(cells)] if source.overall else threats_of(cells))
     budgets = budgets_of(cells)
-    for (attack, threat), group in groupby(cells, key=lambda cell: (cell["attack"], cell["threat"])):
-        same = list(group)  # more than one where seeds are crossed
-        reads = [_read(source.folder, cell, codebook) for cell in same]
-        tried = worst.add(reads)
-        traces = sum((read.traces for read in reads), Traces())
-        first = evidence[0] if evidence else None
-        evidence.append(evidence_of(same[0], tried, traces, budgets, codebook, first))
-        cases = joined([read.cases for read in reads])
-        numbers = _row_of_attack(source, same, reads, cases, codebook)
-        rows.append(_identity(cells[0], attack, threat, same) | numbers)
-        robust = robustness(cases) if cases.covered.any() else None
-        scores.append(with_keys_of(robust, scores[0] if scores else None))
-        won = successes(cases) if (cases.covered & cases.correct).any() else None
-        wins.append(with_keys_of(won, wins[0] if wins else None))
-    ranks = ranked(rows, wins, (), codebook)
+    attacks: list[_Attack] = []
+    for _, group in groupby(cells, key=lambda cell: (cell["attack"], cell["threat"])):
+        first = attacks[0] if attacks else None
+        attacks.append(_attacked(source, list(group), worst, budgets, codebook, first))
+    rows = [attack.row for attack in attacks]
+    scores = [attack.robust for attack in attacks]
+    ranks = ranked(rows, [attack.won for attack in attacks], (), codebook)
     rows = [row | placed(rank, "attack_rank", "attack_tied") for row, rank in zip(rows, ranks, strict=True)]
-    flags = [always | own for own in raised(evidence)]
+    flags = [always | own for own in raised([attack.evidence for attack in attacks])]
 
     cases, planned = worst.clean(codebook)
     rows.append(_identity(cells[0], CLEAN, "none", []) | clean_row(cases, planned))
@@ -133,6 +121,48 @@ def rows_of_model(
     flagged = [row | {"flags": label(own)} for row, own in zip(rows, [*flags, *told], strict=True)]
     baseline = CONSTANT in (cells[0].get("model_traits") or "").split(",")
     return flagged, [None] * len(flagged) if baseline or always & OF_MODELS else scores
+
+
+@dataclass(frozen=True, eq=False)
+class _Attack:
+    """What an attack came to: its row, and what it is compared with others by."""
+
+    row: Row
+    evidence: Evidence
+    robust: Scores | None
+    won: Scores | None
+
+
+def _attacked(
+    source: Source,
+    cells: list[Row],
+    worst: _WorstCases,
+    budgets: Sequence[Budget],
+    codebook: Codebook,
+    first: _Attack | None,
+) -> _Attack:
+    """Read the cells of an attack, more than one where seeds are crossed, and add them to the worst cases.
+
+    Their cases are gone when this returns, before those of the next attack are read.
+
+    Args:
+        first: another attack, whose keys are used again where they are the same.
+    """
+    reads = [_read(source.folder, cell, codebook) for cell in cells]
+    tried = worst.add(reads)
+    traces = sum((read.traces for read in reads), Traces())
+    evidence = evidence_of(cells[0], tried, traces, budgets, codebook, first.evidence if first else None)
+    cases = joined([read.cases for read in reads])
+    row = _identity(cells[0], cells[0]["attack"], cells[0]["threat"], cells)
+    row |= _row_of_attack(source, cells, reads, cases, codebook)
+    robust = robustness(cases) if cases.covered.any() else None
+    won = successes(cases) if (cases.covered & cases.correct).any() else None
+    return _Attack(
+        row,
+        evidence,
+        with_keys_of(robust, first.robust if first else None),
+        with_keys_of(won, first.won if first else None),
+    )
 
 
 class _WorstCases:

@@ -37,7 +37,8 @@ def scores_of(cases: Outcomes, hits: Flags, possible: Flags, among: Flags | slic
     """Return the scores of some cases: ``possible`` are open, and may be hits too."""
     held = cases.keys[among]
     if held.size and (held[1:] > held[:-1]).all():  # each case once, in order: as one attack's records are
-        return Scores(held, hits[among], (hits | possible)[among])
+        sure = hits[among]
+        return Scores(held, sure, (hits | possible)[among] if possible.any() else sure)
     keys, at, counts = np.unique(held, return_inverse=True, return_counts=True)
     least, most = (
         np.bincount(at, weights=won[among], minlength=keys.size) / counts for won in (hits, hits | possible)

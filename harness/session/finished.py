@@ -63,16 +63,6 @@ class Summary:
         return bool(self.cells_failed) or any(written.error for written in self.analyses)
 
 
-def run_unless_finished(suite: str | Path | Mapping[str, Any], options: Options) -> Summary:
-    """Run a suite, or return the summary of a run that is finished and unchanged; see ``harness.run``."""
-    found = earlier(suite, options)
-    if found is None:
-        from harness.session.session import run_suite  # here: it imports torch
-
-        found = run_suite(suite, options)
-    return found
-
-
 def earlier(suite: str | Path | Mapping[str, Any], options: Options) -> Summary | None:
     """Return the summary of the finished run that this one would repeat; None where there is none."""
     if not _is_plain(options):

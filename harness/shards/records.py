@@ -167,7 +167,7 @@ def measured(measure: MeasureChoice, trial: Trial) -> list[float | None]:
 
 def pictures(images: Tensor) -> list[bytes]:
     """Return images (B, C, H, W) on the 8-bit grid as PNG, without loss; C is 1 or 3."""
-    parts = np.array_split((images * 255).round().to(torch.uint8).numpy(), torch.get_num_threads())
+    parts = np.array_split((images * 255).round_().to(torch.uint8).numpy(), torch.get_num_threads())
     with ThreadPoolExecutor(len(parts)) as threads:  # OpenCV lets others compute meanwhile
         made = threads.map(lambda part: [png.encode(pixels) for pixels in part], parts)
         return [picture for part in made for picture in part]

@@ -6,11 +6,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+_FILTER = getattr(cv2, "IMWRITE_PNG_FILTER", None)  # since OpenCV 4.12
+_SETTINGS = [
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
+    *(() if _FILTER is None else (_FILTER, cv2.IMWRITE_PNG_FILTER_AVG)),
+]
+"""Hardly anything repeats in perturbed photographs: OpenCV looks for that by default, which takes longer, and
+for larger files."""
+
 
 def encode(pixels: npt.NDArray[np.uint8]) -> bytes:
     """Return pixels (C, H, W) as PNG, without loss; C is 1, or 3 for RGB."""
     planes = pixels.transpose(1, 2, 0)
-    fine, encoded = cv2.imencode(".png", planes[..., ::-1] if planes.shape[2] == 3 else planes)
+    fine, encoded = cv2.imencode(".png", planes[..., ::-1] if planes.shape[2] == 3 else planes, _SETTINGS)
     if not fine:
         raise ValueError("the image cannot be written as PNG")
     return bytes(encoded)
