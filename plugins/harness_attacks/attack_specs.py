@@ -104,7 +104,7 @@ GRADIENT_ATTACKS = (
     ),
     AttackSpec(
         name="cw-l2",
-        summary="Carlini and Wagner's L2 attack: Adam in tanh space, with a search for each case's constant",
+        summary="Carlini and Wagner's L2 attack: Adam in tanh space, here after a descent of DDN",
         source="Carlini and Wagner 2017, section VI-A",
         run="harness_attacks.cw_l2:cw_l2",
         norms=("l2",),

@@ -8,7 +8,8 @@ score, or of the distance to an anchor.
 
 Three parameters add to the published attack, and can be 0. A short descent of DDN comes first (``warm_up``):
 its image is a result to be improved on, and the slope of the boundary there gives the constant at which the
-sum above is smallest near it, so that few searches do. Cases without a success get more searches
+sum above is smallest near it, so that few searches do. Adam hardly improves on that image: with the defaults,
+the result is mostly that of the descent and the polish. Cases without a success get more searches
 (``rescues``), and the result is moved towards the original while the goal stays reached (``polish``), along
 the line between them and along the boundary, with tests of rounded images in float32.
 """

@@ -17,7 +17,7 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-from harness.goals import Objective
+from harness.goals import Objective, VerificationObjective
 from harness.handle import Handle
 from harness.randomness import CaseRandom
 from harness.threat import Threat
@@ -27,6 +27,9 @@ from harness_attacks.oracle import Oracle
 
 LAST_GAMMA = 0.001
 """The share by which the radius changes at the end."""
+ON_VERIFIERS = 0.3
+"""Of a verifier, relative lengths are so much shorter: the region that is taken for one person is small, and
+a step as long as the ball leads past it (a tenth farther in L-infinity)."""
 PATIENCE = 0.5
 """The share of the steps after which a radius inside which nothing was found grows by ``gamma`` at least."""
 
@@ -54,12 +57,14 @@ def fmn(
             training loss, or "both", the cross-entropy and then the margin (see ``ddn``).
         step_size: the length of the first step; lengths fall to a hundredth of it along a cosine.
         relative: lengths are shares of the radius, in L-infinity of what the largest change inside the ball
-            measures in L2; otherwise lengths in L2, as published.
+            measures in L2, and on verifiers of .3 of it; otherwise lengths in L2, as published.
         gamma: the share by which the radius changes at first.
         neighbours: the number of other classes whose boundaries, linearised at the image found, are tried;
             where there are such, the steps are so many fewer.
         polish: the largest number of moves along the boundary at the end, each of which costs a gradient.
     """
+    if relative and isinstance(objective, VerificationObjective):
+        step_size *= ON_VERIFIERS
     sizes = cosine(step_size, step_size / 100, steps_left(steps, neighbours, objective))
     plan = Plan(sizes, relative, adaptive(gamma), onto=False)
     model = model.focus(objective)

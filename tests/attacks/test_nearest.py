@@ -286,7 +286,7 @@ def test_the_gradients_of_neighbours_are_among_the_steps(classes: Setting, name:
 
 
 @pytest.mark.parametrize("name", ["ddn", "fmn"])
-def test_the_judged_image_is_found_at_the_end(classes: Setting, name: str) -> None:
+def test_the_judged_image_is_found_at_the_end(name: str) -> None:
     """Only then is it on the grid."""
     trial = AttackSubject.of(name, {"steps": 20}).run(linear_scores((3, 12, 12)), Minimal("l2")).trial
     assert trial.verdict.success.all()
@@ -460,6 +460,29 @@ def test_no_farther_than_foolbox_at_equal_steps(
     both = fooled & (ours.backwards > 0)
     assert both.sum() > 20
     assert distances(ours, norm)[both].mean() <= 1.01 * far[both].mean()
+
+
+@pytest.mark.parametrize("seed", [3, 5])
+def test_fmn_impersonates_as_near_as_foolboxs(foolbox: Any, seed: int) -> None:
+    """In L-infinity, on the grid: steps as long as the ball would lead past the person, and end farther."""
+    draws = torch.Generator().manual_seed(seed)
+    first, last = torch.randn(32, 768, generator=draws) / 7, torch.randn(8, 32, generator=draws)
+    x = torch.round((0.2 + 0.6 * torch.rand(16, 3, 16, 16, generator=draws)) * 255) / 255
+
+    class Unit(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.normalize(torch.tanh((x.flatten(1) - 0.5) @ first.T) @ last.T, dim=1)
+
+    model = harness.wrap_model(Unit().eval(), "embedding", threshold=0.5)
+    goal = Impersonate(model.scores(x).roll(1, 0))
+    given: dict[str, Any] = {"goal": goal, "steps": 100}
+    peer = "foolbox/LInfFMNAttack"
+    theirs = harness.attack(peer, model, x, threat=Minimal("linf", levels=None), **given)
+    far = bisected(Setting(model, x, goal, x, x), theirs.adversarials, "linf")
+    ours = harness.attack("fmn", model, x, threat=Minimal("linf"), **given)
+    both = far.isfinite() & ours.success
+    assert both.sum() >= 15
+    assert distances(ours, "linf")[both].mean() <= 1.01 * far[both].mean()
 
 
 @pytest.mark.parametrize(("name", "norm"), EACH)

@@ -33,6 +33,16 @@ VALUES: dict[str, list[Any]] = {
     "relative": [True, False],
     "polish": [0, 1, 4],
     "neighbours": [0, 1, 9],
+    "warm_up": [0, 1, 5],
+    "searches": [1, 3],
+    "iterations": [1, 4],
+    "learning_rate": [1e-9, 0.01, 99.0],
+    "initial_constant": [None, 1e-30, 1.0, 1e9],
+    "confidence": [0.0, 0.5, 1e9],
+    "abort_early": [True, False],
+    "progress": [1e-9, 0.9, 1.0],
+    "checks": [1, 20],
+    "rescues": [0, 2],
 }
 NEAREST = {"loss": ["cross-entropy", "training", "margin", "both"]}
 """What the nearest adversarial is looked for along."""
@@ -42,6 +52,20 @@ OWN = {
     "square-attack": ["queries", "restarts", "share"],
     "ddn": ["steps", "loss", "radius", "step_size", "gamma", "relative", "neighbours", "polish", "eot"],
     "fmn": ["steps", "loss", "step_size", "gamma", "relative", "neighbours", "polish", "eot"],
+    "cw-l2": [
+        "warm_up",
+        "searches",
+        "iterations",
+        "learning_rate",
+        "initial_constant",
+        "confidence",
+        "abort_early",
+        "progress",
+        "checks",
+        "rescues",
+        "polish",
+        "eot",
+    ],
     "standard": ["steps", "restarts", "targets", "queries", "eot"],
 }
 
@@ -72,7 +96,7 @@ def test_images_stay_valid(name: str, seed: int) -> None:
     torch.manual_seed(seed)
     draws = np.random.default_rng([seed, len(name)])
     model, x, goal = problem(draws)
-    norm = "l2" if name == "ddn" else str(draws.choice(["linf", "l2"]))
+    norm = "l2" if name in ("ddn", "cw-l2") else str(draws.choice(["linf", "l2"]))
     mask = None
     if draws.random() < 0.5:
         mask = torch.from_numpy(draws.random((3, 1, *x.shape[2:])) < draws.choice([0.0, 0.4, 1.0]))
@@ -85,6 +109,7 @@ def test_images_stay_valid(name: str, seed: int) -> None:
     assert outcome.valid.all()
 
 
+FLAGS = ("early_stop", "abort_early")
 ODD = [0, -1, 1.5, 1e400, float("nan"), "1", "8/255", "margins", "", None, True, [1], {}]
 
 
@@ -92,8 +117,8 @@ ODD = [0, -1, 1.5, 1e400, float("nan"), "1", "8/255", "margins", "", None, True,
 def test_wrong_parameters_are_told_in_one_line(name: str, joint: Setting) -> None:
     """What is no value of a parameter is refused with its name; what is one is run."""
     few = joint.first(2)
-    small = {key: VALUES[key][0] for key in OWN[name] if key != "early_stop"}
-    threat = L2(0.3) if name == "ddn" else Linf(2 / 255)
+    small = {key: VALUES[key][0] for key in OWN[name] if key not in FLAGS}
+    threat = L2(0.3) if name in ("ddn", "cw-l2") else Linf(2 / 255)
     told: list[tuple[str, str]] = []
     for key, value in product([*OWN[name], "bpda", "step"], ODD):
         given = {**small, key: value}
