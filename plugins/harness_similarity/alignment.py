@@ -29,7 +29,7 @@ until one is expected to gain less."""
 
 _FULL_STEPS = 2  # at least so many look at all pixels after that
 _LARGE = 128 * 128  # pixels; a quarter of fewer leads too far astray: PASS of 72 x 88 changed by .002
-_STUCK = 0.95  # the least share of the gain of one step before that is a sign of going round in circles
+_STUCK = 0.99  # the least share of the gain of one step before that is a sign of going round in circles
 
 # The homography [[h1, h2, h3], [h4, h5, h6], [h7, h8, 1]] maps (x, y) to (X, Y) at depth d. The planes are
 # A = dI/dX / d, B = dI/dY / d and A X + B Y. For each column, in the order of h, the list has the plane and

@@ -28,7 +28,8 @@ class Workspace:
     def like(cls, planes: Tensor) -> Workspace:
         """Return a workspace for batches of the size of these planes (B, H, W), and smaller ones."""
         x, y, inverse_depth, inside, one, other = (torch.empty_like(planes) for _ in range(6))
-        return cls(x, y, inverse_depth, inside, torch.complex(x, y), (one, other))
+        grid = planes.new_empty(planes.shape, dtype=torch.complex64)
+        return cls(x, y, inverse_depth, inside, grid, (one, other))
 
     def of(self, count: int) -> Workspace:
         """Return the part for so many images."""
