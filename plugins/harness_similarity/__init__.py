@@ -14,7 +14,7 @@ def harness_measures() -> list[MeasureSpec]:
             name="pass",
             summary="perceptual adversarial similarity score: SSIM after ECC alignment, at most 1",
             source="Rozsa et al. 2016, Adversarial Diversity and Hard Positive Generation",
-            revision=2,
+            revision=3,
             run="harness_similarity.perceptual:perceptual_similarity",
         ),
         MeasureSpec(

@@ -1,4 +1,4 @@
-"""PASS against a loop over OpenCV and scikit-image, on the same threads: at least five times as fast.
+"""PASS against a loop over OpenCV and scikit-image, on the same threads.
 
 pytest tests/benchmarks/test_pass_speed.py --benchmark-enable
 """
@@ -34,7 +34,8 @@ class Sizes:
 
 FULL = Sizes(images=40, size=(218, 178))
 TINY = Sizes(images=16, size=(72, 56))
-ROUNDS, BAR = 5, 5.0
+ROUNDS = 5
+BARS = {"adversarials and noise": 5.0, "shifted and turned": 4.0}  # times as fast
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +64,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 @pytest.mark.benchmark(group="PASS of 178 x 218")
-@pytest.mark.parametrize("kind", ["adversarials and noise", "shifted and turned"])
-def test_pass_is_five_times_as_fast(
+@pytest.mark.parametrize("kind", BARS)
+def test_pass_is_several_times_as_fast(
     timed: Any, report: Any, pairs: dict[str, tuple[Tensor, Tensor]], kind: str
 ) -> None:
     x_adv, x = pairs[kind]
@@ -76,8 +77,7 @@ def test_pass_is_five_times_as_fast(
 
     found, ours = timed(perceptual_similarity, args=(x_adv, x), setup=before, rounds=ROUNDS, warmup_rounds=1)
     assert np.abs(found - reference_pass(x_adv, x)).max() <= 0.002
-    bar = {"at_least": BAR} if kind == "adversarials and noise" else {}
-    report(f"PASS of {kind} / the loop", median(loop) / median(ours), "times as fast", **bar)
+    report(f"PASS of {kind} / the loop", median(loop) / median(ours), "times as fast", at_least=BARS[kind])
     report(f"PASS of {kind}", median(ours) / len(x) * 1e3, "ms an image")
     alignment = min(seconds(lambda: find_warps(x_adv, x)) for _ in range(3))
     report(f"PASS of {kind}, alignment alone", alignment / len(x) * 1e3, "ms an image")

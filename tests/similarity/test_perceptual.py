@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness_faces import celeba, synthetic
-from harness_similarity import chunks, norms
+from harness_similarity import alignment, chunks, norms
 from harness_similarity.perceptual import apply_warps, find_warps, perceptual_similarity
 from harness_similarity.structural import structural_similarity
 
@@ -120,6 +120,66 @@ def test_homography_is_undone(portraits: Tensor) -> None:
     restored = apply_warps(changed, warps, found)
     inner = (..., slice(15, -15), slice(15, -15))
     assert (restored - portraits).abs()[inner].mean() < 0.4 * (changed - portraits).abs()[inner].mean()
+
+
+# --- the steps of a search --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rows_seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows of an image each step of a search looks at; of a single chunk of images."""
+    seen, made = [], alignment._sums
+
+    def watched(view: Any, *args: Any) -> Any:
+        seen.append(view.template.shape[1])
+        return made(view, *args)
+
+    monkeypatch.setattr(alignment, "_sums", watched)
+    return seen
+
+
+def test_far_steps_look_at_a_quarter_of_the_pixels(portraits: Tensor, rows_seen: list[int]) -> None:
+    find_warps(shifted(portraits), portraits)
+    fewer = rows_seen.count(109)
+    assert rows_seen[: fewer + 1] == [218] + [109] * fewer
+    assert fewer >= 1
+    assert rows_seen[fewer + 1 :].count(218) >= 2
+
+
+def test_near_and_small_images_are_looked_at_as_a_whole(portraits: Tensor, rows_seen: list[int]) -> None:
+    find_warps(noisy(portraits), portraits)
+    small = torch.nn.functional.interpolate(portraits, (88, 72), mode="area")
+    find_warps(shifted(small), small)
+    assert set(rows_seen) == {218, 88}
+
+
+@pytest.mark.parametrize("iterations", [0, 1, 3, 4, 5])
+def test_all_steps_count(portraits: Tensor, rows_seen: list[int], iterations: int) -> None:
+    find_warps(shifted(portraits[:1]), portraits[:1], iterations=iterations, precision=1e-12)
+    assert len(rows_seen) == iterations
+    assert rows_seen.count(109) <= max(iterations - 3, 0)
+
+
+@pytest.mark.parametrize(("share", "steps"), [(1.0, 2), (0.9, 10)])
+def test_search_that_goes_round_in_circles_ends(
+    portraits: Tensor, rows_seen: list[int], share: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The correlation changes by more than the precision, but no more is to be gained than a step before.
+    made, number = alignment._step, iter(range(50))
+
+    def circling(*args: Any) -> Any:
+        change, _, gain, fine = made(*args)
+        step = next(number)
+        return (
+            change,
+            torch.full_like(gain, 0.9 + step * 1e-4),
+            torch.full_like(gain, 5e-7 * share**step),
+            fine,
+        )
+
+    monkeypatch.setattr(alignment, "_step", circling)
+    find_warps(noisy(portraits), portraits, iterations=10)
+    assert len(rows_seen) == steps
 
 
 # --- alignments that do not count -------------------------------------------------------------------------
