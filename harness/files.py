@@ -35,6 +35,11 @@ def say(line: str, once: str | None = None) -> None:
         logging.getLogger("harness").warning(line)
 
 
+def said_nothing() -> bool:
+    """Say whether the user was told no line in this process."""
+    return not _said
+
+
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a temporary file and rename it to ``path``, so that no reader sees half of it.
 

@@ -86,6 +86,14 @@ def options(
     )
 
 
+def cache_folder() -> Path:
+    """Return the folder of what was learned: $HARNESS_CACHE, or one in the user's cache directory."""
+    from platformdirs import user_cache_path  # here: most commands start without it
+
+    configured = os.environ.get("HARNESS_CACHE")
+    return Path(configured) if configured else user_cache_path("face-robustness-harness")
+
+
 def _positive(value: Any, place: str) -> int | None:
     if value is None:
         return None

@@ -29,6 +29,8 @@ def run(
 ) -> Results:
     """Plan a suite, train what is missing, attack, judge, and write records and leaderboard; resumes.
 
+    A run that is finished, with nothing changed that it depends on, is not gone through again.
+
     Args:
         suite: a manifest's path, or its content as a mapping.
         out: the results folder; results/<suite name> by default.
@@ -47,7 +49,7 @@ def run(
     """
     from harness.options import options
     from harness.results import read_results
-    from harness.session.session import run_suite
+    from harness.session.finished import run_unless_finished
 
     chosen = options(
         out=out,
@@ -61,4 +63,4 @@ def run(
         address=address,
         overrides=overrides,
     )
-    return read_results(run_suite(suite, chosen).folder)
+    return read_results(run_unless_finished(suite, chosen).folder)

@@ -58,6 +58,8 @@ class Plugin:
     version: str
     local: LocalInstall | None = field(default=None, compare=False, repr=False)
     """Where its code is no release: a digest of it is part of identities."""
+    module: str = field(default="", compare=False, repr=False)
+    """The module of its entry point."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,8 @@ def read_catalog(points: Iterable[EntryPoint]) -> Catalog:
     told[None] = {"Name": "an unknown distribution", "Version": "0"}
     for point in points:
         name, number = (told[point.dist][key] for key in ("Name", "Version"))
-        plugin = Plugin(point.name, name, number, local_install(point.module, point.dist, name))
+        local = local_install(point.module, point.dist, name)
+        plugin = Plugin(point.name, name, number, local, point.module)
         if plugin.name in owners:
             other = owners[plugin.name]
             raise CatalogError(

@@ -98,6 +98,12 @@ def local_install(module: str, distribution: Distribution | None, name: str) -> 
     return LocalInstall(module, distribution)
 
 
+def files_beside(module: str) -> list[Path]:
+    """Return all files of the package that a module is in, without bytecode; runs none of its code."""
+    found = _unit(module)
+    return [file for _, file in _files(found[1])] if found else []
+
+
 def _direct_url(distribution: Distribution | None) -> str:
     """Return where an installer took a distribution from; empty where that was an index, or is not known."""
     text = distribution.read_text("direct_url.json") if distribution is not None else None

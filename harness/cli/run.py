@@ -41,10 +41,10 @@ def handle(given: argparse.Namespace) -> int:
     """Run the suite and print its leaderboard."""
     from harness.cli.memory import keep_freed_memory
     from harness.cli.show import print_board
-    from harness.session.session import run_suite
+    from harness.session.finished import run_unless_finished
 
     keep_freed_memory()
-    summary = run_suite(given.suite, options_of(given))
+    summary = run_unless_finished(given.suite, options_of(given))
     print_board(summary.folder)
     done = "no case was attacked" if summary.cells_failed else "nothing was left to do"
     if summary.cases_done:

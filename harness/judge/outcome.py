@@ -140,21 +140,12 @@ def attack(
     function, threat, resolved, following, universal = _resolved(name, model, images, threat, params)
     fit = _learned_on(name, images, universal, fit)
 
+    how: dict[str, Any] = {"seed": seed, "parameters": resolved, "following": following}
+    how |= {"compute": compute, "surrogate": surrogate, "fit": fit}
+
     def outcome(rows: slice) -> tuple[Outcome, Tensor]:
-        trial = attempt(
-            model,
-            function,
-            images[rows],
-            goal.part(rows),
-            threat.part(rows),
-            seed=seed,
-            keys=[str(row) for row in range(rows.start, rows.start + len(images[rows]))],
-            parameters=resolved,
-            following=following,
-            compute=compute,
-            surrogate=surrogate,
-            fit=fit,
-        )
+        keys = [str(row) for row in range(rows.start, rows.start + len(images[rows]))]
+        trial = attempt(model, function, images[rows], goal.part(rows), threat.part(rows), keys=keys, **how)
         return _outcome(trial, rows.start, fit), trial.clean
 
     if fit is not None or not len(images):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,10 +37,10 @@ from harness.leaderboard.ranking import (
 )
 from harness.leaderboard.rows import Row, attack_row, clean_row, metric_cells, worst_row
 from harness.leaderboard.threats import OVERALL, BoardThreat, threat_of, threats_of
-from harness.leaderboard.worst_case import NO_CASES, Worst, concluded, under, worse, worst_of
+from harness.leaderboard.worst_case import NO_CASES, Worst, WorstCase, worse, worst_of
 from harness.metrics import NOTHING, Estimate
 from harness.metrics.core import NUMBERS
-from harness.metrics.outcomes import OUTCOMES, Codebook, Keys, Outcomes, from_table, joined
+from harness.metrics.outcomes import OUTCOMES, Codebook, Outcomes, from_table, joined
 from harness.specs import MetricSpec
 from harness.store.clusters import cluster_column
 from harness.store.parquet import read_records, to_frame
@@ -69,6 +70,8 @@ class _Read:
     cases: Outcomes
     traces: Traces
     planned: int
+    counted: bool
+    """How many are planned is known; else there are as many as have a record, or more."""
     complete: bool
     """Every planned case has a record."""
     error: str | None
@@ -93,7 +96,7 @@ def rows_of_model(
     scores: list[Scores | None] = []
     wins: list[Scores | None] = []
     evidence: list[Evidence] = []
-    worst = _WorstCases([OVERALL, *threats_of(cells)])
+    worst = _WorstCases([OVERALL, *threats_of(cells)] if source.overall else threats_of(cells))
     budgets = budgets_of(cells)
     for (attack, threat), group in groupby(cells, key=lambda cell: (cell["attack"], cell["threat"])):
         same = list(group)  # more than one where seeds are crossed
@@ -113,15 +116,15 @@ def rows_of_model(
     rows = [row | placed(rank, "attack_rank", "attack_tied") for row, rank in zip(rows, ranks, strict=True)]
     flags = [always | own for own in raised(evidence)]
 
-    cases, planned = worst.concluded(OVERALL, codebook)
+    cases, planned = worst.clean(codebook)
     rows.append(_identity(cells[0], CLEAN, "none", []) | clean_row(cases, planned))
     scores.append(scores_of(cases, cases.correct, ~cases.known) if cases.known.any() else None)
     told = [always]
-    for threat in worst.threats if source.overall else worst.threats[1:]:
-        cases, planned = worst.concluded(threat, codebook)
-        asked = [threat in (OVERALL, own) or own.asks(threat) for own in map(threat_of, cells)]
-        members = [cell for cell, one in zip(cells, asked, strict=True) if one]
-        rows.append(_identity(cells[0], WORST_CASE, threat.label, members) | worst_row(cases, planned))
+    for one in worst.of:
+        cases, planned = one.concluded(codebook)
+        members = [cell for cell in cells if one.threat == OVERALL or threat_of(cell).asks(one.threat)]
+        row = _identity(cells[0], WORST_CASE, one.threat.label, members) | worst_row(cases, planned)
+        rows.append(row | {"error": one.error})
         scores.append(robustness(cases) if cases.covered.any() else None)
         names = {(cell["attack"], cell["threat"]) for cell in members}
         told.append(always.union(*(
@@ -133,34 +136,32 @@ def rows_of_model(
 
 
 class _WorstCases:
-    """The worst cases of a model, one per threat, grow with each attack that is added."""
+    """The worst cases of a model, one per threat, and its clean answers grow with each attack."""
 
-    def __init__(self, threats: Sequence[BoardThreat]) -> None:
-        self.threats = threats
-        self._worst = dict.fromkeys(threats, NO_CASES)
-        self._planned = dict.fromkeys(threats, 0)
-        self._unfinished: list[tuple[BoardThreat, Keys]] = []
+    def __init__(self, threats: Iterable[BoardThreat]) -> None:
+        self.of = [WorstCase(threat) for threat in threats]
+        self._clean, self._planned = NO_CASES, 0
 
     def add(self, reads: Sequence[_Read]) -> Worst:
         """Add the cells of one attack, and return the worst case of these alone."""
         distinct = [worst_of(read.cases) for read in reads]
         tried, own = reduce(worse, distinct), reads[0].threat
-        for threat in self.threats:
-            share = under(threat, tried, own)
-            if share is not None:
-                self._worst[threat] = worse(self._worst[threat], share)
-            if threat == OVERALL or own.asks(threat):
-                self._planned[threat] = max(self._planned[threat], *(read.planned for read in reads))
-        for one, read in zip(distinct, reads, strict=True):
-            if not read.complete:
-                self._unfinished.append((own, one.keys))
+        unfinished = [one.keys for one, read in zip(distinct, reads, strict=True) if not read.complete]
+        counts = [read.planned for read in reads]
+        planned = max(counts) if all(read.counted for read in reads) else None
+        for worst in self.of:
+            worst.add(own, tried, unfinished, planned)
+        self._clean = worse(self._clean, replace(tried, values={}))
+        self._planned = max(self._planned, *counts)
         return tried
 
-    def concluded(self, threat: BoardThreat, codebook: Codebook) -> tuple[Outcomes, int]:
-        """Return the cases of a threat's worst case, and how many were planned."""
-        missing = [keys for own, keys in self._unfinished if threat == OVERALL or own.asks(threat)]
-        worst = self._worst[threat]
-        return concluded(worst, missing, codebook), max(self._planned[threat], worst.keys.size)
+    def clean(self, codebook: Codebook) -> tuple[Outcomes, int]:
+        """Return all cases of which any record says what the model answered, and how many were planned."""
+        held, known = self._clean, self._clean.known
+        clusters = codebook.clusters(held.keys)
+        nothing = np.zeros(held.keys.size, np.bool_)
+        cases = Outcomes(held.keys, clusters, known, known, known & held.correct, nothing, {})
+        return cases, max(self._planned, held.keys.size)
 
 
 def _read(folder: Path, cell: Row, codebook: Codebook) -> _Read:
@@ -177,6 +178,7 @@ def _read(folder: Path, cell: Row, codebook: Codebook) -> _Read:
         cases=cases,
         traces=traces_of(table, cases),
         planned=max(cell["cases"] or 0, n),
+        counted=cell["cases"] is not None or cell["status"] == "done",
         # A cell that failed before its cases were counted has none, and may have planned any.
         complete=n >= cell["cases"] if cell["cases"] is not None else cell["status"] == "done",
         error=error,

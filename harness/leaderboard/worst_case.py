@@ -2,11 +2,14 @@
 
 An adversarial belongs to every threat whose bounds it keeps to. Numbers of different threats are never
 pooled, unless a suite asks for a worst case over everything.
+
+The worst case has the cases that every attack was tried on which is asked about the threat. Were it over all
+cases of any attack, those that only a weak attack was tried on would make the model look robust.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.leaderboard.threats import OVERALL, TOLERANCE, BoardThreat
-from harness.metrics.outcomes import Codebook, Flags, Floats, Keys, Outcomes, target_codes
+from harness.metrics.outcomes import Codebook, Flags, Floats, Keys, Outcomes
 
 CLOSEST = {"l2": np.fmin, "linf": np.fmin, "pass": np.fmax}
 """Which of several adversarials is nearest to its image, by each measure; PASS is a similarity."""
@@ -22,7 +25,7 @@ CLOSEST = {"l2": np.fmin, "linf": np.fmin, "pass": np.fmax}
 
 @dataclass(frozen=True)
 class Worst:
-    """What all attacks together did, one entry per distinct case, by ascending key.
+    """What some attacks together did, one entry per distinct case, by ascending key.
 
     Whether a case was classified correctly before the attack does not depend on the attack. Should cells
     disagree, the one that says misclassified is believed, so that disagreement never counts as robust.
@@ -36,7 +39,7 @@ class Worst:
     unresolved: Flags
     """Some attack on the case has no outcome."""
     values: dict[str, Floats]
-    """The columns of CLOSEST, of the nearest successful adversarial; NaN where there is none."""
+    """Columns of CLOSEST, of the nearest successful adversarial; NaN where there is none."""
 
 
 NO_CASES = Worst(
@@ -79,7 +82,7 @@ def worse(one: Worst, other: Worst) -> Worst:
         correct=one.correct & other.correct,
         success=one.success | other.success,
         unresolved=one.unresolved | other.unresolved,
-        values={name: nearer(one.values[name], other.values[name]) for name, nearer in CLOSEST.items()},
+        values={name: CLOSEST[name](one.values[name], other.values[name]) for name in other.values},
     )
 
 
@@ -125,33 +128,79 @@ def under(threat: BoardThreat, cases: Worst, own: BoardThreat) -> Worst | None:
     )
 
 
-def without_records(keys: Keys, seen: Keys) -> Flags:
-    """Say which cases an unfinished cell may have planned without a record, ``seen`` being those it has.
+class WorstCase:
+    """The worst case of one threat grows with each attack that is added."""
 
-    The plan's cases are not stored, so these are all cases of the targets that the cell attacks, and simply
-    all where it has no record yet: too many rather than too few, since they are not to count as robust.
-    """
-    missing = ~np.isin(keys, seen)
-    if seen.size:
-        missing &= np.isin(target_codes(keys), np.unique(target_codes(seen)))
-    return missing
+    def __init__(self, threat: BoardThreat) -> None:
+        self.threat = threat
+        self._all = NO_CASES
+        """Over the cases of any attack."""
+        self._shared: Keys | None = None
+        """The cases of every attack that is asked and has all its records; None before the first."""
+        self._unfinished: list[Keys] = []
+        self._planned: list[int] = []
+        self._asked = 0
+
+    def add(self, own: BoardThreat, tried: Worst, unfinished: Sequence[Keys], planned: int | None) -> None:
+        """Add an attack under its own threat.
+
+        Args:
+            unfinished: of each of its cells that lacks records, the keys of those it has.
+            planned: its cases; None where that is not known.
+        """
+        share = under(self.threat, tried, own)
+        if share is not None:
+            self._all = worse(self._all, share)
+        if self.threat != OVERALL and not own.asks(self.threat):
+            return
+        self._asked += 1
+        self._unfinished += unfinished
+        self._planned += [] if planned is None else [planned]
+        if unfinished:  # what it will have been tried on is not known: nothing is left out on its account
+            return
+        if self._shared is None:
+            self._shared = tried.keys
+        elif not np.array_equal(self._shared, tried.keys):
+            self._shared = np.intersect1d(self._shared, tried.keys, assume_unique=True)
+
+    def concluded(self, codebook: Codebook) -> tuple[Outcomes, int]:
+        """Return the cases, and how many there will be once all attacks are finished, as far as is known.
+
+        A case is covered once an attack succeeded on it, or when every attack on it has an outcome: with an
+        attack in error and no success it is not known to be robust. Nor is it where an unfinished cell has no
+        record of it: which cases that one planned is not stored, so it may be any.
+        """
+        worst = self._all
+        if self._shared is not None and self._shared.size < worst.keys.size:
+            worst = _some(worst, np.searchsorted(worst.keys, self._shared))
+        unresolved = worst.unresolved.copy()
+        for seen in self._unfinished:
+            unresolved |= ~np.isin(worst.keys, seen)
+        cases = Outcomes(
+            keys=worst.keys,
+            clusters=codebook.clusters(worst.keys),
+            covered=worst.known & (worst.success | ~unresolved),
+            known=worst.known,
+            correct=worst.known & worst.correct,
+            success=worst.success,
+            values=worst.values,
+        )
+        least = min(self._planned, default=0) if self._shared is None else 0
+        return cases, max(least, worst.keys.size)
+
+    @property
+    def error(self) -> str | None:
+        """Say why there is no case; None where there is one, or no attack was asked."""
+        if self._shared is None or self._shared.size or not self._all.keys.size:
+            return None
+        return (
+            f"no case was tried by all {self._asked} attacks that count under this threat; name the same "
+            "attributes for all of them, or exclude some"
+        )
 
 
-def concluded(worst: Worst, unfinished: Iterable[Keys], codebook: Codebook) -> Outcomes:
-    """Return the worst case as cases; ``unfinished`` are the keys recorded by each cell that lacks records.
-
-    A case is covered once an attack succeeded on it, or when every attack on it has an outcome: with an
-    attack in error and no success it is not known to be robust.
-    """
-    unresolved = worst.unresolved.copy()
-    for seen in unfinished:
-        unresolved |= without_records(worst.keys, seen)
-    return Outcomes(
-        keys=worst.keys,
-        clusters=codebook.clusters(worst.keys),
-        covered=worst.known & (worst.success | ~unresolved),
-        known=worst.known,
-        correct=worst.known & worst.correct,
-        success=worst.success,
-        values=worst.values,
-    )
+def _some(worst: Worst, at: npt.NDArray[np.intp]) -> Worst:
+    """Return some of the cases."""
+    names = ("keys", "known", "correct", "success", "unresolved")
+    values = {name: column[at] for name, column in worst.values.items()}
+    return Worst(values=values, **{name: getattr(worst, name)[at] for name in names})

@@ -85,11 +85,6 @@ def image_codes(keys: Keys) -> Keys:
     return keys >> _TARGET_BITS
 
 
-def target_codes(keys: Keys) -> Keys:
-    """Return the target's part of the keys."""
-    return keys & ((1 << _TARGET_BITS) - 1)
-
-
 def from_table(table: pa.Table, codebook: Codebook, values: Sequence[str]) -> Outcomes:
     """Return the cases of a table of records, with the values of some columns; it may lack any of these.
 

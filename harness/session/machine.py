@@ -16,9 +16,9 @@ import torch
 from harness.catalog import catalog
 from harness.errors import HarnessError
 from harness.files import locks_work
+from harness.options import cache_folder
 from harness.session.device import device_of
 from harness.session.provenance import versions
-from harness.zoo.cache import cache_folder
 
 _GIB = 1 << 30
 

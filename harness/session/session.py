@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -30,6 +29,7 @@ from harness.session.comparisons import keep_comparisons, persons_of, verifiers_
 from harness.session.device import device_of
 from harness.session.elsewhere.choice import chosen
 from harness.session.executor import Executor, Turn, Work, in_process
+from harness.session.finished import Summary, begin, remember
 from harness.session.originals import keep_originals
 from harness.session.progress import Reporter
 from harness.session.provenance import describe
@@ -46,31 +46,6 @@ from harness.zoo.fits import obtain_fit
 
 PUBLISHED_EVERY = 60.0
 """Seconds after which cells.parquet is written again while a model is attacked."""
-
-
-@dataclass
-class Summary:
-    """A summary tells what a run did."""
-
-    folder: Path
-    cells: int = 0
-    skipped: int = 0
-    cases_done: int = 0
-    """Cases attacked by this run, not by earlier ones."""
-    cells_failed: int = 0
-    cells_open: int = 0
-    """Cells of which other processes' shards are still missing."""
-    cells_judged_here: int = 0
-    """Of a suite that is judged apart: cells with shards that an earlier run judged where attacks ran."""
-    shortage: list[str] = field(default_factory=list)
-    """Lines on data sets that have fewer persons than a preset asks for."""
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    analyses: list[analysis.Written] = field(default_factory=list)
-
-    @property
-    def failed(self) -> bool:
-        """Return whether a cell or an analysis failed."""
-        return bool(self.cells_failed) or any(written.error for written in self.analyses)
 
 
 def make_plan(suite: str | Path | Mapping[str, Any], options: Options, known: Catalog | None = None) -> Plan:
@@ -120,6 +95,7 @@ def _run_plan(
         store.claims,
         reporter or Reporter() as shown,
     ):
+        code = begin(store.folder)
         opened = open_datasets(planned, options.limit, fitting(planned, device, shown, store.claims))
         store.write_suite(describe(planned, options, device) | {"persons": persons_of(opened)})
         keep_annotations(store.folder, opened.values())
@@ -139,6 +115,8 @@ def _run_plan(
             raise
         run.publish(board=True)
         run.summary.analyses = analysis.write(store.folder, planned.analyses)
+        weights = {place: row["weights"] for place, row in run.models.items()}
+        remember(run.summary, planned, options, opened, weights, code)
     return run.summary
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 
 from harness.errors import UnwritableError
 from harness.files import digest_of_file, lock, say, sweep, write_text, write_whole
+from harness.options import cache_folder
 from harness.parameters import digest_of, jsonable
 from harness.training import Context, StateDict
 
@@ -37,12 +37,6 @@ class Learned:
     card: Mapping[str, Any]
     file: Path | None
     """The weights file; None where the cache could not keep it."""
-
-
-def cache_folder() -> Path:
-    """Return the folder of what was learned: $HARNESS_CACHE, or one in the user's cache directory."""
-    configured = os.environ.get("HARNESS_CACHE")
-    return Path(configured) if configured else user_cache_path("face-robustness-harness")
 
 
 def known(folder: Path) -> Learned | None:

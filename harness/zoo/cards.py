@@ -17,9 +17,9 @@ from harness.handle import Handle
 from harness.metrics import Estimate, rate
 from harness.metrics.paired import difference
 from harness.model import Model, frozen
+from harness.options import cache_folder
 from harness.parameters import digest_of, jsonable
 from harness.plan.models import ModelChoice
-from harness.zoo.cache import cache_folder
 from harness.zoo.separation import separation_of
 
 

@@ -27,8 +27,8 @@ from harness.metrics.resampling import Compared, Resampled
 from harness.metrics.verification import auc_roc
 from harness.model import Model, Preprocessed, Preprocessing, exact
 from harness.model.preprocessing import Channels
+from harness.options import cache_folder
 from harness.parameters import digest_of
-from harness.zoo.cache import cache_folder
 
 PERSONS, IMAGES = 24, 4
 """The most persons, and images of each, that are compared: the passes cost less than an attack on them."""

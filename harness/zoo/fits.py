@@ -14,11 +14,12 @@ import torch
 
 from harness.dataset import Dataset
 from harness.errors import DatasetError, HarnessError
+from harness.options import cache_folder
 from harness.parameters import digest_of, keyword_parameters
 from harness.plan.datasets import DatasetChoice
 from harness.randomness import seed_torch
 from harness.training import StateDict
-from harness.zoo.cache import Report, cache_folder, known, learned, learning_context
+from harness.zoo.cache import Report, known, learned, learning_context
 
 
 def known_fit(choice: DatasetChoice, source: Dataset | None, seed: int) -> StateDict | None:

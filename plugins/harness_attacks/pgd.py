@@ -54,12 +54,9 @@ def pgd(
         loss: "margin": ascend the goal's margin; "training": ascend the model's training loss, or descend it
             towards a target.
     """
-    if threat.eps is None or threat.norm is None:
-        raise AttackError("pgd needs a budget, such as harness.threats.Linf(8/255)")
     if restarts > 1 and not random_start:
         raise AttackError("pgd without a random start is the same in every restart; use restarts = 1")
-    size = 2.5 * threat.eps / steps if step_size is None else step_size
-    sizes = [size * share for share in shares(schedule, steps)]
+    sizes = _sizes(threat, steps, step_size, schedule)
     model = model.focus(objective)
     best = Best.of(x)
 
@@ -86,6 +83,14 @@ def pgd(
                 active, run, x_adv = active[staying], run.take(staying), x_adv[staying]
         keep(active, *run.settled(x_adv))
     return best.values
+
+
+def _sizes(threat: Threat, steps: int, step_size: float | None, schedule: Schedule) -> list[float]:
+    """Return the size of each step, in the units of the norm."""
+    if threat.eps is None or threat.norm is None:
+        raise AttackError("pgd needs a budget, such as harness.threats.Linf(8/255)")
+    size = 2.5 * threat.eps / steps if step_size is None else step_size
+    return [size * share for share in shares(schedule, steps)]
 
 
 def shares(schedule: Schedule, steps: int) -> list[float]:

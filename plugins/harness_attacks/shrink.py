@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -45,6 +46,7 @@ def shrink(
     tests: int,
     margin: Tensor | None = None,
     near: bool = False,
+    stretches: Sequence[float] = STRETCHES,
 ) -> Found:
     """Find the first image that reaches the goal on each line from ``inside`` (K, C, H, W) to ``beyond``.
 
@@ -59,9 +61,10 @@ def shrink(
         margin: (K,) the margins of the images inside, if they are known.
         near: the images ``beyond`` are thought to be near the boundary, so that a section begins with small
             steps back from them.
+        stretches: the factors by which lines are lengthened, one after the other, until the goal is reached.
     """
     section = _Section(oracle, cases, inside, beyond, threat, margin, near)
-    for stretch in STRETCHES:
+    for stretch in stretches:
         rows = torch.nonzero(~section.found).flatten()
         if not len(rows):
             break

@@ -1,4 +1,4 @@
-"""The nearest adversarials of `ddn` and `cw-l2` against a search of 1,000 steps, and against Foolbox.
+"""The nearest adversarials of `ddn`, `cw-l2` and `fmn` against a search of 1,000 steps, and against Foolbox.
 
 pytest tests/benchmarks/test_nearest.py --benchmark-enable
 
@@ -10,7 +10,7 @@ the line to the original. Distances are of rounded images. Nothing here is a tim
 from __future__ import annotations
 
 from math import cos, pi
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 
 import harness
 from harness.goals import ClassObjective
-from harness.threat import Minimal
+from harness.threat import Minimal, l2, linf
 from tests.benchmarks.unseen import Setting, Sizes, Unseen, setting
 
 FULL = Sizes(batches=300, images=4000, cases=32, long=1000, steps=50, peers=100, searches=(5, 100))
@@ -35,6 +35,7 @@ NETWORKS = (
     Unseen("embedding", 32, evades=True),
     Unseen("embedding", 32, hardened=0.5),
 )
+Norm = Literal["l2", "linf"]
 LONGEST = 2.0
 """How far beyond a peer's image the line is tested, if rounding has undone it."""
 
@@ -65,15 +66,15 @@ def long_search(given: Setting, steps: int) -> Tensor:
     return best
 
 
-def bisected(given: Setting, x_adv: Tensor) -> Tensor:
-    """Return (B,) the L2 of the nearest rounded images on the lines to ``x_adv``, or infinity."""
+def bisected(given: Setting, x_adv: Tensor, norm: Norm = "l2") -> Tensor:
+    """Return (B,) how far the nearest rounded images on the lines to ``x_adv`` are, or infinity."""
     x, model = given.x, given.model
     objective = given.goal.objective(model, model.scores(x))
 
     def test(share: Tensor) -> tuple[Tensor, Tensor]:
         line = (x + share.view(-1, 1, 1, 1) * (x_adv - x)).clamp(0, 1)
         image = torch.round(line * 255) / 255
-        return objective.reached(model.scores(image)), (image - x).flatten(1).norm(dim=1)
+        return objective.reached(model.scores(image)), (l2 if norm == "l2" else linf)(image - x)
 
     low = torch.zeros(len(x))
     high, nearest = torch.full_like(low, torch.inf), torch.full_like(low, torch.inf)
@@ -91,29 +92,28 @@ def bisected(given: Setting, x_adv: Tensor) -> Tensor:
     return nearest
 
 
-def ours(given: Setting, name: str, **params: Any) -> tuple[Tensor, float]:
-    """Return (B,) the L2 of rounded images, infinite where they miss their goals, and passes of a case."""
-    outcome = harness.attack(name, given.model, given.x, goal=given.goal, threat=Minimal("l2"), **params)
-    far = torch.tensor(outcome.distances["l2"].to_numpy(), dtype=torch.float32)
+def ours(given: Setting, name: str, norm: Norm = "l2", **params: Any) -> tuple[Tensor, float]:
+    """Return (B,) how far rounded images are, infinite where they miss their goals, and passes of a case."""
+    outcome = harness.attack(name, given.model, given.x, goal=given.goal, threat=Minimal(norm), **params)
+    far = torch.tensor(outcome.distances[norm].to_numpy(), dtype=torch.float32)
     passes = float((outcome.forwards + outcome.backwards).float().mean())
     return torch.where(outcome.success, far, torch.inf), passes
 
 
-def foolboxs(given: Setting, sizes: Sizes) -> dict[str, Tensor]:
-    """Return (B,) the L2 of the rounded images of each attack; the bridge shows any head to it."""
+def foolboxs(given: Setting, sizes: Sizes, norm: Norm = "l2") -> dict[str, Tensor]:
+    """Return (B,) how far the rounded images of each attack are; the bridge shows any head to it."""
     steps = {"steps": sizes.peers}
     searches, iterations = sizes.searches
-    calls: dict[str, dict[str, Any]] = {
-        "DDNAttack": steps,
-        "L2FMNAttack": steps,
-        "L2CarliniWagnerAttack": {"binary_search_steps": searches, "steps": iterations, "initial_const": 1.0},
-    }
-    real = Minimal("l2", levels=None)
+    calls: dict[str, dict[str, Any]] = {"LInfFMNAttack": steps}
+    if norm == "l2":
+        carlini = {"binary_search_steps": searches, "steps": iterations, "initial_const": 1.0}
+        calls = {"DDNAttack": steps, "L2FMNAttack": steps, "L2CarliniWagnerAttack": carlini}
+    real = Minimal(norm, levels=None)
     found = {}
     for name, params in calls.items():
         call = harness.attack(f"foolbox/{name}", given.model, given.x, goal=given.goal, threat=real, **params)
         assert call.errors == ("",) * len(given.x), call.errors
-        found[name] = bisected(given, call.adversarials)
+        found[name] = bisected(given, call.adversarials, norm)
     return found
 
 
@@ -137,6 +137,19 @@ def test_as_near_as_a_long_search(kind: Unseen, report: Any, sizes: Sizes) -> No
         report(f"{name} / 1,000 steps, {kind}", ratio(found, longest), "times as far", at_most=bar)
         for rival, theirs in rivals.items():
             report(f"{name} / Foolbox's {rival}, {kind}", ratio(found, theirs), "times as far", at_most=1.01)
+
+
+@pytest.mark.benchmark(group="the nearest adversarial")
+@pytest.mark.parametrize("kind", NETWORKS, ids=str)
+def test_fmn_is_as_near_as_foolboxs_in_l_infinity(kind: Unseen, report: Any, sizes: Sizes) -> None:
+    """At equal steps, and both on the 8-bit grid, where distances are whole levels."""
+    pytest.importorskip("foolbox")
+    given = setting(kind, sizes)
+    fmn, passes = ours(given, "fmn", "linf", steps=sizes.peers)
+    theirs = foolboxs(given, sizes, "linf")["LInfFMNAttack"]
+    report(f"fmn, {kind}: passes", passes, "a case")
+    report(f"fmn, {kind}: success", 100 * float(fmn.isfinite().float().mean()), "%", at_least=100)
+    report(f"fmn / Foolbox's LInfFMNAttack, {kind}", ratio(fmn, theirs), "times as far", at_most=1.01)
 
 
 def ratio(some: Tensor, others: Tensor) -> float:

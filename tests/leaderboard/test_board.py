@@ -16,9 +16,10 @@ from scipy.stats import binomtest
 
 from harness.catalog import Entry, Plugin
 from harness.errors import ResultsError
+from harness.export.columns import notes
 from harness.leaderboard.board import build, columns, write
 from harness.leaderboard.ranking import standing
-from harness.metrics import CORE, SPECS, Estimate
+from harness.metrics import CORE, SPECS, Estimate, rate
 from harness.metrics.outcomes import as_outcomes
 from harness.results import read_results
 from harness.specs import MetricSpec
@@ -191,20 +192,69 @@ def test_an_uncovered_case_is_not_robust_in_the_worst_case(tmp_path: Path) -> No
 
 
 def test_cases_that_an_unfinished_cell_may_have_planned_are_not_robust(tmp_path: Path) -> None:
-    whole = cell([record(image, target) for image in "abcd" for target in ("Young", "Male")], attack="whole")
-    partial = cell([record("a", "Young"), record("b", "Young")], attack="partial", cases=4, status="partial")
+    rows = [record(image, target, success=image == "d") for image in "abcd" for target in ("Young", "Male")]
+    whole = cell(rows, attack="whole")
+    partial = cell([record("a", "Young"), record("b", "Young")], attack="partial", cases=8, status="partial")
     row = row_of(board_of(tmp_path, whole, partial), "worst-case")
-    assert row["coverage"] == 6 / 8  # "Young" of c and d is open; "Male" was not planned there
+    # Young of a and b are settled, and what the other attack succeeded on; "Male" may be planned there, too
+    assert (row["n"], row["coverage"]) == (8, 4 / 8)
     # A cell that failed before its cases were counted may have planned any.
     failed = cell(attack="failed", cases=None, status="failed")
-    assert row_of(board_of(tmp_path / "2", whole, failed), "worst-case")["coverage"] == 0.0
+    row = row_of(board_of(tmp_path / "2", whole, failed), "worst-case")
+    assert (row["n"], row["coverage"]) == (8, 2 / 8)
+    assert row["robust_accuracy"] == 0.0
 
 
-def test_a_case_counts_with_the_attacks_that_were_planned_for_it(tmp_path: Path) -> None:
+def test_cases_of_which_no_attack_has_a_record_yet_are_counted(tmp_path: Path) -> None:
+    one = cell([record("a"), record("b")], attack="one", cases=6, status="partial")
+    other = cell([record("c")], attack="other", cases=4, status="partial")
+    row = row_of(board_of(tmp_path, one, other), "worst-case")
+    assert (row["n"], row["coverage"]) == (4, 0.0)  # the worst case will have four cases at most
+    failed = cell(attack="failed", cases=None, status="failed")
+    assert row_of(board_of(tmp_path / "2", one, failed), "worst-case")["n"] == 6
+    assert row_of(board_of(tmp_path / "3", failed), "worst-case")["n"] == 0
+
+
+def test_a_weak_attack_on_more_cases_does_not_make_a_model_robust(tmp_path: Path) -> None:
+    """Noise is tried on forty attributes, and a strong attack on one of them."""
+    attributes = [f"attribute {number}" for number in range(40)]
+    noise = cell([record(image, name) for image in "abcde" for name in attributes], attack="noise")
+    strong = [record(image, attributes[0], success=image != "e") for image in "abcde"]
+    row = row_of(board_of(tmp_path, noise, cell(strong, attack="pgd")), "worst-case")
+    assert (row["n"], row["images"], row["coverage"]) == (5, 5, 1.0)
+    assert row["success_rate"] == 0.8
+    assert row["robust_accuracy"] == pytest.approx(0.2)
+    # Errors of the strong attack leave cases open, and take none away.
+    holed = [broken("a", attributes[0]), *strong[1:]]
+    row = row_of(board_of(tmp_path / "2", noise, cell(holed, attack="pgd")), "worst-case")
+    assert (row["n"], row["coverage"]) == (5, 0.8)
+    assert row["robust_accuracy_low"] == pytest.approx(rate([True] + [False] * 4).low)
+    assert row["robust_accuracy_high"] == pytest.approx(rate([True] * 2 + [False] * 3).high)
+
+
+def test_the_clean_row_has_the_cases_of_all_attacks(tmp_path: Path) -> None:
+    young = cell([record("a", "Young"), record("b", "Young", clean_correct=False)], attack="young")
+    both = cell([record(image, name) for image in "ac" for name in ("Young", "Male")], attack="both")
+    row = row_of(board_of(tmp_path, young, both), "clean")
+    assert (row["n"], row["images"], row["coverage"]) == (5, 3, 1.0)
+    assert row["clean_accuracy"] == row["robust_accuracy"] == 0.8
+
+
+def test_attacks_on_other_cases_have_no_worst_case(tmp_path: Path) -> None:
     young = cell([record("a", "Young", success=True), record("b", "Young")], attack="young")
     male = cell([record("a", "Male"), record("b", "Male", success=True)], attack="male")
-    row = row_of(board_of(tmp_path, young, male), "worst-case")
-    assert (row["n"], row["coverage"], row["success_rate"]) == (4, 1.0, 0.5)
+    board = board_of(tmp_path, young, male, cell([record("a")], attack="other", threat="square"))
+    row = row_of(board, "worst-case", threat="linf 8/255")
+    assert (row["n"], row["images"], row["coverage"]) == (0, 0, 0.0)
+    assert row[METRICS].isna().all()
+    assert pd.isna(row["rank"])
+    assert row["error"].startswith(
+        "no case was tried by all 2 attacks that count under this threat; name the"
+    )
+    assert row["error"] in "".join(notes(board))
+    other = row_of(board, "worst-case", threat="square")
+    assert (other["n"], other["error"]) == (1, None)
+    assert row_of(board, "clean")["n"] == 5
 
 
 def _random_cells(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -236,6 +286,8 @@ def test_worst_case_is_that_of_brute_force(tmp_path: Path, seed: int) -> None:
     frame = pd.DataFrame([row for one in cells for row in one["records"]])
     correct, success, covered, nearest = [], [], [], []
     for _, tried in frame.groupby(["sample_id", "target"], dropna=False):
+        if len(tried) < len(cells):
+            continue
         hits = tried[tried["success"].eq(True)]
         correct.append(bool(tried["clean_correct"].iloc[0]))
         success.append(len(hits) > 0)

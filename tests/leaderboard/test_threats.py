@@ -74,6 +74,32 @@ def test_an_unbounded_attack_without_outcome_leaves_every_budget_open(tmp_path: 
     assert worst(board, "square")["coverage"] == 0.0
 
 
+def test_only_attacks_that_are_asked_say_which_cases_there_are(tmp_path: Path) -> None:
+    small = [record(i, success=True, linf=2 / 255) for i in "bcdefg"]
+    cells = [
+        cell([record(i) for i in "abcd"], **LINF),
+        cell(small, attack="pgd", threat="linf 2/255", norm="linf", eps=2 / 255, cell="small"),
+        cell([record(i, success=True, linf=1.0) for i in "a"], attack="square", threat="square"),
+    ]
+    row = worst(board_of(tmp_path / "1", *cells), "linf 8/255")
+    assert (row["n"], row["robust_accuracy"]) == (4, 0.25)  # the smaller budget adds b, c and d, and no case
+    # Whoever looks for the smallest change is asked about every budget, and was not tried on a and b.
+    minimal = cell([record(i) for i in "cdxy"], attack="cw", threat="l2 minimal", norm="l2")
+    board = board_of(tmp_path / "2", *cells, minimal)
+    assert (worst(board, "linf 8/255")["n"], worst(board, "linf 8/255")["robust_accuracy"]) == (2, 0.0)
+    assert [worst(board, threat)["n"] for threat in ("linf 2/255", "l2 minimal", "square")] == [2, 4, 1]
+
+
+def test_a_worst_case_over_everything_has_the_cases_of_every_attack(tmp_path: Path) -> None:
+    cells = [
+        cell([record(i) for i in "abcd"], **LINF),
+        cell([record(i, success=i == "b", linf=1.0) for i in "bc"], attack="square", threat="square"),
+    ]
+    suite = tiny.SUITE | {"suite": {"overall_worst_case": True}}
+    row = worst(build(tiny.write(tmp_path / "tiny", cells, suite)), "any")
+    assert (row["n"], row["robust_accuracy"], row["success_rate"]) == (2, 0.5, 0.5)
+
+
 def test_boards_are_ordered_by_the_first_threat_or_the_one_that_the_suite_names(tmp_path: Path) -> None:
     def model(name: str, large: int, small: int) -> list[dict[str, Any]]:
         budgets = ((large, "linf 8/255", 8 / 255), (small, "linf 2/255", 2 / 255))
