@@ -90,6 +90,7 @@ def _model(
         family="cascade",
         counting=counting,
         observes=observes,
+        revision=2,
     )
 
 

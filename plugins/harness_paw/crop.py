@@ -9,18 +9,21 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's own abbreviation)
 
 CropMode = Literal["hard", "soft"]
+FINER = 2
+"""How many cells of a smoothed heatmap lie along one of the heatmap's own, in each direction."""
 SHARPNESS = 8.0
 """How many standard deviations of a heatmap weigh e-fold in the soft place: the inverse temperature."""
 
 
 def smoothed(heatmaps: Tensor, deviation: float) -> Tensor:
-    """Return heatmaps (B, M, h, w) smoothed by a Gaussian that is cut at the borders.
+    """Return heatmaps (B, M, h, w) smoothed by a Gaussian that is cut at the borders, (B, M, 2 h, 2 w).
 
     A cell that sees the edge of a part often lies beside it. Of smoothed cells, the largest one lies in the
-    middle of what was seen. The weights of each cell sum to 1.
+    middle of what was seen. What is smooth has a maximum between cells, too, so that the result has
+    ``FINER`` times as many. The weights in each of them sum to 1.
 
     Args:
-        deviation: in cells; 0 returns the heatmaps as they are.
+        deviation: in cells; 0 returns the heatmaps as they are, (B, M, h, w).
     """
     if deviation == 0:
         return heatmaps
@@ -29,9 +32,10 @@ def smoothed(heatmaps: Tensor, deviation: float) -> Tensor:
 
 
 def _gaussian(side: int, deviation: float, like: Tensor) -> Tensor:
-    """Return (side, side) the weights of each cell in each smoothed one."""
+    """Return (FINER * side, side) the weights of each cell in each smoothed one."""
     cells = torch.arange(side, device=like.device, dtype=like.dtype)
-    return ((cells[:, None] - cells) / deviation).square().div(-2).softmax(1)
+    finer = (torch.arange(FINER * side, device=like.device, dtype=like.dtype) + 0.5) / FINER - 0.5
+    return ((finer[:, None] - cells) / deviation).square().div(-2).softmax(1)
 
 
 def hard_places(heatmaps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -45,7 +45,7 @@ class Design:
     image, which must not be much larger than what it is to find."""
     localiser_depth: Annotated[int, Ge(1)] | None = 1
     """Its convolutions between two poolings; None: the published 2, 2, 3, 3 and 3."""
-    maps: Annotated[int, Ge(1)] = 4
+    maps: Annotated[int, Ge(1)] = 8
     """The feature maps of each attribute in the last convolution of every network; published: N = 32."""
     poolings: Annotated[int, Ge(0), Le(4)] = 3
     """The number of a subnet's poolings, one after each of its first modules; published: 4."""
@@ -53,8 +53,8 @@ class Design:
     """That of the localisation network; published: 4, so that a heatmap of 224 x 224 pixels has 14 x 14
     cells. With 2, one of 88 x 72 pixels has 22 x 18."""
     smoothing: Annotated[float, Ge(0)] = 2.0
-    """The deviation, in cells, of the Gaussian that smooths a heatmap before its maximum is looked for;
-    published: 0, none."""
+    """The deviation, in cells, of the Gaussian that smooths a heatmap before its maximum is looked for, at
+    half cells, too; published: 0, none."""
     image_size: tuple[int, int] | None = None
     """The height and width to which images are resized first; published: 224, 224. None: they are not."""
     crop_share: Annotated[float, Gt(0), Le(1)] = 1 / 3

@@ -170,7 +170,7 @@ def test_the_localisation_network_stays_in_eval_mode() -> None:
 def test_centres_are_where_the_crops_were_taken(images: Tensor) -> None:
     module = made("paw")
     heatmaps, centres = module.localise(images)
-    assert heatmaps.shape == (6, 3, 6, 5)
+    assert heatmaps.shape == (6, 3, 12, 10)
     assert torch.equal(hard_crops(images, centres, 8), module.part_images(images))
     plain = module.localiser.heatmaps(module.localiser.features(images))
     assert torch.equal(heatmaps, smoothed(plain, module.design.smoothing))

@@ -40,13 +40,17 @@ def test_the_place_is_where_the_upsampled_heatmap_is_largest(heatmaps: Tensor) -
     assert torch.equal(places[inner], pixels[inner].double())
 
 
-def test_heatmaps_are_smoothed_inside_the_image(heatmaps: Tensor) -> None:
+def test_heatmaps_are_smoothed_inside_the_image_at_half_cells(heatmaps: Tensor) -> None:
+    """On a lattice of quarters of cells, a cell's middle is its third point; half cells' are beside it."""
+
     def blurred(values: Tensor) -> Tensor:
-        return torch.from_numpy(
-            gaussian_filter(values.numpy(), (0, 0, 1.5, 1.5), mode="constant", truncate=20)
-        )
+        lattice = torch.zeros(*values.shape[:2], 4 * values.shape[2], 4 * values.shape[3]).double()
+        lattice[..., 2::4, 2::4] = values
+        found = gaussian_filter(lattice.numpy(), (0, 0, 6.0, 6.0), mode="constant", truncate=20)
+        return torch.from_numpy(found[..., 1::2, 1::2])
 
     expected = blurred(heatmaps) / blurred(torch.ones_like(heatmaps))
+    assert expected.shape[2:] == (2 * heatmaps.shape[2], 2 * heatmaps.shape[3])
     assert (smoothed(heatmaps, 1.5) - expected).abs().max() < 1e-12
     assert torch.equal(smoothed(heatmaps, 0.0), heatmaps)
 
