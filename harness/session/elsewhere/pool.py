@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from harness import errors
 from harness.errors import HarnessError
+from harness.files import sweep
 from harness.session.executor import Executor, Work
 from harness.shards.jobs import Job
 from harness.shards.shard import failed_shard
@@ -98,6 +99,8 @@ def pooled(store: Store, hands: Sequence[Hand], told: list[dict[str, Any]] | Non
                 tasks.put(None)
             for thread in threads:
                 thread.join()
+            if left:
+                sweep(store.folder)  # what a hand was writing when it was stopped
 
     return execute
 
