@@ -35,9 +35,13 @@ class BoardThreat:
     def asks(self, other: BoardThreat) -> bool:
         """Say whether an attack under this threat is asked for adversarials under another one.
 
-        One that looks for the smallest change anywhere is asked about every budget.
+        One that looks for the smallest change anywhere is asked about every budget of its norm. What it finds
+        may keep to a budget of another norm, but that is not what it looks for.
         """
-        return self == other or (not self.regional and self.budget is None and other.budget is not None)
+        if self == other:
+            return True
+        smallest = not self.regional and self.norm is not None and self.eps is None
+        return smallest and other.budget is not None and other.norm == self.norm
 
 
 OVERALL = BoardThreat("any", None, None)
