@@ -83,13 +83,13 @@ def test_only_attacks_that_are_asked_say_which_cases_there_are(tmp_path: Path) -
     ]
     row = worst(board_of(tmp_path / "1", *cells), "linf 8/255")
     assert (row["n"], row["robust_accuracy"]) == (4, 0.25)  # the smaller budget adds b, c and d, and no case
-    # Whoever looks for the smallest change is asked about every budget of its norm, and was not tried on a and b.
+    # Whoever looks for the smallest change is asked about each budget of its norm; here not on a and b.
     minimal = cell([record(i) for i in "cdxy"], attack="ffa", threat="linf minimal", norm="linf")
     board = board_of(tmp_path / "2", *cells, minimal)
     assert (worst(board, "linf 8/255")["n"], worst(board, "linf 8/255")["robust_accuracy"]) == (2, 0.0)
     assert [worst(board, threat)["n"] for threat in ("linf 2/255", "linf minimal", "square")] == [2, 4, 1]
     # In another norm it is not asked: what it finds inside the budget counts, and it takes no case away.
-    found = [record(i, success=True, linf=1 / 255) for i in "dxy"]
+    found = [record(i, success=True, linf=1 / 255) for i in "axy"]
     other = cell(found, attack="cw", threat="l2 minimal", norm="l2")
     row = worst(board_of(tmp_path / "3", *cells, other), "linf 8/255")
     assert (row["n"], row["robust_accuracy"]) == (4, 0.0)
