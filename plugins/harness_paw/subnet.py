@@ -77,6 +77,7 @@ class Subnet(nn.Module):
         # A map begins as evidence for its attribute. With negative weights alone, a heatmap would be largest
         # where nothing is seen.
         nn.init.uniform_(self.weight, 0.0, 2 * self.weight.shape[1] ** -0.5)
+        self.expect(torch.full((attributes,), 0.5))  # else it would call every attribute present
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scores(self.features(x))

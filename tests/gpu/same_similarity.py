@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from harness_similarity.homography import places
+from harness_similarity.homography import Lattice, places
 from harness_similarity.perceptual import perceptual_similarity
 from harness_similarity.structural import structural_similarity
 from tests.gpu.report import Row
@@ -26,7 +26,7 @@ def pairs(count: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     warps = torch.eye(3, dtype=torch.float64).repeat(count, 1, 1)
     warps[:, :2] += 0.01 * torch.randn(count, 2, 3, generator=draws, dtype=torch.float64)
     warps[:, 2, :2] += 0.005 * torch.randn(count, 2, generator=draws, dtype=torch.float64)
-    moved = places(warps, *size).sample(x)
+    moved = places(warps, Lattice.of(x)).sample(x)
     moved[0] = x[0]  # one is only noisy
     noisy = (moved + 0.02 * torch.randn(x.shape, generator=draws)).clamp(0, 1)
     return torch.round(noisy * 255) / 255, torch.round(x * 255) / 255
