@@ -14,27 +14,11 @@ from typing import Any
 
 import pytest
 
+from tests.session.test_finished import CONSTANT
+
 BAR = 2.0  # s
 MAIN_JOB = Path(__file__).parents[2] / "suites" / "celeba.toml"
-SMALL = """\
-schema = 1
-name = "small"
-
-[[dataset]]
-use = "synthetic-faces"
-size = [16, 16]
-count = 20
-
-[[model]]
-use = "majority"
-
-[[attack]]
-use = "noise"
-norm = "linf"
-eps = "8/255"
-attributes = ["Male"]
-"""
-FULL, TINY = MAIN_JOB.read_text(encoding="utf-8"), SMALL
+FULL, TINY = MAIN_JOB.read_text(encoding="utf-8"), CONSTANT
 DATA = [{}, {"CELEBA_ROOT": os.environ.get("CELEBA_ROOT", "")}]
 
 
@@ -56,4 +40,4 @@ def test_a_second_run_takes_no_time(
     assert " attacked; " in run()
     told, seconds = timed(run, rounds=5)
     assert "nothing was left to do; " in told
-    report(f"a second run of the main job, {request.node.callspec.id}", min(seconds), "s", at_most=BAR)
+    report(f"the slowest of five second runs, {request.node.callspec.id}", max(seconds), "s", at_most=BAR)
