@@ -40,11 +40,11 @@ cd {here} || exit 2
 {command} --shard "$SLURM_ARRAY_TASK_ID/{count}" &
 running=$!
 # Two minutes before the time is up, and when Slurm ends the task: stop, which keeps what is finished.
-again=
-trap 'again=yes; kill -TERM "$running"' USR1
-trap 'kill -TERM "$running"' TERM
-wait "$running"; status=$?
-while kill -0 "$running" 2>/dev/null; do wait "$running"; status=$?; done
+# A signal ends wait with its own number; another wait tells the status of what has ended since.
+again= told=yes
+trap 'again=yes told=yes; kill -TERM "$running"' USR1
+trap 'told=yes; kill -TERM "$running"' TERM
+while [ -n "$told" ]; do told=; wait "$running"; status=$?; done
 if [ -n "$again" ] && [ "$status" -ge 128 ]; then
     scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
 fi

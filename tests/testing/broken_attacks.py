@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -278,7 +279,18 @@ def seeds_from_the_first_case(model, x, objective, threat, *, rng):
 
 def starts_from_the_clock(model, x, objective, threat, *, rng):
     noise = torch.from_numpy(np.random.default_rng().random(x.shape, np.float32))
-    return follow(model, x, objective, threat, x + threat.eps * (2 * noise - 1))
+    start = threat.project(x + threat.eps * (2 * noise - 1), x)
+    return (start + follow(model, x, objective, threat, start)) / 2  # two ways may end in one corner
+
+
+def differs_in_the_fifth_run():
+    """An attack whose runs agree but for the second and the fifth, as random starts do that end in corners."""
+    runs = itertools.count(1)
+
+    def attack(model, x, objective, threat, *, rng):
+        return threat.project(x - threat.eps / 2 * (next(runs) in (2, 5)), x)
+
+    return attack
 
 
 def scales_by_the_largest(model, x, objective, threat, *, rng):

@@ -79,6 +79,7 @@ def test_sound_attacks_pass(function: Callable[..., Any], said: dict[str, Any]) 
         (attacks.seeds_from_python, IN_CLASSES, "seeds", "depend on the state of a global random generator"),
         (attacks.seeds_from_the_initial_seed, IN_CLASSES, "seeds", "the state of a global random generator"),
         (attacks.starts_from_the_clock, IN_CLASSES, "seeds", "two runs with one seed differ"),
+        (attacks.differs_in_the_fifth_run(), IN_CLASSES, "seeds", "two runs with one seed differ"),
         (attacks.climbs_the_loss, IN_CLASSES, "direction", "descend objective.loss where objective.ascend"),
         (
             attacks.climbs_the_loss,

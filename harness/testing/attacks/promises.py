@@ -18,6 +18,10 @@ from harness.threat import FLOAT_TOLERANCE, GREY_LEVELS, Threat
 TOLERANCE = 1e-3
 """The largest change of a component that the rest of the batch may cause: a quarter of an 8-bit level."""
 
+_AGAIN = 4
+"""How many runs with one seed must agree before a difference is laid to a global generator's state: runs that
+start from the clock often end in the same corner of the budget."""
+
 
 def images(subject: AttackSubject, head: str) -> None:
     """The attack returns finite floating-point images of the right shape, for each head, goal and threat."""
@@ -187,11 +191,12 @@ def _same_draws(subject: AttackSubject, problem: Problem, threat: Threat) -> Pro
     unsettled = subject.run(problem, threat, unsettled=True)
     if torch.equal(first.returned, unsettled.returned):
         return first
-    again = subject.run(problem, threat)
-    require(
-        torch.equal(first.returned, again.returned),
-        f"{place(first, threat)}: two runs with one seed differ; draw all random numbers from rng",
-    )
+    for _ in range(_AGAIN):
+        again = subject.run(problem, threat)
+        require(
+            torch.equal(first.returned, again.returned),
+            f"{place(first, threat)}: two runs with one seed differ; draw all random numbers from rng",
+        )
     raise ContractFailure(
         f"{place(first, threat)}: its images depend on the state of a global random generator, which the "
         "first case of the batch decides; draw all random numbers, and seeds of other generators, from rng"
