@@ -161,8 +161,8 @@ def test_the_hint_loss_is_the_mean_of_norms() -> None:
 def test_an_untrained_subnet_expects_the_rates_of_attributes() -> None:
     torch.manual_seed(0)
     single = Subnet(3, LAYERS, ATTRIBUTES).train()
-    rates = torch.tensor([0.02, 0.3, 0.5, 0.97])
+    x, rates = torch.rand(64, 3, 24, 20), torch.tensor([0.02, 0.3, 0.5, 0.97])
+    assert single(x).mean(0).abs().max() < 0.5  # it calls no attribute present or absent
     single.expect(rates)
-    scores = single(torch.rand(64, 3, 24, 20)).mean(0)
-    assert torch.allclose(scores, torch.logit(rates), atol=0.5)
+    assert torch.allclose(single(x).mean(0), torch.logit(rates), atol=0.5)
     assert (single.weight > 0).all()
