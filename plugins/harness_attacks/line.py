@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.threat import GREY_LEVELS, Threat, linf
+from harness.threat import GREY_LEVELS, Threat, linf, pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,11 @@ class Line:
     def at(self, eps: Tensor) -> Tensor:
         """Return the images (B, C, H, W) at eps (B,), in units of 1/255."""
         moved = self.direction * (eps / GREY_LEVELS).view(-1, 1, 1, 1)
-        return self.threat.round(moved.add_(self.x).clamp_(0, 1))
+        moved = moved.add_(self.x).clamp_(0, 1)
+        if self.threat.levels is None:
+            return moved
+        # As threat.round, but in place: a line search makes an image for each of its tests.
+        return pixels(moved.mul_(self.threat.levels).round_(), self.threat.levels)
 
     def end(self) -> Tensor:
         """Return (B,) the eps, in units of 1/255, beyond which the image stays the same; 0 if it always does.

@@ -408,6 +408,25 @@ def test_verifiers_of_unit_vectors(name: str, norm: Any, towards: bool) -> None:
     assert ((far < 0.5) == towards).all()
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_only_lengths_in_shares_of_the_radius_are_shorter_on_verifiers(
+    monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(192, 6), nn.Tanh()).eval()
+    model = harness.wrap_model(module, "embedding", threshold=0.5)
+    x = torch.rand(6, 3, 8, 8)
+    goal = Impersonate(model.scores(x).roll(1, 0))
+
+    def found() -> Tensor:
+        given = {"steps": 10, "polish": 0, "relative": relative}
+        return harness.attack("fmn", model, x, goal=goal, threat=Minimal("linf"), **given).adversarials
+
+    before = found()
+    monkeypatch.setattr("harness_attacks.fmn.ON_VERIFIERS", 0.01)
+    assert torch.equal(before, found()) != relative
+
+
 @pytest.mark.parametrize("seed", [3, 5])
 def test_small_evasions_are_nearer_in_fewer_passes(seed: int) -> None:
     """Rounding removes most of them; the same margins as attributes are searched from the ends of lines."""

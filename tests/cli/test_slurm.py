@@ -89,7 +89,7 @@ def test_a_task_whose_time_is_up_is_queued_again(
 ) -> None:
     monkeypatch.setenv("LONG", "yes")
     (tmp_path / "slow").write_text('kill() { builtin kill "$@"; sleep 0.3; }\n')
-    monkeypatch.setenv("BASH_ENV", str(tmp_path / "slow"))  # so that the harness has ended before wait is asked
+    monkeypatch.setenv("BASH_ENV", str(tmp_path / "slow"))  # the harness ends before wait is asked
     running = task(script("--array", "5"), 2)
     while not (tmp_path / "seen.begun").exists():
         time.sleep(0.01)

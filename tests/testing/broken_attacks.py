@@ -284,7 +284,7 @@ def starts_from_the_clock(model, x, objective, threat, *, rng):
 
 
 def differs_in_the_fifth_run():
-    """An attack whose runs agree but for the second and the fifth, as random starts do that end in corners."""
+    """An attack whose runs agree but for the second and the fifth, as starts do that end in corners."""
     runs = itertools.count(1)
 
     def attack(model, x, objective, threat, *, rng):
