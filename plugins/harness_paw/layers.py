@@ -38,7 +38,7 @@ class Design:
     subnet_width: Annotated[int, Ge(1)] | None = 8
     """The channels of a subnet's first convolution; None: those of Table 3. "tnet" has the localisation
     network's."""
-    localiser_width: Annotated[int, Ge(1)] = 16
+    localiser_width: Annotated[int, Ge(1)] = 32
     """The channels of the first convolution of the localisation network; published: 64."""
     localiser_modules: Annotated[int, Ge(1), Le(5)] = 3
     """Its modules of convolutions, of VGG-16's five; published: 5. A cell of the heatmap sees a part of the
