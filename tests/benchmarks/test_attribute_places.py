@@ -126,14 +126,7 @@ def report_shares(
         x_inside = (left <= column[:, own]) & (column[:, own] <= right)
         y_inside = (top <= row[:, own]) & (row[:, own] <= bottom)
         share = float((x_inside & y_inside)[there].mean())
-        missed = "0.75 to 0.90, by the seed" if (name, preset) == ("Eyeglasses", ALL) else ""
-        report(
-            f"maxima inside the place of {name}, {preset}",
-            share,
-            "of images",
-            at_least=INSIDE,
-            known_to_miss=missed,
-        )
+        report(f"maxima inside the place of {name}, {preset}", share, "of images", at_least=INSIDE)
 
 
 def test_maxima_lie_where_attributes_are_drawn(report: Any, sizes: Sizes, faces: LocatedFaces) -> None:
