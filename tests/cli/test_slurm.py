@@ -88,13 +88,17 @@ def test_a_task_whose_time_is_up_is_queued_again(
     script: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, requeued: bool
 ) -> None:
     monkeypatch.setenv("LONG", "yes")
-    (tmp_path / "slow").write_text('kill() { builtin kill "$@"; sleep 0.3; }\n')
+    slow = 'kill() { builtin kill "$@"; local status=$?; sleep 0.3; return $status; }\n'
+    (tmp_path / "slow").write_text(slow)
     monkeypatch.setenv("BASH_ENV", str(tmp_path / "slow"))  # the harness ends before wait is asked
     running = task(script("--array", "5"), 2)
     while not (tmp_path / "seen.begun").exists():
         time.sleep(0.01)
     running.send_signal(number)
-    assert running.wait(20) == 143
+    try:
+        assert running.wait(20) == 143
+    finally:
+        running.kill()
     told = tmp_path / "seen.requeued"
     assert (told.read_text() if told.exists() else "") == ("requeue 77_2\n" if requeued else "")
 
