@@ -65,6 +65,16 @@ def search(
     return found[:, 0, 0, 0] * GREY - 100, module.asked, meter
 
 
+@pytest.mark.parametrize("levels", [None, 31, 255])
+def test_images_along_a_line_are_clipped_and_then_rounded_as_the_threat_rounds(levels: int | None) -> None:
+    torch.manual_seed(0)
+    x, direction = torch.rand(3, 3, 8, 8), torch.rand(3, 3, 8, 8) * 2 - 1
+    threat = Minimal("linf", levels=levels)
+    found = Line(x, direction, threat).at(torch.tensor([1.0, 40.5, 300.0]))
+    moved = x + torch.tensor([1.0, 40.5, 300.0]).view(-1, 1, 1, 1) / 255 * direction
+    assert torch.equal(found, threat.round(moved.clamp(0, 1)))
+
+
 def test_steps_double_and_the_last_section_is_bisected() -> None:
     eps, asked, _ = search(lambda eps: eps - 11.5)
     assert [row[0] for row in asked] == [1, 3, 7, 15, 11, 13, 12]
